@@ -1,0 +1,112 @@
+//! The one encoding of everything that is signed, hashed or sent: postcard, and nothing that postcard
+//! would not itself have written.
+//!
+//! Postcard as it comes is malleable: it takes over-long varints, over-long discriminants and trailing
+//! bytes. So [`decode`] re-encodes what it read and demands the same bytes; a value has one encoding.
+
+use alloc::vec::Vec;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// Why bytes are not the encoding of a value.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum CodecError {
+    /// Longer than this kind of value may be. Checked before anything is decoded.
+    #[error("{what}: {got} bytes, expected at most {limit}")]
+    TooLong {
+        /// What was being decoded.
+        what: &'static str,
+        /// Its length.
+        got: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// Not decodable at all: cut short, an impossible length, an unknown discriminant.
+    #[error("{what}: malformed ({why})")]
+    Malformed {
+        /// What was being decoded.
+        what: &'static str,
+        /// The decoder's reason.
+        why: postcard::Error,
+    },
+    /// Bytes are left over.
+    #[error("{what}: {left} bytes left over")]
+    Trailing {
+        /// What was being decoded.
+        what: &'static str,
+        /// How many.
+        left: usize,
+    },
+    /// It decodes, but this is not how it is encoded.
+    #[error("{what}: not the canonical encoding (first difference at byte {at})")]
+    NotCanonical {
+        /// What was being decoded.
+        what: &'static str,
+        /// Offset of the first byte that differs.
+        at: usize,
+    },
+    /// A rule of the type itself is broken.
+    #[error("{what}: {why}")]
+    Rule {
+        /// What was being decoded.
+        what: &'static str,
+        /// The rule.
+        why: &'static str,
+    },
+}
+
+/// A type with one encoding, a name for error messages, and a size limit.
+pub trait Canonical: Serialize {
+    /// What error messages call it.
+    const WHAT: &'static str;
+    /// Longest encoding, in bytes.
+    const BYTES_MAX: usize;
+
+    /// Rules that the types do not express (ascending order, length of a name, …).
+    fn check(&self) -> Result<(), &'static str> {
+        Ok(())
+    }
+}
+
+/// The encoding of `value`.
+///
+/// # Panics
+/// Never: a `Vec` takes any length and no type of ours has a length unknown in advance.
+pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
+    postcard::to_allocvec(value).expect("serialising our own types into memory cannot fail")
+}
+
+/// The value that `bytes` encode, if this is its one encoding and it keeps the rules of its type.
+pub fn decode<'a, T: Canonical + Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, CodecError> {
+    let what = T::WHAT;
+    if bytes.len() > T::BYTES_MAX {
+        return Err(CodecError::TooLong { what, got: bytes.len(), limit: T::BYTES_MAX });
+    }
+    let (value, rest) =
+        postcard::take_from_bytes::<T>(bytes).map_err(|why| CodecError::Malformed { what, why })?;
+    if !rest.is_empty() {
+        return Err(CodecError::Trailing { what, left: rest.len() });
+    }
+    value.check().map_err(|why| CodecError::Rule { what, why })?;
+    let again = encode(&value);
+    if again != bytes {
+        let at = again.iter().zip(bytes).take_while(|(a, b)| a == b).count();
+        return Err(CodecError::NotCanonical { what, at });
+    }
+    Ok(value)
+}
+
+/// Is `text` fit to be a name: not empty, within the limit, no control characters?
+pub fn check_name(text: &str) -> Result<(), &'static str> {
+    if text.is_empty() {
+        return Err("a name is empty");
+    }
+    if text.len() > crate::limits::NAME_BYTES_MAX {
+        return Err("a name is longer than 128 bytes");
+    }
+    if text.chars().any(char::is_control) {
+        return Err("a name holds a control character");
+    }
+    Ok(())
+}

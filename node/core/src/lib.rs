@@ -1,0 +1,23 @@
+//! The ledger of Selvedge as a state machine: inputs in, effects out, no IO.
+//!
+//! There is no clock here, no thread, no file, no socket and no source of randomness: time is an argument,
+//! randomness a seed, and everything slow an [effect](border) that comes back as an input. So the daemon and
+//! the simulator drive the very same code.
+#![no_std]
+#![warn(missing_docs)]
+
+extern crate alloc;
+
+pub mod codec;
+pub mod genesis;
+pub mod hash;
+pub mod limits;
+pub mod merkle;
+pub mod payload;
+pub mod reading;
+pub mod scheme;
+pub mod stream;
+pub mod transaction;
+
+pub use hash::{Hash, Id, Issuer, Network, NetworkId};
+pub use scheme::Scheme;

