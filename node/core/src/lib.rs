@@ -8,14 +8,20 @@
 
 extern crate alloc;
 
+pub mod batch;
+pub mod border;
 pub mod codec;
 pub mod genesis;
 pub mod hash;
+pub mod journal;
 pub mod limits;
 pub mod merkle;
 pub mod payload;
 pub mod reading;
+pub mod record;
+pub mod reject;
 pub mod scheme;
+pub mod seal;
 pub mod stream;
 pub mod transaction;
 
