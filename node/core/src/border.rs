@@ -431,8 +431,8 @@ pub struct Restored {
     pub forks: Vec<(Issuer, u64)>,
     /// Own streams, journal included.
     pub streams: Vec<StreamState>,
-    /// Own descriptors that the log already holds.
-    pub descriptors: Vec<Hash>,
+    /// Own descriptors that the log already holds: hash and encoding.
+    pub descriptors: Vec<(Hash, Arc<[u8]>)>,
     /// Number of the first own batch that is not in a transaction yet.
     pub next_batch: u64,
     /// Journaled batches that are not in a transaction, ascending, but the last of them: number and readings.
@@ -518,6 +518,9 @@ pub struct Config {
 impl core::fmt::Debug for Config {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         // Without the salt key, which is secret.
-        f.debug_struct("Config").field("issuer", &self.issuer).field("batch", &self.batch).finish_non_exhaustive()
+        f.debug_struct("Config")
+            .field("issuer", &self.issuer)
+            .field("batch", &self.batch)
+            .finish_non_exhaustive()
     }
 }

@@ -62,6 +62,20 @@ pub const WANTED_MAX: usize = 8_192;
 pub const ISSUERS_MAX: usize = 16_384;
 /// Envelopes remembered as badly signed, by the hash of the whole envelope.
 pub const REFUSED_ENVELOPES_MAX: usize = 4_096;
+/// Branches of one issuer's chain whose heads are kept.
+pub const BRANCHES_MAX: usize = 16;
+/// Keys of one issuer, all branches together.
+pub const KEYS_PER_ISSUER_MAX: usize = 1_024;
+/// Payloads of this node that wait to be issued.
+pub const ISSUE_QUEUE_MAX: usize = 64;
+/// Copies of one transaction with other signatures that are kept until one of them verifies.
+pub const COPIES_MAX: usize = 3;
+/// Peers connected at once.
+pub const PEERS_MAX: usize = 64;
+/// Work that failed is tried again after this many microseconds.
+pub const RETRY_US: u64 = 1_000_000;
+/// References in one `Want` or `Load`.
+pub const REFERENCES_PER_ASK_MAX: usize = 256;
 /// Forks whose evidence is kept in memory.
 pub const FORKS_MAX: usize = 1_024;
 /// Streams of this gateway.
@@ -82,7 +96,9 @@ pub const WANT_TIMEOUT_US: u64 = 2_000_000;
 pub const PENDING_TIMEOUT_US: u64 = 120_000_000;
 
 const _: () = {
-    assert!(BODY_BYTES_MAX > PAYLOAD_BYTES_MAX + COMMITTEE_MAX * (1 + 10 + 33) + ALSO_MAX * (33 + 10 + 33) + 256);
+    assert!(
+        BODY_BYTES_MAX > PAYLOAD_BYTES_MAX + COMMITTEE_MAX * (1 + 10 + 33) + ALSO_MAX * (33 + 10 + 33) + 256
+    );
     assert!(PENDING_BYTES_MAX > 64 * ENVELOPE_BYTES_MAX);
     assert!(PENDING_PER_PEER_MAX <= PENDING_MAX);
     assert!(PENDING_UNKNOWN_KEY_PER_PEER_MAX <= PENDING_PER_PEER_MAX);

@@ -169,7 +169,9 @@ pub enum ReadingError {
     #[error("reading: unknown flags or a reserved byte that is not zero")]
     Reserved,
     /// The value does not fit its type.
-    #[error("reading: the value does not fit its type (a NaN, a bit other than 0 and 1, a value where there is none)")]
+    #[error(
+        "reading: the value does not fit its type (a NaN, a bit other than 0 and 1, a value where there is none)"
+    )]
     Value,
     /// The bytes beside the block are missing, too many, not of the length named, or not UTF-8.
     #[error("reading: the text or bytes beside it do not fit")]

@@ -31,16 +31,10 @@ pub enum Reject {
         /// The genesis.
         expected: Id,
     },
-    /// It refers to a place on its own issuer's chain that is not below it.
-    #[error("transaction {sequence} refers to sequence {got} of its own issuer, expected a lower one")]
-    OwnFuture {
-        /// Its sequence.
-        sequence: u64,
-        /// The sequence it refers to.
-        got: u64,
-    },
     /// Transaction 0 of an issuer that the genesis does not name is no `Enrol`.
-    #[error("transaction 0 of {issuer} has payload kind {got}, expected an enrolment: the genesis does not name this issuer")]
+    #[error(
+        "transaction 0 of {issuer} has payload kind {got}, expected an enrolment: the genesis does not name this issuer"
+    )]
     NotEnrolled {
         /// The issuer.
         issuer: Issuer,
@@ -48,7 +42,9 @@ pub enum Reject {
         got: u16,
     },
     /// An `Enrol` anywhere but in transaction 0 of an issuer that the genesis does not name.
-    #[error("an enrolment at sequence {sequence} of {issuer}, expected only at sequence 0 of an issuer that the genesis does not name")]
+    #[error(
+        "an enrolment at sequence {sequence} of {issuer}, expected only at sequence 0 of an issuer that the genesis does not name"
+    )]
     MisplacedEnrol {
         /// The issuer.
         issuer: Issuer,
@@ -63,8 +59,13 @@ pub enum Reject {
         /// The issuer.
         expected: Issuer,
     },
+    /// An `Enrol` or `Rotate` that its decoder refuses: the only payloads that validity reads.
+    #[error("the payload carries a key and does not decode: {0}")]
+    KeyPayload(CodecError),
     /// A credential of an organisation or inviter that the genesis does not have.
-    #[error("the credential names a signer that the genesis does not have, or that may not invite for organisation {organisation}")]
+    #[error(
+        "the credential names a signer that the genesis does not have, or that may not invite for organisation {organisation}"
+    )]
     UnknownSigner {
         /// Place of the organisation.
         organisation: u16,

@@ -73,7 +73,12 @@ pub fn transaction_message(scheme: Scheme, key_number: u32, network: NetworkId, 
 }
 
 /// What the signature of a membership credential covers; `credential` is the hash of its content.
-pub fn credential_message(scheme: Scheme, key_number: u32, network: NetworkId, credential: &[u8; 32]) -> Vec<u8> {
+pub fn credential_message(
+    scheme: Scheme,
+    key_number: u32,
+    network: NetworkId,
+    credential: &[u8; 32],
+) -> Vec<u8> {
     message(b"selvedge credential", scheme, key_number, network, credential)
 }
 

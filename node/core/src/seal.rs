@@ -65,7 +65,8 @@ impl SealedBatch {
     /// The leaves, in order.
     pub fn leaves(&self) -> Vec<[u8; 32]> {
         let salts = Salts::new(&self.secret).first(self.blocks.len());
-        let salted: Vec<SaltedBlock> = self.blocks.iter().zip(&salts).map(|(b, s)| merkle::salted(b, s)).collect();
+        let salted: Vec<SaltedBlock> =
+            self.blocks.iter().zip(&salts).map(|(b, s)| merkle::salted(b, s)).collect();
         let mut leaves = merkle::leaf_hashes(&salted);
         for (at, bytes) in &self.long {
             let at = *at as usize;

@@ -133,7 +133,9 @@ impl WitnessPart {
             (Parents::Anchor(_), _) | (Parents::Witnesses(_), 1) => {
                 Err("round 1 names the epoch's anchor, later rounds name witnesses")
             }
-            (Parents::Witnesses(parents), _) if parents.is_empty() || parents.len() > limits::COMMITTEE_MAX => {
+            (Parents::Witnesses(parents), _)
+                if parents.is_empty() || parents.len() > limits::COMMITTEE_MAX =>
+            {
                 Err("a witness has no parent, or more than 63")
             }
             (Parents::Witnesses(parents), _) if !parents.is_sorted_by(|a, b| a.member < b.member) => {

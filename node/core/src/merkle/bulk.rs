@@ -77,7 +77,8 @@ mod tests {
 
     #[test]
     fn bulk_and_plain_are_equal() {
-        let blocks: Vec<SaltedBlock> = (0..100_u8).map(|i| core::array::from_fn(|j| i.wrapping_mul(31) ^ j as u8)).collect();
+        let blocks: Vec<SaltedBlock> =
+            (0..100_u8).map(|i| core::array::from_fn(|j| i.wrapping_mul(31) ^ j as u8)).collect();
         for count in 0..=blocks.len() {
             assert_eq!(leaf_hashes(&blocks[..count]), plain(&blocks[..count]), "{count} blocks");
         }

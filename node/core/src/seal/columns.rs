@@ -68,7 +68,8 @@ struct Columns {
 
 impl Canonical for Columns {
     const WHAT: &'static str = "archive segment";
-    const BYTES_MAX: usize = 2 * limits::BATCH_BYTES_MAX + limits::BATCH_STREAMS_MAX * limits::DESCRIPTOR_BYTES_MAX;
+    const BYTES_MAX: usize =
+        2 * limits::BATCH_BYTES_MAX + limits::BATCH_STREAMS_MAX * limits::DESCRIPTOR_BYTES_MAX;
 
     fn check(&self) -> Result<(), &'static str> {
         if self.version != 0 {
@@ -206,12 +207,20 @@ struct Readers<'a> {
 }
 
 impl Readers<'_> {
-    fn block(&mut self, index: u32, counter: u64, run: &Run, before: &mut Before) -> Result<Block, ArchiveError> {
-        before.step =
-            before.step.wrapping_add(take_signed(&mut self.source_times).ok_or(ArchiveError::Column("source times"))?);
+    fn block(
+        &mut self,
+        index: u32,
+        counter: u64,
+        run: &Run,
+        before: &mut Before,
+    ) -> Result<Block, ArchiveError> {
+        before.step = before
+            .step
+            .wrapping_add(take_signed(&mut self.source_times).ok_or(ArchiveError::Column("source times"))?);
         before.source_time = before.source_time.wrapping_add(before.step);
-        before.lag =
-            before.lag.wrapping_add(take_signed(&mut self.lags).ok_or(ArchiveError::Column("receive times"))?);
+        before.lag = before
+            .lag
+            .wrapping_add(take_signed(&mut self.lags).ok_or(ArchiveError::Column("receive times"))?);
         let value = if run.state[0] == FLOAT {
             before.float ^= self.floats.next().ok_or(ArchiveError::Column("floats"))?;
             before.float
@@ -232,7 +241,12 @@ impl Readers<'_> {
     }
 
     fn end(&mut self) -> Result<(), ArchiveError> {
-        match (self.source_times.is_empty(), self.lags.is_empty(), self.integers.is_empty(), self.floats.next()) {
+        match (
+            self.source_times.is_empty(),
+            self.lags.is_empty(),
+            self.integers.is_empty(),
+            self.floats.next(),
+        ) {
             (true, true, true, None) => Ok(()),
             (false, ..) => Err(ArchiveError::Column("source times")),
             (_, false, ..) => Err(ArchiveError::Column("receive times")),
@@ -245,7 +259,8 @@ impl Readers<'_> {
 fn split_long(blocks: &[Block], mut bytes: &[u8]) -> Result<BTreeMap<u32, Vec<u8>>, ArchiveError> {
     let mut long = BTreeMap::new();
     for (at, block) in blocks.iter().enumerate().filter(|(_, b)| is_long(b)) {
-        let (own, rest) = bytes.split_at_checked(long_bytes_of(block)).ok_or(ArchiveError::Column("texts"))?;
+        let (own, rest) =
+            bytes.split_at_checked(long_bytes_of(block)).ok_or(ArchiveError::Column("texts"))?;
         long.insert(at as u32, own.to_vec());
         bytes = rest;
     }

@@ -1,0 +1,194 @@
+//! Transactions that were received and are not attached: they wait for a key, a signature check, or something
+//! they refer to. Bounded in number and bytes, for each peer and for all; what is dropped can be fetched again.
+
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use crate::border::{PeerId, Ticket};
+use crate::check::KeyPayload;
+use crate::hash::{Hash, Id};
+use crate::limits;
+use crate::record::Stored;
+use crate::transaction::{Body, Reference};
+
+/// How far a waiting transaction has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// The store is asked whether it is attached already, below the window.
+    Lookup,
+    /// The key that signed it is not known: its `prev` is needed first.
+    NoKey,
+    /// Its signature is being checked with this key: place in the issuer's list; `None`: the one it brings itself.
+    Verifying(Ticket, Option<u16>),
+    /// Its signature holds; it waits for its references.
+    Verified(Option<u16>),
+}
+
+/// One waiting transaction.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    pub(crate) envelope: Arc<[u8]>,
+    pub(crate) peer: PeerId,
+    pub(crate) body: Body,
+    pub(crate) references: Vec<Reference>,
+    pub(crate) key_payload: KeyPayload,
+    pub(crate) stage: Stage,
+    pub(crate) since_us: u64,
+    /// When its present work was asked for.
+    pub(crate) asked_us: u64,
+    /// The load under way for it, and what it asks for.
+    pub(crate) loading: Option<Ticket>,
+    pub(crate) asked: Vec<Reference>,
+    /// What the store or an attachment said of references.
+    pub(crate) held: BTreeMap<Id, Stored>,
+    /// References that the store does not hold.
+    pub(crate) absent: BTreeSet<Id>,
+    /// The same body with other signatures, in case this one is bad.
+    pub(crate) copies: Vec<(PeerId, Arc<[u8]>)>,
+}
+
+/// Something that a waiting transaction refers to and nobody here holds.
+#[derive(Debug)]
+pub(crate) struct Awaited {
+    pub(crate) reference: Reference,
+    pub(crate) waiters: BTreeSet<Id>,
+    pub(crate) asked_us: Option<u64>,
+    /// The peer to ask next, among those connected.
+    pub(crate) turn: usize,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct Pending {
+    pub(crate) waiting: BTreeMap<Id, Waiting>,
+    pub(crate) awaited: BTreeMap<Id, Awaited>,
+    /// Which transaction a load or a check belongs to.
+    pub(crate) tickets: BTreeMap<Ticket, Id>,
+    /// Something could not be awaited for want of room: the next sweep tries again.
+    pub(crate) overflowed: bool,
+    refused: BTreeSet<Hash>,
+    refused_order: VecDeque<Hash>,
+    bytes: usize,
+    of_peer: BTreeMap<PeerId, usize>,
+}
+
+impl Pending {
+    /// Is there room for one more of this peer?
+    pub(crate) fn has_room(&self, peer: PeerId, bytes: usize, key_known: bool) -> bool {
+        let of_peer = self.of_peer.get(&peer).copied().unwrap_or(0);
+        let limit = if key_known {
+            limits::PENDING_PER_PEER_MAX
+        } else {
+            // Counted over all of the peer's: a stranger's transactions never crowd out known ones.
+            limits::PENDING_UNKNOWN_KEY_PER_PEER_MAX
+        };
+        self.waiting.len() < limits::PENDING_MAX
+            && self.bytes + bytes <= limits::PENDING_BYTES_MAX
+            && of_peer < limit
+    }
+
+    pub(crate) fn insert(&mut self, id: Id, waiting: Waiting) {
+        self.bytes += waiting.envelope.len();
+        *self.of_peer.entry(waiting.peer).or_default() += 1;
+        self.waiting.insert(id, waiting);
+    }
+
+    /// Takes one out, with all that was asked for its sake.
+    pub(crate) fn remove(&mut self, id: &Id) -> Option<Waiting> {
+        let waiting = self.waiting.remove(id)?;
+        self.bytes -= waiting.envelope.len() + waiting.copies.iter().map(|(_, e)| e.len()).sum::<usize>();
+        if let Some(count) = self.of_peer.get_mut(&waiting.peer) {
+            *count -= 1;
+            if *count == 0 {
+                self.of_peer.remove(&waiting.peer);
+            }
+        }
+        for reference in &waiting.references {
+            self.stop_awaiting(&reference.id, id);
+        }
+        if let Stage::Verifying(ticket, _) = waiting.stage {
+            self.tickets.remove(&ticket);
+        }
+        if let Some(ticket) = waiting.loading {
+            self.tickets.remove(&ticket);
+        }
+        Some(waiting)
+    }
+
+    fn stop_awaiting(&mut self, awaited: &Id, waiter: &Id) {
+        if let Some(entry) = self.awaited.get_mut(awaited) {
+            entry.waiters.remove(waiter);
+            if entry.waiters.is_empty() {
+                self.awaited.remove(awaited);
+            }
+        }
+    }
+
+    /// Keeps another copy of a waiting transaction whose signature is not known to hold.
+    pub(crate) fn keep_copy(&mut self, id: &Id, peer: PeerId, envelope: &Arc<[u8]>) {
+        let Some(waiting) = self.waiting.get_mut(id) else { return };
+        let is_open = !matches!(waiting.stage, Stage::Verified(_));
+        let is_new = waiting.envelope != *envelope && waiting.copies.iter().all(|(_, e)| e != envelope);
+        if is_open && is_new && waiting.copies.len() < limits::COPIES_MAX {
+            self.bytes += envelope.len();
+            waiting.copies.push((peer, envelope.clone()));
+        }
+    }
+
+    /// Replaces a copy whose signature is bad by the next one. `false` when there is none: then it is taken out.
+    pub(crate) fn next_copy(&mut self, id: &Id) -> bool {
+        let Some(mut waiting) = self.remove(id) else { return false };
+        if waiting.copies.is_empty() {
+            return false;
+        }
+        let (peer, envelope) = waiting.copies.remove(0);
+        let rest: usize = waiting.copies.iter().map(|(_, e)| e.len()).sum();
+        self.bytes += rest;
+        self.insert(*id, Waiting { envelope, peer, stage: Stage::NoKey, loading: None, ..waiting });
+        true
+    }
+
+    /// Copies are of no use once a signature holds.
+    pub(crate) fn drop_copies(&mut self, id: &Id) {
+        if let Some(waiting) = self.waiting.get_mut(id) {
+            self.bytes -= waiting.copies.drain(..).map(|(_, e)| e.len()).sum::<usize>();
+        }
+    }
+
+    /// `waiter` needs `reference`, which nobody here holds.
+    pub(crate) fn wait_for(&mut self, reference: Reference, waiter: Id) {
+        if self.awaited.len() >= limits::WANTED_MAX && !self.awaited.contains_key(&reference.id) {
+            self.overflowed = true;
+            return;
+        }
+        let fresh = || Awaited { reference, waiters: BTreeSet::new(), asked_us: None, turn: 0 };
+        self.awaited.entry(reference.id).or_insert_with(fresh).waiters.insert(waiter);
+    }
+
+    pub(crate) fn is_refused(&self, envelope: &Hash) -> bool {
+        self.refused.contains(envelope)
+    }
+
+    /// Remembers a badly signed envelope, as a whole: its id stays wanted.
+    pub(crate) fn refuse(&mut self, envelope: Hash) {
+        if self.refused.insert(envelope) {
+            self.refused_order.push_back(envelope);
+        }
+        while self.refused_order.len() > limits::REFUSED_ENVELOPES_MAX {
+            if let Some(oldest) = self.refused_order.pop_front() {
+                self.refused.remove(&oldest);
+            }
+        }
+    }
+
+    pub(crate) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Bytes counted anew, for the invariants.
+    pub(crate) fn recount_bytes(&self) -> usize {
+        let of_one = |w: &Waiting| w.envelope.len() + w.copies.iter().map(|(_, e)| e.len()).sum::<usize>();
+        self.waiting.values().map(of_one).sum()
+    }
+}

@@ -1,0 +1,243 @@
+//! Tip selection: which two tips a new transaction approves. Policy at issue, never a question of validity.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use crate::border::{TipPolicy, TipSelection};
+use crate::hash::Issuer;
+use crate::limits::PREFERRED_TIPS_PER_ISSUER;
+use crate::random::Random;
+
+/// A tip, as selection sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tip {
+    /// Local number.
+    pub number: u64,
+    /// Who signed it.
+    pub issuer: Issuer,
+    /// When it was attached here, microseconds on the monotonic clock.
+    pub arrived_us: u64,
+}
+
+/// A stretch of the newest records, for the weighted walk.
+#[derive(Debug, Clone, Default)]
+pub struct Stretch {
+    /// Local numbers, ascending.
+    pub numbers: Vec<u64>,
+    /// For each the places in `numbers` of those that refer to it. All of them stand behind it.
+    pub referrers: Vec<Vec<u32>>,
+}
+
+impl Stretch {
+    /// Builds the stretch from records in ascending order: local number and references.
+    pub fn new<R: IntoIterator<Item = u64>>(records: impl IntoIterator<Item = (u64, R)>) -> Self {
+        let mut stretch = Self::default();
+        for (number, references) in records {
+            let place = stretch.numbers.len() as u32;
+            stretch.numbers.push(number);
+            stretch.referrers.push(Vec::new());
+            for reference in references {
+                if let Ok(referred) = stretch.numbers.binary_search(&reference) {
+                    let referrers = &mut stretch.referrers[referred];
+                    if referrers.last() != Some(&place) {
+                        referrers.push(place);
+                    }
+                }
+            }
+        }
+        stretch
+    }
+
+    /// Exact cumulative weight of each record within the stretch: itself and all that reach it.
+    pub fn weights(&self) -> Vec<u32> {
+        let words = self.numbers.len().div_ceil(64);
+        let mut sets = alloc::vec![0_u64; words * self.numbers.len()];
+        let mut weights = alloc::vec![0; self.numbers.len()];
+        for place in (0..self.numbers.len()).rev() {
+            // Referrers stand behind their reference, so their sets are complete.
+            let (own, later) = sets[place * words..].split_at_mut(words);
+            own[place / 64] |= 1 << (place % 64);
+            for referrer in &self.referrers[place] {
+                let start = (*referrer as usize - place - 1) * words;
+                for (word, theirs) in own.iter_mut().zip(&later[start..start + words]) {
+                    *word |= theirs;
+                }
+            }
+            weights[place] = own.iter().map(|word| word.count_ones()).sum();
+        }
+        weights
+    }
+}
+
+/// Two tips to approve, different ones when there are two; none when there is no tip (the genesis is approved then).
+///
+/// `stretch` is asked for by the weighted walk only.
+pub fn select(
+    policy: &TipPolicy,
+    tips: &[Tip],
+    stretch: impl FnOnce() -> Stretch,
+    now_us: u64,
+    random: &mut Random,
+) -> Option<[u64; 2]> {
+    let eligible = eligible(policy.age_max_us, tips, now_us);
+    match policy.selection {
+        TipSelection::Uniform => two_of(&eligible, random),
+        TipSelection::Walk { alpha } => walk_twice(&stretch(), alpha, &eligible, random),
+    }
+}
+
+/// Tips within the age bound (all, when none is), and of each issuer the newest few.
+fn eligible(age_max_us: u64, tips: &[Tip], now_us: u64) -> Vec<u64> {
+    let is_young = |tip: &&Tip| now_us.saturating_sub(tip.arrived_us) <= age_max_us;
+    let any_young = tips.iter().any(|tip| is_young(&tip));
+    let mut taken: BTreeMap<Issuer, usize> = BTreeMap::new();
+    let mut newest_first: Vec<u64> = tips
+        .iter()
+        .rev()
+        .filter(|tip| !any_young || is_young(tip))
+        .filter(|tip| {
+            let count = taken.entry(tip.issuer).or_default();
+            *count += 1;
+            *count <= PREFERRED_TIPS_PER_ISSUER
+        })
+        .map(|tip| tip.number)
+        .collect();
+    newest_first.reverse();
+    newest_first
+}
+
+/// Uniform over the pairs of different ones.
+pub(crate) fn two_of(tips: &[u64], random: &mut Random) -> Option<[u64; 2]> {
+    match tips {
+        [] => None,
+        [only] => Some([*only; 2]),
+        _ => {
+            let first = random.below(tips.len() as u64) as usize;
+            let other = random.below(tips.len() as u64 - 1) as usize;
+            Some([tips[first], tips[if other >= first { other + 1 } else { other }]])
+        }
+    }
+}
+
+/// Two walks that should end at different tips; after eight that did not, the second tip is drawn uniformly.
+fn walk_twice(stretch: &Stretch, alpha: f64, eligible: &[u64], random: &mut Random) -> Option<[u64; 2]> {
+    if eligible.len() < 2 || stretch.numbers.is_empty() {
+        return two_of(eligible, random);
+    }
+    let weights = stretch.weights();
+    let mut found: Option<u64> = None;
+    for _ in 0..8 {
+        let end = walk(stretch, &weights, alpha, random);
+        match found {
+            _ if eligible.binary_search(&end).is_err() => {}
+            Some(first) if first != end => return Some([first, end]),
+            _ => found = Some(end),
+        }
+    }
+    let first = found.unwrap_or(eligible[random.below(eligible.len() as u64) as usize]);
+    let others: Vec<u64> = eligible.iter().copied().filter(|tip| *tip != first).collect();
+    Some([first, others[random.below(others.len() as u64) as usize]])
+}
+
+/// One walk from the oldest record of the stretch: from x to a referrer y with probability proportional to
+/// exp(−α (w(x) − w(y))) (Popov, "The Tangle", section 4.1). Returns the local number of the tip.
+fn walk(stretch: &Stretch, weights: &[u32], alpha: f64, random: &mut Random) -> u64 {
+    let mut at = 0;
+    while !stretch.referrers[at].is_empty() {
+        let referrers = &stretch.referrers[at];
+        let chance =
+            |to: &u32| libm::exp(-alpha * (f64::from(weights[at]) - f64::from(weights[*to as usize])));
+        let total: f64 = referrers.iter().map(chance).sum();
+        let mut left = random.unit() * total;
+        let mut next = referrers[referrers.len() - 1];
+        for to in referrers {
+            left -= chance(to);
+            if left < 0.0 {
+                next = *to;
+                break;
+            }
+        }
+        at = next as usize;
+    }
+    stretch.numbers[at]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tip(number: u64, issuer: u8, arrived_us: u64) -> Tip {
+        Tip { number, issuer: Issuer([issuer; 32]), arrived_us }
+    }
+
+    #[test]
+    fn uniform_takes_each_pair_of_tips_equally_often() {
+        let mut random = Random::new(&[7; 32]);
+        let tips: Vec<Tip> = (0..5).map(|i| tip(i, i as u8 + 1, 0)).collect();
+        let mut counts = BTreeMap::new();
+        for _ in 0..20_000 {
+            let [a, b] =
+                select(&TipPolicy::default(), &tips, Stretch::default, 0, &mut random).expect("tips");
+            assert_ne!(a, b);
+            *counts.entry((a, b)).or_insert(0_i32) += 1;
+        }
+        // 20 ordered pairs, 1,000 expected each, standard deviation 31: six of them.
+        assert_eq!(counts.len(), 20);
+        assert!(counts.values().all(|c| (c - 1_000).abs() < 190), "{counts:?}");
+    }
+
+    #[test]
+    fn one_tip_is_approved_twice_and_none_means_the_genesis() {
+        let mut random = Random::new(&[1; 32]);
+        let policy = TipPolicy::default();
+        assert_eq!(select(&policy, &[tip(4, 1, 0)], Stretch::default, 0, &mut random), Some([4, 4]));
+        assert_eq!(select(&policy, &[], Stretch::default, 0, &mut random), None);
+    }
+
+    #[test]
+    fn an_old_tip_is_left_while_a_younger_one_exists() {
+        let mut random = Random::new(&[2; 32]);
+        let policy = TipPolicy { selection: TipSelection::Uniform, age_max_us: 10 };
+        let tips = [tip(1, 1, 0), tip(2, 2, 95)];
+        assert_eq!(select(&policy, &tips, Stretch::default, 100, &mut random), Some([2, 2]));
+        let [a, b] = select(&policy, &tips, Stretch::default, 1_000, &mut random).expect("all are old");
+        assert_ne!(a, b);
+    }
+
+    #[test]
+    fn a_flooding_issuer_gets_only_its_newest_few() {
+        let mut tips: Vec<Tip> = (0..100).map(|i| tip(i, 9, i)).collect();
+        tips.push(tip(100, 1, 100));
+        assert_eq!(eligible(u64::MAX, &tips, 100), [96, 97, 98, 99, 100]);
+    }
+
+    #[test]
+    fn weights_count_all_that_reach_a_record() {
+        // 0 ← 1, 0 ← 2, 1 ← 3, 2 ← 3, 3 ← 4.
+        let stretch = Stretch::new(
+            [(10, [].as_slice()), (11, &[10]), (12, &[10, 10]), (13, &[11, 12]), (14, &[13])]
+                .map(|(n, r): (u64, &[u64])| (n, r.to_vec())),
+        );
+        assert_eq!(stretch.weights(), [5, 3, 3, 2, 1]);
+    }
+
+    #[test]
+    fn a_heavy_alpha_follows_the_heavier_side_and_a_zero_one_does_not() {
+        // From 0: a long side (1, 3, 4, 5) and a lone transaction (2). Both ends are tips.
+        let records = [
+            (0, alloc::vec![]),
+            (1, alloc::vec![0]),
+            (2, alloc::vec![0]),
+            (3, alloc::vec![1]),
+            (4, alloc::vec![3]),
+            (5, alloc::vec![4]),
+        ];
+        let stretch = Stretch::new(records);
+        let weights = stretch.weights();
+        let mut random = Random::new(&[3; 32]);
+        let mut lazy =
+            |alpha| (0..2_000).filter(|_| walk(&stretch, &weights, alpha, &mut random) == 2).count();
+        assert!(lazy(10.0) == 0);
+        assert!((800..1_200).contains(&lazy(0.0)));
+    }
+}
