@@ -53,7 +53,13 @@ pub const PENDING_MAX: usize = 4_096;
 /// Bytes of the transactions waiting, all peers together.
 pub const PENDING_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Transactions of one peer that may wait.
-pub const PENDING_PER_PEER_MAX: usize = 2_048;
+pub const PENDING_PER_PEER_MAX: usize = 1_024;
+/// Bytes of one peer's transactions that may wait.
+pub const PENDING_BYTES_PER_PEER_MAX: usize = PENDING_BYTES_MAX / 4;
+/// A peer with fewer transactions waiting always finds room: half of all room is kept for such peers.
+pub const PENDING_FAIR_SHARE: usize = PENDING_MAX / 2 / PEERS_MAX;
+/// The same in bytes.
+pub const PENDING_BYTES_FAIR_SHARE: usize = PENDING_BYTES_MAX / 2 / PEERS_MAX;
 /// Transactions of one peer whose issuer's key is not known yet.
 pub const PENDING_UNKNOWN_KEY_PER_PEER_MAX: usize = 64;
 /// Transactions that nothing holds and something refers to.
@@ -100,7 +106,10 @@ const _: () = {
         BODY_BYTES_MAX > PAYLOAD_BYTES_MAX + COMMITTEE_MAX * (1 + 10 + 33) + ALSO_MAX * (33 + 10 + 33) + 256
     );
     assert!(PENDING_BYTES_MAX > 64 * ENVELOPE_BYTES_MAX);
-    assert!(PENDING_PER_PEER_MAX <= PENDING_MAX);
+    assert!(PENDING_PER_PEER_MAX <= PENDING_MAX / 2);
+    assert!(PENDING_BYTES_PER_PEER_MAX <= PENDING_BYTES_MAX / 2);
+    assert!(PENDING_BYTES_FAIR_SHARE > 2 * ENVELOPE_BYTES_MAX);
+    assert!(PENDING_FAIR_SHARE > 0);
     assert!(PENDING_UNKNOWN_KEY_PER_PEER_MAX <= PENDING_PER_PEER_MAX);
     assert!(WALK_RECORDS_MAX <= WINDOW_RECORDS);
     assert!(NOTE_BYTES_MAX <= PAYLOAD_BYTES_MAX);

@@ -132,6 +132,7 @@ impl Node {
         if !node.config.may_issue {
             out.push(Effect::Emit(Event::Silent));
         }
+        node.plan_approval(now);
         node.after(now, out);
         Ok(node)
     }

@@ -35,8 +35,8 @@ pub(crate) struct Waiting {
     pub(crate) key_payload: KeyPayload,
     pub(crate) stage: Stage,
     pub(crate) since_us: u64,
-    /// When its present work was asked for.
-    pub(crate) asked_us: u64,
+    /// When its present work is asked for again, if there is no answer.
+    pub(crate) due_us: u64,
     /// The load under way for it, and what it asks for.
     pub(crate) loading: Option<Ticket>,
     pub(crate) asked: Vec<Reference>,
@@ -70,39 +70,70 @@ pub(crate) struct Pending {
     refused: BTreeSet<Hash>,
     refused_order: VecDeque<Hash>,
     bytes: usize,
-    of_peer: BTreeMap<PeerId, usize>,
+    of_peer: BTreeMap<PeerId, Share>,
+}
+
+/// What one peer has waiting, copies included.
+#[derive(Debug, Clone, Copy, Default)]
+struct Share {
+    count: usize,
+    bytes: usize,
 }
 
 impl Pending {
-    /// Is there room for one more of this peer?
+    /// Is there room for one more of this peer? Half of all room is for peers below their fair share, so that a few
+    /// busy ones cannot keep the others out.
     pub(crate) fn has_room(&self, peer: PeerId, bytes: usize, key_known: bool) -> bool {
-        let of_peer = self.of_peer.get(&peer).copied().unwrap_or(0);
-        let limit = if key_known {
+        let share = self.of_peer.get(&peer).copied().unwrap_or_default();
+        let count_max = if key_known {
             limits::PENDING_PER_PEER_MAX
         } else {
             // Counted over all of the peer's: a stranger's transactions never crowd out known ones.
             limits::PENDING_UNKNOWN_KEY_PER_PEER_MAX
         };
-        self.waiting.len() < limits::PENDING_MAX
-            && self.bytes + bytes <= limits::PENDING_BYTES_MAX
-            && of_peer < limit
+        let is_modest = share.count < limits::PENDING_FAIR_SHARE
+            && share.bytes + bytes <= limits::PENDING_BYTES_FAIR_SHARE;
+        let is_roomy =
+            self.count() < limits::PENDING_MAX / 2 && self.bytes + bytes <= limits::PENDING_BYTES_MAX / 2;
+        share.count < count_max
+            && share.bytes + bytes <= limits::PENDING_BYTES_PER_PEER_MAX
+            && (is_modest || is_roomy)
+    }
+
+    /// Envelopes waiting, copies included.
+    fn count(&self) -> usize {
+        self.of_peer.values().map(|s| s.count).sum()
+    }
+
+    fn charge(&mut self, peer: PeerId, bytes: usize) {
+        self.bytes += bytes;
+        let share = self.of_peer.entry(peer).or_default();
+        share.count += 1;
+        share.bytes += bytes;
+    }
+
+    fn release(&mut self, peer: PeerId, bytes: usize) {
+        self.bytes -= bytes;
+        if let Some(share) = self.of_peer.get_mut(&peer) {
+            share.count -= 1;
+            share.bytes -= bytes;
+            if share.count == 0 {
+                self.of_peer.remove(&peer);
+            }
+        }
     }
 
     pub(crate) fn insert(&mut self, id: Id, waiting: Waiting) {
-        self.bytes += waiting.envelope.len();
-        *self.of_peer.entry(waiting.peer).or_default() += 1;
+        self.charge(waiting.peer, waiting.envelope.len());
         self.waiting.insert(id, waiting);
     }
 
     /// Takes one out, with all that was asked for its sake.
     pub(crate) fn remove(&mut self, id: &Id) -> Option<Waiting> {
         let waiting = self.waiting.remove(id)?;
-        self.bytes -= waiting.envelope.len() + waiting.copies.iter().map(|(_, e)| e.len()).sum::<usize>();
-        if let Some(count) = self.of_peer.get_mut(&waiting.peer) {
-            *count -= 1;
-            if *count == 0 {
-                self.of_peer.remove(&waiting.peer);
-            }
+        self.release(waiting.peer, waiting.envelope.len());
+        for (peer, copy) in &waiting.copies {
+            self.release(*peer, copy.len());
         }
         for reference in &waiting.references {
             self.stop_awaiting(&reference.id, id);
@@ -125,35 +156,30 @@ impl Pending {
         }
     }
 
-    /// Keeps another copy of a waiting transaction whose signature is not known to hold.
+    /// Keeps another copy of a waiting transaction: the one at hand may have a bad signature or a wrong key number,
+    /// which are no part of its id.
     pub(crate) fn keep_copy(&mut self, id: &Id, peer: PeerId, envelope: &Arc<[u8]>) {
+        let has_room = self.has_room(peer, envelope.len(), true);
         let Some(waiting) = self.waiting.get_mut(id) else { return };
-        let is_open = !matches!(waiting.stage, Stage::Verified(_));
         let is_new = waiting.envelope != *envelope && waiting.copies.iter().all(|(_, e)| e != envelope);
-        if is_open && is_new && waiting.copies.len() < limits::COPIES_MAX {
-            self.bytes += envelope.len();
+        if is_new && has_room && waiting.copies.len() < limits::COPIES_MAX {
             waiting.copies.push((peer, envelope.clone()));
+            self.charge(peer, envelope.len());
         }
     }
 
-    /// Replaces a copy whose signature is bad by the next one. `false` when there is none: then it is taken out.
+    /// Replaces a copy that is no good by the next one. `false` when there is none: then it is taken out.
     pub(crate) fn next_copy(&mut self, id: &Id) -> bool {
         let Some(mut waiting) = self.remove(id) else { return false };
         if waiting.copies.is_empty() {
             return false;
         }
         let (peer, envelope) = waiting.copies.remove(0);
-        let rest: usize = waiting.copies.iter().map(|(_, e)| e.len()).sum();
-        self.bytes += rest;
+        for (peer, copy) in &waiting.copies {
+            self.charge(*peer, copy.len());
+        }
         self.insert(*id, Waiting { envelope, peer, stage: Stage::NoKey, loading: None, ..waiting });
         true
-    }
-
-    /// Copies are of no use once a signature holds.
-    pub(crate) fn drop_copies(&mut self, id: &Id) {
-        if let Some(waiting) = self.waiting.get_mut(id) {
-            self.bytes -= waiting.copies.drain(..).map(|(_, e)| e.len()).sum::<usize>();
-        }
     }
 
     /// `waiter` needs `reference`, which nobody here holds.

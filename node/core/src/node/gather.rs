@@ -5,7 +5,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use crate::batch::{BatchContent, BatchError, ClosedBatch, secret_of};
+use crate::batch::{BatchContent, BatchError, BatchStream, ClosedBatch, secret_of};
 use crate::border::{
     BatchPolicy, Effect, NewReading, Now, Outcome, Refusal, ReplyTo, StreamHandle, StreamState, Ticket, Write,
 };
@@ -68,8 +68,8 @@ pub(crate) struct Gatherer {
     is_urgent: bool,
     closed: VecDeque<Closed>,
     work: Work,
-    /// When the present work was asked for.
-    asked_us: u64,
+    /// When the present work is asked for again, if there is no answer.
+    due_us: u64,
 }
 
 impl Gatherer {
@@ -101,7 +101,7 @@ impl Gatherer {
             is_urgent: false,
             closed: closed.collect(),
             work: Work::Idle,
-            asked_us: 0,
+            due_us: 0,
         })
     }
 
@@ -280,10 +280,12 @@ impl Node {
         {
             return Some(place);
         }
-        // After a start, or when a descriptor changed back: by its hash.
-        let open = self.gatherer.open.streams.iter().map(|s| &s.descriptor);
-        let at = open.chain(record.streams.iter().map(|s| &s.descriptor)).position(|d| *d == own.descriptor);
-        at.map(|place| place as u32)
+        // After a start: by its hash, and only where its counter goes on. When a descriptor changed there and back,
+        // the counter went on elsewhere, and the stream gets a second place in the table.
+        let goes_on = |s: &BatchStream| {
+            s.descriptor == own.descriptor && s.first + u64::from(s.count) == own.next_counter
+        };
+        self.gatherer.open.streams.iter().rposition(goes_on).map(|place| place as u32)
     }
 
     fn add(
@@ -362,7 +364,7 @@ impl Node {
             Some(content) => self.seal(now, content, out),
             None => {
                 let ticket = self.ticket();
-                self.gatherer.asked_us = now.monotonic_us;
+                self.gatherer.due_us = now.monotonic_us + limits::COMPLETION_TIMEOUT_US;
                 self.gatherer.work = Work::Loading(ticket, number);
                 out.push(Effect::LoadBatch { ticket, batch: number });
             }
@@ -381,7 +383,7 @@ impl Node {
 
     fn ask_to_seal(&mut self, now: Now, batch: Arc<ClosedBatch>, out: &mut Vec<Effect>) {
         let ticket = self.ticket();
-        self.gatherer.asked_us = now.monotonic_us;
+        self.gatherer.due_us = now.monotonic_us + limits::COMPLETION_TIMEOUT_US;
         self.gatherer.work = Work::Sealing(ticket, batch.clone());
         out.push(Effect::Seal { ticket, batch });
     }
@@ -422,11 +424,7 @@ impl Node {
         }
         let content = &batch.content;
         let (first_time_ns, last_time_ns) = receive_times(&content.blocks);
-        let span = |s: &crate::batch::BatchStream| StreamSpan {
-            descriptor: s.descriptor,
-            first: s.first,
-            count: s.count,
-        };
+        let span = |s: &BatchStream| StreamSpan { descriptor: s.descriptor, first: s.first, count: s.count };
         let payload = Batch {
             number: content.number,
             first_time_ns,
@@ -447,13 +445,12 @@ impl Node {
             Work::Loading(asked, _) if *asked == ticket => "reading a batch back from the journal",
             _ => return self.retry_pending(now, ticket),
         };
-        self.gatherer.asked_us =
-            (now.monotonic_us + limits::RETRY_US).saturating_sub(limits::COMPLETION_TIMEOUT_US);
+        self.gatherer.due_us = now.monotonic_us + limits::RETRY_US;
         Some(what)
     }
 
     pub(super) fn sweep_gatherer(&mut self, now: Now, out: &mut Vec<Effect>) {
-        if now.monotonic_us < self.gatherer.asked_us.saturating_add(limits::COMPLETION_TIMEOUT_US) {
+        if now.monotonic_us < self.gatherer.due_us {
             return;
         }
         match core::mem::take(&mut self.gatherer.work) {

@@ -40,7 +40,8 @@ struct Draft {
     key: u16,
     key_number: u32,
     purpose: Purpose,
-    asked_us: u64,
+    /// When the signature is asked for again, if there is no answer.
+    due_us: u64,
 }
 
 #[derive(Debug, Default)]
@@ -177,8 +178,8 @@ impl Node {
         let id = self.network.transaction_id(&bytes);
         let message = transaction_message(scheme, key_number, self.network.id(), id);
         let settled = Vec::from([prev, approved[0], approved[1]]);
-        let asked_us = now.monotonic_us;
-        let draft = Draft { body, bytes, id, settled, key: place as u16, key_number, purpose, asked_us };
+        let due_us = now.monotonic_us + limits::COMPLETION_TIMEOUT_US;
+        let draft = Draft { body, bytes, id, settled, key: place as u16, key_number, purpose, due_us };
         let ticket = self.ticket();
         self.own.making = Making::Signing(ticket, alloc::boxed::Box::new(draft));
         out.push(Effect::Sign { ticket, message });
@@ -266,10 +267,10 @@ impl Node {
     /// A signature that never came is asked for again.
     pub(super) fn sweep_own(&mut self, now: Now, out: &mut Vec<Effect>) {
         let Making::Signing(_, draft) = &mut self.own.making else { return };
-        if now.monotonic_us < draft.asked_us.saturating_add(limits::COMPLETION_TIMEOUT_US) {
+        if now.monotonic_us < draft.due_us {
             return;
         }
-        draft.asked_us = now.monotonic_us;
+        draft.due_us = now.monotonic_us + limits::COMPLETION_TIMEOUT_US;
         let (id, place, key_number) = (draft.id, draft.key, draft.key_number);
         let Some(chain) = self.issuers.get(&self.config.issuer) else { return };
         let scheme = chain.keys[usize::from(place)].key.scheme;

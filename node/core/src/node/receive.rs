@@ -86,7 +86,7 @@ impl Node {
             key_payload,
             stage: if may_be_attached { Stage::Lookup } else { Stage::NoKey },
             since_us: now.monotonic_us,
-            asked_us: now.monotonic_us,
+            due_us: now.monotonic_us + limits::COMPLETION_TIMEOUT_US,
             loading: None,
             asked: Vec::new(),
             held: alloc::collections::BTreeMap::new(),
@@ -106,7 +106,7 @@ impl Node {
         let Some(waiting) = self.pending.waiting.get_mut(&id) else { return };
         waiting.loading = Some(ticket);
         waiting.asked.clone_from(&references);
-        waiting.asked_us = now.monotonic_us;
+        waiting.due_us = now.monotonic_us + limits::COMPLETION_TIMEOUT_US;
         self.pending.tickets.insert(ticket, id);
         out.push(Effect::Load { ticket, references });
     }
@@ -154,7 +154,11 @@ impl Node {
                     work.extend(self.notify(attached.0, attached.1));
                 }
                 Ok(None) => {}
-                Err(reject) => self.reject(id, reject, out),
+                Err(reject) => {
+                    if self.reject(id, reject, out) {
+                        work.push(id);
+                    }
+                }
             }
         }
     }
@@ -177,10 +181,17 @@ impl Node {
         }
     }
 
-    fn reject(&mut self, id: Id, reject: Reject, out: &mut Vec<Effect>) {
-        if let Some(waiting) = self.pending.remove(&id) {
-            out.push(Effect::Drop { peer: waiting.peer, reject });
+    /// Says what was wrong. `true` when another copy of the same body takes its place: key number and scheme are no
+    /// part of the id, so a copy with wrong ones must not take the genuine one down with it.
+    fn reject(&mut self, id: Id, reject: Reject, out: &mut Vec<Effect>) -> bool {
+        let Some(peer) = self.pending.waiting.get(&id).map(|w| w.peer) else { return false };
+        let is_of_envelope = matches!(reject, Reject::WrongKeyNumber { .. } | Reject::WrongScheme { .. });
+        out.push(Effect::Drop { peer, reject });
+        if is_of_envelope {
+            return self.pending.next_copy(&id);
         }
+        self.pending.remove(&id);
+        false
     }
 
     /// Finds the key that should have signed it and asks for the check.
@@ -261,7 +272,7 @@ impl Node {
             checks.push(credential.clone());
         }
         waiting.stage = Stage::Verifying(ticket, place);
-        waiting.asked_us = now.monotonic_us;
+        waiting.due_us = now.monotonic_us + limits::COMPLETION_TIMEOUT_US;
         self.pending.tickets.insert(ticket, id);
         out.push(Effect::Verify { ticket, checks });
         Ok(())
@@ -273,7 +284,8 @@ impl Node {
         let Stage::Verifying(_, place) = waiting.stage else { return };
         if valid {
             waiting.stage = Stage::Verified(place);
-            self.pending.drop_copies(&id);
+            // What the store said earlier may be out of date by now.
+            waiting.absent.clear();
             return self.advance(now, id, out);
         }
         let (peer, envelope) = (waiting.peer, envelope_hash(&waiting.envelope));
@@ -358,7 +370,8 @@ impl Node {
             return Ok(None);
         }
         let chain = self.issuers.get(&waiting.body.issuer);
-        if chain.is_some_and(|c| c.keys.len() >= limits::KEYS_PER_ISSUER_MAX) {
+        let brings_key = !matches!(waiting.key_payload, KeyPayload::None);
+        if brings_key && chain.is_some_and(|c| c.keys.len() >= limits::KEYS_PER_ISSUER_MAX) {
             return Ok(None);
         }
         let Some(waiting) = self.pending.remove(&id) else { return Ok(None) };
@@ -483,7 +496,7 @@ impl Node {
         }
         let stuck = |w: &Waiting| {
             let is_working = w.loading.is_some() || matches!(w.stage, Stage::Verifying(..) | Stage::Lookup);
-            is_working && expired(w.asked_us, limits::COMPLETION_TIMEOUT_US)
+            is_working && now.monotonic_us >= w.due_us
         };
         let stuck: Vec<Id> =
             self.pending.waiting.iter().filter(|(_, w)| stuck(w)).map(|(id, _)| *id).collect();
@@ -519,12 +532,11 @@ impl Node {
         }
     }
 
-    /// A load or a check failed: it counts as asked just now, and the sweep asks again in time.
+    /// A load or a check failed: the sweep asks again soon.
     pub(super) fn retry_pending(&mut self, now: Now, ticket: Ticket) -> Option<&'static str> {
         let id = self.pending.tickets.get(&ticket)?;
         let waiting = self.pending.waiting.get_mut(id)?;
-        waiting.asked_us =
-            (now.monotonic_us + limits::RETRY_US).saturating_sub(limits::COMPLETION_TIMEOUT_US);
+        waiting.due_us = now.monotonic_us + limits::RETRY_US;
         Some(if matches!(waiting.stage, Stage::Verifying(..)) {
             "checking a signature"
         } else {

@@ -58,6 +58,16 @@ impl Node {
         }
     }
 
+    /// Readings that are not in a transaction yet.
+    pub fn backlog(&self) -> u64 {
+        self.gatherer.backlog()
+    }
+
+    /// Does it issue? `false`: restored without its chain.
+    pub const fn may_issue(&self) -> bool {
+        self.config.may_issue
+    }
+
     /// Local numbers of all tips, ascending.
     pub fn tip_numbers(&self) -> Vec<u64> {
         self.window.tip_numbers().collect()
