@@ -25,15 +25,6 @@ pub(crate) struct Chain {
     pub(crate) member: Option<u32>,
 }
 
-impl Chain {
-    /// The key with this number, when there is exactly one: a forker may have brought two.
-    pub(crate) fn only_key(&self, number: u32) -> Option<(u16, &IssuerKey)> {
-        let mut matching = self.keys.iter().enumerate().filter(|(_, k)| k.key_number == number);
-        let (place, key) = matching.next()?;
-        matching.next().is_none().then_some((place as u16, key))
-    }
-}
-
 /// All issuers known here.
 #[derive(Debug, Default)]
 pub(crate) struct Issuers {

@@ -140,7 +140,7 @@ impl Node {
     /// Takes one input. What follows from it is appended to `out`, in the order in which it must be done.
     pub fn handle(&mut self, now: Now, input: Input, out: &mut Vec<Effect>) {
         if self.halted {
-            refuse_when_halted(input, out);
+            refuse_when_halted(&input, out);
             return;
         }
         match input {
@@ -148,7 +148,7 @@ impl Node {
             Input::Submit { readings, reply } => self.submit(now, readings, reply, out),
             Input::Issue { kind, payload, reply } => self.ask_to_issue(kind, payload, reply, out),
             Input::Flush => self.close_batch(),
-            Input::Frame { peer, bytes } => self.receive(now, peer, bytes, out),
+            Input::Frame { peer, bytes } => self.receive(now, peer, &bytes, out),
             Input::PeerUp(peer) => {
                 if self.peers.len() < limits::PEERS_MAX && !self.peers.contains(&peer) {
                     self.peers.push(peer);
@@ -290,9 +290,9 @@ impl Node {
     }
 }
 
-fn refuse_when_halted(input: Input, out: &mut Vec<Effect>) {
+fn refuse_when_halted(input: &Input, out: &mut Vec<Effect>) {
     if let Input::Submit { reply, .. } | Input::Issue { reply, .. } = input {
-        out.push(Effect::Reply { reply, outcome: Outcome::Refused(Refusal::Halted) });
+        out.push(Effect::Reply { reply: *reply, outcome: Outcome::Refused(Refusal::Halted) });
     }
 }
 

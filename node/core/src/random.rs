@@ -27,6 +27,9 @@ impl Random {
     }
 
     /// 64 random bits.
+    ///
+    /// # Panics
+    /// Never.
     pub fn bits(&mut self) -> u64 {
         if self.used == self.block.len() {
             self.stream.fill(&mut self.block);

@@ -195,6 +195,12 @@ impl Reading {
     }
 
     /// Reads the fixed layout, and the bytes beside it where the type has some.
+    ///
+    /// # Errors
+    /// When a field holds what this version does not know, or the value does not fit its type.
+    ///
+    /// # Panics
+    /// Never.
     pub fn from_block(block: &Block, long: Option<&[u8]>) -> Result<Self, ReadingError> {
         let word = |at: usize| u64::from_le_bytes(block[at..at + 8].try_into().expect("eight bytes"));
         let half = |at: usize| u32::from_le_bytes(block[at..at + 4].try_into().expect("four bytes"));

@@ -40,6 +40,16 @@ impl Decimal {
         Some(Self { mantissa, exponent })
     }
 
+    /// The mantissa; it does not end in a zero.
+    pub const fn mantissa(self) -> i64 {
+        self.mantissa
+    }
+
+    /// The power of ten, −30 to 30.
+    pub const fn exponent(self) -> i8 {
+        self.exponent
+    }
+
     /// The nearest `f64`.
     pub fn to_f64(self) -> f64 {
         // Dividing by an exact power of ten rounds once, so 0.1 is the f64 that everybody writes as 0.1.
@@ -75,8 +85,17 @@ impl FromStr for Decimal {
 }
 
 impl fmt::Display for Decimal {
+    /// All its digits, without an exponent: `0.0025`, `-40`, `12000`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.to_f64())
+        let sign = if self.mantissa < 0 { "-" } else { "" };
+        let digits = self.mantissa.unsigned_abs().to_string();
+        let places = usize::from(self.exponent.unsigned_abs());
+        if self.exponent >= 0 {
+            return write!(f, "{sign}{digits}{}", "0".repeat(places));
+        }
+        let digits = alloc::format!("{digits:0>width$}", width = places + 1);
+        let (whole, fraction) = digits.split_at(digits.len() - places);
+        write!(f, "{sign}{whole}.{fraction}")
     }
 }
 
@@ -142,5 +161,30 @@ impl Descriptor {
     /// Hash of an encoding.
     pub fn hash_of(bytes: &[u8]) -> Hash {
         Hash(derive(context::DESCRIPTOR, bytes))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn decimals_keep_their_digits() {
+        for (text, shown) in [
+            ("0.1", "0.1"),
+            ("-0.0025", "-0.0025"),
+            ("12e3", "12000"),
+            ("-4.50", "-4.5"),
+            ("0", "0"),
+            ("9007199254740993", "9007199254740993"),
+        ] {
+            let decimal: Decimal = text.parse().expect("a decimal");
+            assert_eq!(decimal.to_string(), shown);
+            assert_eq!(shown.parse(), Ok(decimal));
+        }
+        assert!((Decimal::new(1, -1).expect("in bounds").to_f64() - 0.1).abs() < f64::EPSILON);
+        for text in ["", "x", "1.", "1.-5", "1e", "1e99", "--1"] {
+            assert!(text.parse::<Decimal>().is_err(), "{text:?}");
+        }
     }
 }

@@ -360,15 +360,13 @@ impl Node {
     fn work_on_oldest(&mut self, now: Now, out: &mut Vec<Effect>) {
         let Some(oldest) = self.gatherer.closed.front_mut() else { return };
         let number = oldest.number;
-        match oldest.content.take() {
-            Some(content) => self.seal(now, content, out),
-            None => {
-                let ticket = self.ticket();
-                self.gatherer.due_us = now.monotonic_us + limits::COMPLETION_TIMEOUT_US;
-                self.gatherer.work = Work::Loading(ticket, number);
-                out.push(Effect::LoadBatch { ticket, batch: number });
-            }
+        if let Some(content) = oldest.content.take() {
+            return self.seal(now, content, out);
         }
+        let ticket = self.ticket();
+        self.gatherer.due_us = now.monotonic_us + limits::COMPLETION_TIMEOUT_US;
+        self.gatherer.work = Work::Loading(ticket, number);
+        out.push(Effect::LoadBatch { ticket, batch: number });
     }
 
     fn seal(&mut self, now: Now, content: BatchContent, out: &mut Vec<Effect>) {

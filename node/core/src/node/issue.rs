@@ -235,11 +235,11 @@ impl Node {
         }
         let envelope = Envelope { scheme, key_number: draft.key_number, signature, body: &draft.bytes };
         let envelope: Arc<[u8]> = codec::encode(&envelope).into();
-        self.attach_own(now, *draft, envelope, out);
+        self.attach_own(now, *draft, &envelope, out);
     }
 
     /// Durable at once; sent, answered and told only then.
-    fn attach_own(&mut self, now: Now, draft: Draft, envelope: Arc<[u8]>, out: &mut Vec<Effect>) {
+    fn attach_own(&mut self, now: Now, draft: Draft, envelope: &Arc<[u8]>, out: &mut Vec<Effect>) {
         let Draft { body, id, settled, key, purpose, .. } = draft;
         let batch = match &purpose {
             Purpose::Batch(batch) => Some(batch.clone()),

@@ -45,11 +45,11 @@ pub(super) struct Ready {
 }
 
 impl Node {
-    pub(super) fn receive(&mut self, now: Now, peer: PeerId, bytes: Arc<[u8]>, out: &mut Vec<Effect>) {
-        if !self.peers.contains(&peer) || self.pending.is_refused(&envelope_hash(&bytes)) {
+    pub(super) fn receive(&mut self, now: Now, peer: PeerId, bytes: &Arc<[u8]>, out: &mut Vec<Effect>) {
+        if !self.peers.contains(&peer) || self.pending.is_refused(&envelope_hash(bytes)) {
             return;
         }
-        let (envelope, body) = match Envelope::open(&bytes) {
+        let (envelope, body) = match Envelope::open(bytes) {
             Ok(opened) => opened,
             Err(why) => return out.push(Effect::Drop { peer, reject: why.into() }),
         };
@@ -58,7 +58,7 @@ impl Node {
             return;
         }
         if self.pending.waiting.contains_key(&id) {
-            return self.pending.keep_copy(&id, peer, &bytes);
+            return self.pending.keep_copy(&id, peer, bytes);
         }
         let facts = Facts {
             network: &self.network,
@@ -211,9 +211,11 @@ impl Node {
                     None => return Ok(None),
                 },
             }
-        } else if let Some((place, key)) = chain.and_then(|c| c.only_key(number)) {
-            (Some(place), key.key.clone())
+        } else if let (0, Some(first)) = (number, chain.and_then(|c| c.keys.first())) {
+            // Key 0 is fixed by the issuer's id, whatever branch this is on.
+            (Some(0), first.key.clone())
         } else {
+            // A forker may bring two keys with one number: only `prev` says which of them is meant.
             return self.find_key_at_prev(now, id, number, out);
         };
         self.ask_to_verify(now, id, place, &key, out)?;

@@ -1,0 +1,153 @@
+//! Files that hold secrets: mode 0600, never in place of another file, written durably, and refused when
+//! others could have read them.
+
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+/// The mode that these files are made with.
+const MODE: u32 = 0o600;
+/// What group and others may do.
+const FOREIGN_BITS: u32 = 0o077;
+
+/// Why a secret file was not written or not read.
+#[derive(Debug, Error)]
+pub enum SecretFileError {
+    /// There is a file of this name. It is never overwritten: it may be the only copy of a key.
+    #[error("{}: exists already and is not overwritten; move it away or name another file", path.display())]
+    Exists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Group or others can use the file.
+    #[error(
+        "{}: mode is {mode:04o}, expected 0600, since others on this machine can read or change this secret; \
+         run: chmod 600 '{}'",
+        path.display(), path.display()
+    )]
+    Mode {
+        /// The file.
+        path: PathBuf,
+        /// Its mode.
+        mode: u32,
+    },
+    /// The file system does not keep modes (FAT, some network shares).
+    #[error(
+        "{}: written with mode 0600, but the file system made it {mode:04o}; removed again, use a file system \
+         that keeps modes (not FAT)",
+        path.display()
+    )]
+    ModeNotKept {
+        /// The file.
+        path: PathBuf,
+        /// The mode that came out.
+        mode: u32,
+    },
+    /// A folder, a socket, a device.
+    #[error("{}: not a regular file", path.display())]
+    NotAFile {
+        /// What it is not.
+        path: PathBuf,
+    },
+    /// Longer than such a file can be.
+    #[error("{}: longer than {bytes_max} bytes, so not the file that was expected", path.display())]
+    TooLong {
+        /// The file.
+        path: PathBuf,
+        /// The limit.
+        bytes_max: usize,
+    },
+    /// The operating system refused.
+    #[error("{}: could not {what}: {why}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What was being done.
+        what: &'static str,
+        /// The reason.
+        #[source]
+        why: io::Error,
+    },
+}
+
+/// Writes `bytes` to a new file of mode 0600. When this returns, file and name are on the medium.
+///
+/// # Errors
+/// When the file exists, cannot be written, or the file system does not keep the mode. A file that was begun
+/// is removed again.
+pub fn create(path: &Path, bytes: &[u8]) -> Result<(), SecretFileError> {
+    let mut file = match OpenOptions::new().write(true).create_new(true).mode(MODE).open(path) {
+        Ok(file) => file,
+        Err(why) if why.kind() == io::ErrorKind::AlreadyExists => {
+            return Err(SecretFileError::Exists { path: path.into() });
+        }
+        Err(why) => return Err(io_error(path, "create the file")(why)),
+    };
+    let written = fill(&mut file, path, bytes);
+    if written.is_err() {
+        // Half a key is worse than none. If this fails too, the first error is the one to show.
+        let _ = fs::remove_file(path);
+    }
+    written
+}
+
+fn fill(file: &mut File, path: &Path, bytes: &[u8]) -> Result<(), SecretFileError> {
+    // The umask may have taken bits away, and some file systems add some: before the secret is in it.
+    file.set_permissions(Permissions::from_mode(MODE)).map_err(io_error(path, "set mode 0600"))?;
+    let mode = mode_of(file, path)?;
+    if mode & FOREIGN_BITS != 0 {
+        return Err(SecretFileError::ModeNotKept { path: path.into(), mode });
+    }
+    file.write_all(bytes).map_err(io_error(path, "write"))?;
+    file.sync_all().map_err(io_error(path, "sync"))?;
+    sync_folder_of(path)
+}
+
+/// The bytes of a file that only its owner can read.
+///
+/// # Errors
+/// When group or others have any right to it, when it is longer than `bytes_max` (no more than that is ever
+/// read), or when it cannot be read.
+pub fn read(path: &Path, bytes_max: usize) -> Result<Zeroizing<Vec<u8>>, SecretFileError> {
+    // Asked before opening too: opening a named pipe would wait for a writer.
+    let meta = fs::metadata(path).map_err(io_error(path, "read"))?;
+    let file = if meta.is_file() { Some(File::open(path).map_err(io_error(path, "open"))?) } else { None };
+    let Some(file) = file.filter(|file| file.metadata().is_ok_and(|meta| meta.is_file())) else {
+        return Err(SecretFileError::NotAFile { path: path.into() });
+    };
+    let mode = mode_of(&file, path)?;
+    if mode & FOREIGN_BITS != 0 {
+        return Err(SecretFileError::Mode { path: path.into(), mode });
+    }
+    // Room for all of it, and one byte more to see the end: growing would leave a copy behind.
+    let room = usize::try_from(meta.len()).unwrap_or(usize::MAX).min(bytes_max) + 1;
+    let mut bytes = Zeroizing::new(Vec::with_capacity(room));
+    file.take(bytes_max as u64 + 1).read_to_end(&mut bytes).map_err(io_error(path, "read"))?;
+    if bytes.len() > bytes_max {
+        return Err(SecretFileError::TooLong { path: path.into(), bytes_max });
+    }
+    Ok(bytes)
+}
+
+fn mode_of(file: &File, path: &Path) -> Result<u32, SecretFileError> {
+    let meta = file.metadata().map_err(io_error(path, "read the mode"))?;
+    Ok(meta.permissions().mode() & 0o7777)
+}
+
+/// Makes the name durable, not only the content.
+fn sync_folder_of(path: &Path) -> Result<(), SecretFileError> {
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    let synced = File::open(folder).and_then(|folder| folder.sync_all());
+    synced.map_err(io_error(folder, "sync the folder"))
+}
+
+fn io_error<'a>(path: &'a Path, what: &'static str) -> impl FnOnce(io::Error) -> SecretFileError + 'a {
+    move |why| SecretFileError::Io { path: path.into(), what, why }
+}
