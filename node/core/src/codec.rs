@@ -5,8 +5,11 @@
 //! bytes. So [`decode`] re-encodes what it read and demands the same bytes; a value has one encoding.
 
 use alloc::vec::Vec;
+use core::fmt;
+use core::marker::PhantomData;
 
-use serde::{Deserialize, Serialize};
+use serde::de::{SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use thiserror::Error;
 
 /// Why bytes are not the encoding of a value.
@@ -95,6 +98,33 @@ pub fn decode<'a, T: Canonical + Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, 
         return Err(CodecError::NotCanonical { what, at });
     }
     Ok(value)
+}
+
+/// A list that stops at `N` elements, for `deserialize_with`. The limit of a list of small elements must hold while it
+/// is read: one byte on the wire may take dozens in memory.
+pub(crate) fn at_most<'de, D, T, const N: usize>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    struct Bounded<T, const N: usize>(PhantomData<T>);
+    impl<'de, T: Deserialize<'de>, const N: usize> Visitor<'de> for Bounded<T, N> {
+        type Value = Vec<T>;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "a list of at most {N} elements")
+        }
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<T>, A::Error> {
+            let mut elements = Vec::with_capacity(list.size_hint().unwrap_or(0).min(N));
+            while let Some(element) = list.next_element()? {
+                if elements.len() == N {
+                    return Err(serde::de::Error::invalid_length(N + 1, &self));
+                }
+                elements.push(element);
+            }
+            Ok(elements)
+        }
+    }
+    deserializer.deserialize_seq(Bounded::<T, N>(PhantomData))
 }
 
 /// Is `text` fit to be a name: not empty, within the limit, no control characters?

@@ -63,6 +63,7 @@ pub struct Member {
     /// For people.
     pub name: String,
     /// Roles, ascending, each once.
+    #[serde(deserialize_with = "codec::at_most::<_, _, { limits::ROLES_MAX }>")]
     pub roles: Vec<String>,
 }
 
@@ -76,10 +77,13 @@ pub struct Genesis {
     /// Random: two networks with the same names have different ids.
     pub random: [u8; 32],
     /// The organisations.
+    #[serde(deserialize_with = "codec::at_most::<_, _, { limits::ORGANISATIONS_MAX }>")]
     pub organisations: Vec<Organisation>,
     /// The first members.
+    #[serde(deserialize_with = "codec::at_most::<_, _, { limits::GENESIS_MEMBERS_MAX }>")]
     pub members: Vec<Member>,
     /// The committee of epoch 0, in order: places in `members`.
+    #[serde(deserialize_with = "codec::at_most::<_, _, { limits::COMMITTEE_MAX }>")]
     pub committee: Vec<u16>,
 }
 

@@ -30,6 +30,7 @@ pub struct JournalRecord {
     /// Wall time at which the core took it, ns since 1970 UTC.
     pub taken_at_ns: i64,
     /// Streams new to the batch: they follow those of the records before.
+    #[serde(deserialize_with = "codec::at_most::<_, _, { limits::BATCH_STREAMS_MAX }>")]
     pub streams: Vec<JournalStream>,
     /// The readings: blocks of 48 bytes, one after the other.
     #[serde(with = "serde_bytes")]

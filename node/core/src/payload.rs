@@ -79,6 +79,7 @@ pub struct Enrol {
     /// For people.
     pub name: String,
     /// Roles, ascending, each once.
+    #[serde(deserialize_with = "codec::at_most::<_, _, { limits::ROLES_MAX }>")]
     pub roles: Vec<String>,
     /// Who lets it in.
     pub credential: Credential,
@@ -152,6 +153,7 @@ pub struct Batch {
     /// Its length in bytes.
     pub segment_bytes: u64,
     /// The streams, in the order of the leaves.
+    #[serde(deserialize_with = "codec::at_most::<_, _, { limits::BATCH_STREAMS_MAX }>")]
     pub streams: Vec<StreamSpan>,
 }
 

@@ -51,10 +51,9 @@ pub(crate) struct Waiting {
 /// Something that a waiting transaction refers to and nobody here holds.
 #[derive(Debug)]
 pub(crate) struct Awaited {
-    pub(crate) reference: Reference,
     pub(crate) waiters: BTreeSet<Id>,
     pub(crate) asked_us: Option<u64>,
-    /// The peer to ask next, among those connected.
+    /// How often it was asked for: decides whom to ask next, and for which waiter.
     pub(crate) turn: usize,
 }
 
@@ -183,12 +182,12 @@ impl Pending {
     }
 
     /// `waiter` needs `reference`, which nobody here holds.
-    pub(crate) fn wait_for(&mut self, reference: Reference, waiter: Id) {
+    pub(crate) fn wait_for(&mut self, reference: &Reference, waiter: Id) {
         if self.awaited.len() >= limits::WANTED_MAX && !self.awaited.contains_key(&reference.id) {
             self.overflowed = true;
             return;
         }
-        let fresh = || Awaited { reference, waiters: BTreeSet::new(), asked_us: None, turn: 0 };
+        let fresh = || Awaited { waiters: BTreeSet::new(), asked_us: None, turn: 0 };
         self.awaited.entry(reference.id).or_insert_with(fresh).waiters.insert(waiter);
     }
 

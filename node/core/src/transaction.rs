@@ -60,6 +60,7 @@ pub struct WitnessPart {
     /// Round 1: the epoch's anchor. Above: witnesses of the round before.
     pub parents: Parents,
     /// Up to 16 further tips, so that a burst is covered soon.
+    #[serde(deserialize_with = "codec::at_most::<_, _, { limits::ALSO_MAX }>")]
     pub also: Vec<Reference>,
 }
 
@@ -69,7 +70,7 @@ pub enum Parents {
     /// Round 1: the epoch's anchor (epoch 0: the network id).
     Anchor(Id),
     /// Above: in ascending order of place in the committee, each once.
-    Witnesses(Vec<Parent>),
+    Witnesses(#[serde(deserialize_with = "codec::at_most::<_, _, { limits::COMMITTEE_MAX }>")] Vec<Parent>),
 }
 
 /// What is signed.

@@ -215,6 +215,9 @@ impl Node {
         if !self.own.is_signing_with(ticket) {
             return;
         }
+        if let Some(why) = self.wrong_length(signature) {
+            return self.halt(why, out);
+        }
         let Making::Signing(_, draft) = core::mem::take(&mut self.own.making) else { return };
         let head = self.issuers.get(&self.config.issuer).and_then(|c| c.heads.first());
         if head.map(|h| h.number) != draft.settled[0].map(|s| s.number) {
@@ -222,20 +225,16 @@ impl Node {
             return self.put_back(draft.body.kind, draft.body.payload, draft.purpose);
         }
         let key = &self.issuers.get(&self.config.issuer).expect("it drafted").keys[usize::from(draft.key)];
-        let scheme = key.key.scheme;
-        if signature.len() != scheme.signature_bytes() {
-            return self.halt(
-                alloc::format!(
-                    "the signer gave {} bytes, expected {}",
-                    signature.len(),
-                    scheme.signature_bytes()
-                ),
-                out,
-            );
-        }
-        let envelope = Envelope { scheme, key_number: draft.key_number, signature, body: &draft.bytes };
+        let (scheme, key_number) = (key.key.scheme, draft.key_number);
+        let envelope = Envelope { scheme, key_number, signature, body: &draft.bytes };
         let envelope: Arc<[u8]> = codec::encode(&envelope).into();
         self.attach_own(now, *draft, &envelope, out);
+    }
+
+    fn wrong_length(&self, signature: &[u8]) -> Option<alloc::string::String> {
+        let key = self.issuers.get(&self.config.issuer)?.keys.last()?;
+        let (got, expected) = (signature.len(), key.key.scheme.signature_bytes());
+        (got != expected).then(|| alloc::format!("the signer gave {got} bytes, expected {expected}"))
     }
 
     /// Durable at once; sent, answered and told only then.

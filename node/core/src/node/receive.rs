@@ -242,7 +242,7 @@ impl Node {
                 self.ask_to_verify(now, id, Some(stored.key), &key, out)?;
             }
             Settled::Unknown => self.load_unknown(now, id, out),
-            Settled::Absent => self.pending.wait_for(prev, id),
+            Settled::Absent => self.pending.wait_for(&prev, id),
             Settled::Genesis | Settled::Never => {}
         }
         Ok(None)
@@ -340,7 +340,7 @@ impl Node {
             self.load_unknown(now, id, out);
         }
         for reference in &absent {
-            self.pending.wait_for(*reference, id);
+            self.pending.wait_for(reference, id);
         }
         if unknown || never || !absent.is_empty() {
             return Ok(None);
@@ -473,12 +473,16 @@ impl Node {
             if !is_due || waiting.contains_key(id) {
                 continue;
             }
-            // First whoever sent what refers to it.
-            let sender = awaited.waiters.first().and_then(|w| waiting.get(w)).map(|w| w.peer);
-            let first = asks.iter().position(|(p, _)| Some(*p) == sender).unwrap_or(0);
-            let ask = (first + awaited.turn) % asks.len();
+            // Each time as another waiter names it: one may name it wrongly, and nobody holds that.
+            let waiters = awaited.waiters.len().max(1);
+            let waiter = awaited.waiters.iter().nth(awaited.turn % waiters).and_then(|w| waiting.get(w));
+            let Some(waiter) = waiter else { continue };
+            let Some(reference) = waiter.references.iter().find(|r| r.id == *id) else { continue };
+            // First whoever sent what refers to it, then the others.
+            let first = asks.iter().position(|(p, _)| *p == waiter.peer).unwrap_or(0);
+            let ask = (first + awaited.turn / waiters) % asks.len();
             if asks[ask].1.len() < limits::REFERENCES_PER_ASK_MAX {
-                asks[ask].1.push(awaited.reference);
+                asks[ask].1.push(*reference);
                 awaited.asked_us = Some(now.monotonic_us);
                 awaited.turn += 1;
             }

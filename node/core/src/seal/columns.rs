@@ -51,8 +51,11 @@ struct Columns {
     version: u8,
     number: u64,
     secret: [u8; 32],
+    #[serde(deserialize_with = "codec::at_most::<_, _, { limits::BATCH_STREAMS_MAX }>")]
     streams: Vec<StreamSpan>,
+    #[serde(deserialize_with = "codec::at_most::<_, _, { limits::BATCH_STREAMS_MAX }>")]
     descriptors: Vec<serde_bytes::ByteBuf>,
+    #[serde(deserialize_with = "codec::at_most::<_, _, { limits::BATCH_READINGS_MAX }>")]
     runs: Vec<Run>,
     #[serde(with = "serde_bytes")]
     source_times: Vec<u8>,
