@@ -1,1 +1,70 @@
-//! Being written.
+//! Adapters: read machines and hand what they say to a gateway as readings.
+//!
+//! An adapter never signs, stores or counts anything; it knows no node. It delivers [`Delivery`]s into a bounded
+//! channel and keeps a [`Health`] that others may read. Writing to a machine is not here: there is no code path
+//! that changes a register.
+//!
+//! # Layout
+//!
+//! | file | what is in it |
+//! |---|---|
+//! | `adapter.rs` | the two traits: a [`Source`] is a checked configuration that builds itself, an [`Adapter`] runs |
+//! | `outlet.rs` | the way out: bounded channel, full-queue policy, deadband, and what becomes of a stream when its link dies |
+//! | `health.rs` | figures of one device, and its log lines |
+//! | `supervisor.rs` | runs adapters; isolates their panics and starts them again |
+//! | `backoff.rs` | ever longer waits with jitter |
+//! | `clock.rs` | the wall clock as a value, so that tests can set it |
+//! | `status_code.rs` | the status codes that a reading carries beside its quality |
+//! | `config.rs`, `config/` | `[[device]]` tables: types (`config.rs`), texts (`text.rs`), checks (`check.rs`) |
+//! | `mapping.rs` | pure: registers and bits to value and quality, raw to scaled value |
+//! | `modbus.rs`, `modbus/` | Modbus TCP: pure planner (`plan.rs`), one connection (`link.rs`), polling (`poll.rs`), a server (`server.rs`, feature `server`) |
+//! | `trial.rs` | one device read for a while without any node, for `selvedge adapter test` |
+//!
+//! # Example
+//!
+//! ```no_run
+//! # async fn example(devices: Vec<edge_adapters::config::DeviceConfig>) -> Result<(), Vec<edge_adapters::config::ConfigError>> {
+//! use std::sync::Arc;
+//! use edge_adapters::{Device, Supervisor, SystemClock, config, delivery_queue};
+//! use selvedge_core::border::StreamHandle;
+//! use tokio_util::sync::CancellationToken;
+//!
+//! let mut next = 0;
+//! let mut devices_with_handles = Vec::new();
+//! for source in config::sources(&devices)? {
+//!     // Here a node also says `Input::Describe` for each of `source.streams()`.
+//!     let streams = source.streams().iter().map(|_| { next += 1; StreamHandle(next - 1) }).collect();
+//!     devices_with_handles.push(Device { source, streams });
+//! }
+//! let (sender, mut deliveries) = delivery_queue();
+//! let stop = CancellationToken::new();
+//! let supervisor = Supervisor::start(devices_with_handles, &sender, &(Arc::new(SystemClock) as _), 42, &stop);
+//! drop(sender);
+//! while let Some(delivery) = deliveries.recv().await {
+//!     println!("{:?}", delivery.readings);
+//! }
+//! # drop(supervisor); Ok(()) }
+//! ```
+#![warn(missing_docs)]
+
+pub mod adapter;
+pub mod backoff;
+pub mod clock;
+pub mod config;
+pub mod health;
+pub mod mapping;
+pub mod modbus;
+pub mod outlet;
+pub mod status_code;
+pub mod supervisor;
+pub mod trial;
+
+#[cfg(test)]
+mod tests;
+
+pub use adapter::{Adapter, Claim, Context, Fault, FaultKind, Running, Source, StreamSpec};
+pub use clock::{Clock, SystemClock};
+pub use health::{DeviceSnapshot, DeviceState, Health};
+pub use outlet::{DELIVERIES_MAX, Delivery, Outlet, delivery_queue};
+pub use supervisor::{Device, Devices, Supervisor};
+pub use trial::{DecodedReading, Trial, TrialEvent, test_device};

@@ -1,1 +1,21 @@
-//! Being written.
+//! The edge node: what stands around the core of the ledger.
+//!
+//! # Layout
+//! - [`cli`]: the program's commands
+//! - [`gateway`]: one running gateway, put together and taken apart in order
+//! - [`engine`]: the loop that owns the core, and the threads that carry its effects out
+//! - [`store`]: log, journal, index and archive on a disk
+//! - [`answers`], [`api`]: questions, and where a running node answers them
+//! - [`config`], [`folder`]: the configuration, and what lies where in a data folder
+//! - [`demo`]: a simulated plant for `selvedge demo`
+#![warn(missing_docs)]
+
+pub mod answers;
+pub mod api;
+pub mod cli;
+pub mod config;
+pub mod demo;
+pub mod engine;
+pub mod folder;
+pub mod gateway;
+pub mod store;

@@ -1,0 +1,139 @@
+//! Which requests read which fields. Pure.
+//!
+//! Fields of one table that lie near one another are read together. Among the plans that the caps allow, the one
+//! with the fewest bytes on the wire is taken, by dynamic programming over the fields in order of address; of plans
+//! with equally many bytes, one with the fewest requests.
+
+use super::Table;
+
+/// Bytes of a request (7 header, 5 body) and of an answer around its data (7 header, 2 body), over TCP.
+const OVERHEAD_BYTES: u64 = 12 + 9;
+
+/// How large requests may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Caps {
+    /// Registers in a request.
+    pub registers: u16,
+    /// Bits in a request.
+    pub bits: u16,
+    /// Registers or bits in a row that are read although no field is there.
+    pub gap: u16,
+}
+
+impl Caps {
+    const fn most(self, table: Table) -> u16 {
+        if table.is_bits() { self.bits } else { self.registers }
+    }
+}
+
+/// Registers or bits in a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Span {
+    /// Of which table.
+    pub table: Table,
+    /// The first.
+    pub start: u16,
+    /// How many.
+    pub count: u16,
+}
+
+impl Span {
+    const fn end(self) -> u32 {
+        self.start as u32 + self.count as u32
+    }
+    /// Bytes on the wire, request and answer together.
+    pub const fn wire_bytes(self) -> u64 {
+        let data = if self.table.is_bits() { self.count.div_ceil(8) } else { self.count * 2 };
+        OVERHEAD_BYTES + data as u64
+    }
+}
+
+/// One request and the fields that its answer holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// What is asked for.
+    pub span: Span,
+    /// The fields, as indices into the fields of the plan.
+    pub fields: Vec<usize>,
+}
+
+/// Requests that read all `fields`, each exactly once.
+///
+/// # Panics
+/// When a field alone is larger than a request may be; the check of the configuration refuses such fields.
+pub fn plan(fields: &[Span], caps: Caps) -> Vec<Request> {
+    let all: Vec<usize> = (0..fields.len()).collect();
+    plan_some(fields, &all, caps)
+}
+
+/// The same for some of the fields.
+fn plan_some(fields: &[Span], which: &[usize], caps: Caps) -> Vec<Request> {
+    let mut which = which.to_vec();
+    which.sort_by_key(|index| (fields[*index], *index));
+    // Many fields in one place (the bits of a register) are one to the planner.
+    let places: Vec<&[usize]> = which.chunk_by(|a, b| fields[*a] == fields[*b]).collect();
+    let spans: Vec<Span> = places.iter().map(|place| fields[place[0]]).collect();
+    cheapest_groups(&spans, caps)
+        .into_iter()
+        .map(|(from, to)| Request { span: hull(&spans[from..to]), fields: places[from..to].concat() })
+        .collect()
+}
+
+/// Spans in ascending order as groups `from .. to`, each to be read with one request.
+fn cheapest_groups(spans: &[Span], caps: Caps) -> Vec<(usize, usize)> {
+    // best[n]: least bytes and requests for the first n spans, and where the last group of them begins.
+    let mut best: Vec<(u64, u32, usize)> = vec![(u64::MAX, 0, 0); spans.len() + 1];
+    best[0] = (0, 0, 0);
+    for from in 0..spans.len() {
+        let first = spans[from];
+        assert!(first.count <= caps.most(first.table), "the check of the configuration refuses wider fields");
+        let (bytes, requests, _) = best[from];
+        let mut end = first.end();
+        for (to, span) in spans.iter().enumerate().skip(from) {
+            let gap = u32::from(span.start).saturating_sub(end);
+            end = end.max(span.end());
+            let count = end - u32::from(first.start);
+            if span.table != first.table
+                || gap > u32::from(caps.gap)
+                || count > u32::from(caps.most(first.table))
+            {
+                break;
+            }
+            let group = Span { count: count as u16, ..first };
+            let candidate = (bytes + group.wire_bytes(), requests + 1, from);
+            if candidate < best[to + 1] {
+                best[to + 1] = candidate;
+            }
+        }
+    }
+    let mut groups = Vec::new();
+    let mut to = spans.len();
+    while to > 0 {
+        let from = best[to].2;
+        groups.push((from, to));
+        to = from;
+    }
+    groups.reverse();
+    groups
+}
+
+fn hull(spans: &[Span]) -> Span {
+    let end = spans.iter().map(|span| span.end()).max().unwrap_or(0);
+    Span { count: (end - u32::from(spans[0].start)) as u16, ..spans[0] }
+}
+
+/// A refused request in smaller ones, so that one bad address does not cost its neighbours their values: without
+/// gaps if it had some, else one for each place. `None` when it cannot be divided.
+pub fn split(request: &Request, fields: &[Span], caps: Caps) -> Option<Vec<Request>> {
+    let without_gaps = plan_some(fields, &request.fields, Caps { gap: 0, ..caps });
+    if without_gaps.len() > 1 {
+        return Some(without_gaps);
+    }
+    let mut which = request.fields.clone();
+    which.sort_by_key(|index| (fields[*index], *index));
+    let places: Vec<Request> = which
+        .chunk_by(|a, b| fields[*a] == fields[*b])
+        .map(|place| Request { span: fields[place[0]], fields: place.to_vec() })
+        .collect();
+    (places.len() > 1).then_some(places)
+}

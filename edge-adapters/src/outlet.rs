@@ -1,0 +1,277 @@
+//! The way out of an adapter: a bounded channel, and what a stream remembers of itself.
+//!
+//! **Full queue.** Polls skip and count: a poll that would find no room is not made, and readings that find none are
+//! dropped, counted and shown in `status`; the next poll brings newer ones. Sources that want an acknowledgement wait
+//! instead, and so stop acknowledging, which makes their server keep what is not taken yet.
+//!
+//! **Dead link.** [`Outlet::mark_stale`] gives every stream that has spoken *one* reading: its last value under its
+//! old source time, with quality `Stale`. Then it is silent until the adapter delivers something new. A stream that
+//! never spoke has no value to be stale and no old time, and stays silent. This memory belongs to the device and
+//! not to the adapter, so it outlives an adapter that panics.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use selvedge_core::border::{NewReading, StreamHandle};
+use selvedge_core::limits::SUBMIT_READINGS_MAX;
+use selvedge_core::reading::Quality;
+use thiserror::Error;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::adapter::StreamSpec;
+use crate::clock::Clock;
+use crate::health::{DeviceSnapshot, DeviceState, Health, ReadingSnapshot, StreamSnapshot};
+use crate::mapping::scaled;
+
+/// Deliveries that may wait for the node, all devices together. Each holds at most
+/// [`SUBMIT_READINGS_MAX`] readings; a poll of a usual device is one delivery of some dozens.
+pub const DELIVERIES_MAX: usize = 256;
+
+/// Readings on their way to the node: all of them are kept, or none.
+#[derive(Debug)]
+pub struct Delivery {
+    /// The readings, at most [`SUBMIT_READINGS_MAX`].
+    pub readings: Vec<NewReading>,
+    /// Told when they are durable; dropped when they were not kept. `None` where nobody waits.
+    pub ack: Option<oneshot::Sender<()>>,
+}
+
+/// The channel between all adapters and the node. Full: see the module.
+pub fn delivery_queue() -> (mpsc::Sender<Delivery>, mpsc::Receiver<Delivery>) {
+    mpsc::channel(DELIVERIES_MAX)
+}
+
+/// The node did not say that the readings are durable: it stops, or refused them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("the node did not take the readings")]
+pub struct NotTaken;
+
+/// The way out of one device. Clones are the same outlet.
+#[derive(Debug, Clone)]
+pub struct Outlet {
+    sender: mpsc::Sender<Delivery>,
+    shared: Arc<Shared>,
+}
+
+/// The device behind an outlet, to look at only: it does not keep the queue open.
+#[derive(Debug, Clone)]
+pub(crate) struct View(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    health: Arc<Health>,
+    clock: Arc<dyn Clock>,
+    streams: Mutex<Streams>,
+}
+
+#[derive(Debug)]
+struct Streams {
+    memories: Vec<Memory>,
+    places: HashMap<StreamHandle, usize>,
+}
+
+/// What a stream remembers of itself.
+#[derive(Debug)]
+struct Memory {
+    handle: StreamHandle,
+    spec: StreamSpec,
+    last: Option<NewReading>,
+    last_good: Option<NewReading>,
+    /// Scaled value of the reading delivered last, if that was good: what a deadband is measured from.
+    delivered_good: Option<f64>,
+    stale: bool,
+}
+
+impl Outlet {
+    /// The way out of one device whose streams have these handles, in order.
+    pub fn new(
+        streams: impl IntoIterator<Item = (StreamHandle, StreamSpec)>,
+        sender: mpsc::Sender<Delivery>,
+        health: Arc<Health>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let memories: Vec<Memory> = streams
+            .into_iter()
+            .map(|(handle, spec)| Memory {
+                handle,
+                spec,
+                last: None,
+                last_good: None,
+                delivered_good: None,
+                stale: false,
+            })
+            .collect();
+        let places = memories.iter().enumerate().map(|(place, memory)| (memory.handle, place)).collect();
+        let streams = Mutex::new(Streams { memories, places });
+        Self { sender, shared: Arc::new(Shared { health, clock, streams }) }
+    }
+
+    /// Is there room for a delivery? Asked before a poll, so that a device is not read for nothing.
+    pub fn has_room(&self) -> bool {
+        self.sender.capacity() > 0
+    }
+
+    /// Delivers what a poll brought; drops and counts what finds no room.
+    pub fn offer(&self, readings: Vec<NewReading>) {
+        let mut streams = self.lock();
+        let wanted = self.notice(&mut streams, readings);
+        for part in parts(wanted) {
+            match self.sender.try_reserve() {
+                Ok(room) => {
+                    self.shared.health.delivered(part.len());
+                    streams.handed_over(&part);
+                    room.send(Delivery { readings: part, ack: None });
+                }
+                Err(_) => self.shared.health.dropped(part.len()),
+            }
+        }
+    }
+
+    /// Delivers, waits for room, and waits until the node says that all of it is durable.
+    ///
+    /// # Errors
+    /// [`NotTaken`] when the node stops or refuses; then nothing may be acknowledged to the source.
+    pub async fn deliver(&self, readings: Vec<NewReading>) -> Result<(), NotTaken> {
+        let wanted = {
+            let mut streams = self.lock();
+            self.notice(&mut streams, readings)
+        };
+        let mut answers = Vec::new();
+        for part in parts(wanted) {
+            let room = self.sender.reserve().await.map_err(|_| NotTaken)?;
+            let (ack, durable) = oneshot::channel();
+            self.shared.health.delivered(part.len());
+            self.lock().handed_over(&part);
+            room.send(Delivery { readings: part, ack: Some(ack) });
+            answers.push(durable);
+        }
+        for durable in answers {
+            durable.await.map_err(|_| NotTaken)?;
+        }
+        Ok(())
+    }
+
+    /// The link is down: one stale reading for each stream that has spoken and is not stale yet. What finds no room
+    /// stays owed until the next call, so call it at every failed attempt.
+    pub fn mark_stale(&self, status: u32) {
+        let receive_time_ns = self.shared.clock.wall_ns();
+        let mut streams = self.lock();
+        let owed: Vec<NewReading> = streams
+            .memories
+            .iter()
+            .filter(|memory| !memory.stale)
+            .filter_map(|memory| memory.last.clone())
+            .map(|last| NewReading { quality: Quality::Stale, status, receive_time_ns, ..last })
+            .collect();
+        for part in parts(owed) {
+            let Ok(room) = self.sender.try_reserve() else { return };
+            self.shared.health.delivered(part.len());
+            streams.handed_over(&part);
+            for reading in &part {
+                streams.memory(reading.stream).expect("made from the memories above").stale = true;
+            }
+            room.send(Delivery { readings: part, ack: None });
+        }
+    }
+
+    /// The device at this moment, with its streams.
+    pub fn snapshot(&self) -> DeviceSnapshot {
+        self.view().snapshot()
+    }
+
+    pub(crate) fn view(&self) -> View {
+        View(Arc::clone(&self.shared))
+    }
+
+    /// Notes what the streams said, and leaves out what a deadband leaves out.
+    fn notice(&self, streams: &mut Streams, mut readings: Vec<NewReading>) -> Vec<NewReading> {
+        readings.retain(|reading| {
+            let memory =
+                streams.memory(reading.stream).expect("an adapter delivers only for its own streams");
+            let wanted = memory.stale || !memory.within_deadband(reading);
+            memory.stale = false;
+            memory.last = Some(reading.clone());
+            if reading.quality == Quality::Good {
+                memory.last_good = Some(reading.clone());
+                self.shared.health.good_at(reading.receive_time_ns);
+            }
+            wanted
+        });
+        readings
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Streams> {
+        self.shared.lock()
+    }
+}
+
+impl View {
+    pub(crate) fn snapshot(&self) -> DeviceSnapshot {
+        let mut snapshot = self.0.health.figures();
+        snapshot.streams = self.0.lock().memories.iter().map(Memory::snapshot).collect();
+        snapshot
+    }
+
+    pub(crate) fn changes(&self) -> watch::Receiver<DeviceState> {
+        self.0.health.changes()
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Streams> {
+        // After a panic in another adapter's task the memories still hold: each change is complete by itself.
+        self.streams.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Streams {
+    fn memory(&mut self, handle: StreamHandle) -> Option<&mut Memory> {
+        self.places.get(&handle).map(|place| &mut self.memories[*place])
+    }
+
+    fn handed_over(&mut self, readings: &[NewReading]) {
+        for reading in readings {
+            if let Some(memory) = self.memory(reading.stream) {
+                let good = reading.quality == Quality::Good;
+                memory.delivered_good =
+                    scaled(&reading.value, &memory.spec.descriptor).as_f64().filter(|_| good);
+            }
+        }
+    }
+}
+
+impl Memory {
+    fn within_deadband(&self, reading: &NewReading) -> bool {
+        let (Some(band), Some(from)) = (self.spec.deadband, self.delivered_good) else { return false };
+        let to = scaled(&reading.value, &self.spec.descriptor).as_f64();
+        reading.quality == Quality::Good && to.is_some_and(|to| (to - from).abs() <= band)
+    }
+
+    fn snapshot(&self) -> StreamSnapshot {
+        let shown = |reading: &NewReading| ReadingSnapshot {
+            value: scaled(&reading.value, &self.spec.descriptor),
+            quality: reading.quality.name(),
+            status: reading.status,
+            source_time_ns: reading.source_time_ns,
+            receive_time_ns: reading.receive_time_ns,
+        };
+        StreamSnapshot {
+            name: self.spec.descriptor.name.clone(),
+            unit: self.spec.descriptor.unit.clone(),
+            stale: self.stale,
+            last: self.last.as_ref().map(shown),
+            last_good: self.last_good.as_ref().map(shown),
+        }
+    }
+}
+
+/// In deliveries of at most [`SUBMIT_READINGS_MAX`].
+fn parts(mut readings: Vec<NewReading>) -> impl Iterator<Item = Vec<NewReading>> {
+    std::iter::from_fn(move || {
+        if readings.is_empty() {
+            return None;
+        }
+        let rest = readings.split_off(readings.len().min(SUBMIT_READINGS_MAX));
+        Some(std::mem::replace(&mut readings, rest))
+    })
+}

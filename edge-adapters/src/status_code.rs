@@ -1,0 +1,47 @@
+//! The status code that a reading carries beside its quality.
+//!
+//! A Modbus exception keeps its own number, 1 to 255. What the gateway itself found out has the high bit set, so
+//! that nobody takes it for a word of the device.
+
+/// Nothing to add.
+pub const NONE: u32 = 0;
+/// The device did not answer within the time-out.
+pub const TIMEOUT: u32 = 0x8000_0001;
+/// The connection was closed or broke.
+pub const CLOSED: u32 = 0x8000_0002;
+/// What came back is not an answer to what was asked.
+pub const PROTOCOL: u32 = 0x8000_0003;
+/// No connection could be made.
+pub const UNREACHABLE: u32 = 0x8000_0004;
+/// The adapter itself failed and is being started again.
+pub const ADAPTER: u32 = 0x8000_0005;
+/// A text that is not UTF-8; the value holds its bytes.
+pub const NOT_TEXT: u32 = 0x8000_0010;
+/// A float that is infinite.
+pub const INFINITE: u32 = 0x8000_0011;
+
+/// In words, for people; empty for [`NONE`].
+pub fn words(status: u32) -> String {
+    let text = match status {
+        NONE => "",
+        TIMEOUT => "no answer within the time-out",
+        CLOSED => "the connection was closed",
+        PROTOCOL => "the answer does not fit the request",
+        UNREACHABLE => "no connection",
+        ADAPTER => "the adapter failed",
+        NOT_TEXT => "not valid UTF-8",
+        INFINITE => "an infinite number",
+        0x01 => "Modbus exception 1: illegal function",
+        0x02 => "Modbus exception 2: illegal data address",
+        0x03 => "Modbus exception 3: illegal data value",
+        0x04 => "Modbus exception 4: device failure",
+        0x05 => "Modbus exception 5: acknowledge",
+        0x06 => "Modbus exception 6: device busy",
+        0x08 => "Modbus exception 8: memory parity error",
+        0x0A => "Modbus exception 10: gateway path unavailable",
+        0x0B => "Modbus exception 11: the device behind the gateway did not answer",
+        1..=255 => return format!("Modbus exception {status}"),
+        _ => return format!("status {status:#010x}"),
+    };
+    text.to_owned()
+}

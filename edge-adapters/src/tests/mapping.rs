@@ -1,0 +1,272 @@
+//! Registers to values, against an oracle that knows nothing but the letters of the order.
+
+use selvedge_core::reading::{Quality, Reading, Value};
+use selvedge_core::stream::{Attestation, Decimal, Descriptor};
+
+use super::support::cases;
+use crate::backoff::SplitMix;
+use crate::mapping::{Encoding, Kind, Order, Scaled, decode_bit, decode_registers, scaled};
+use crate::status_code;
+
+const NUMBERS: [Kind; 10] = [
+    Kind::I8,
+    Kind::U8,
+    Kind::I16,
+    Kind::U16,
+    Kind::I32,
+    Kind::U32,
+    Kind::I64,
+    Kind::U64,
+    Kind::F32,
+    Kind::F64,
+];
+
+/// The registers in which the bytes of a value (`A` first) arrive in the order of `letters`.
+fn arrival(bytes: &[u8], letters: &str) -> Vec<u16> {
+    let wire: Vec<u8> = letters.bytes().map(|letter| bytes[usize::from(letter - b'A')]).collect();
+    wire.chunks(2).map(|pair| u16::from(pair[0]) << 8 | u16::from(pair[1])).collect()
+}
+
+/// The value of these bytes, `A` first, by the conversions of the standard library.
+fn oracle(kind: Kind, bytes: &[u8]) -> Value {
+    match kind {
+        Kind::I8 => Value::Int(i8::from_be_bytes(bytes.try_into().unwrap()).into()),
+        Kind::I16 => Value::Int(i16::from_be_bytes(bytes.try_into().unwrap()).into()),
+        Kind::I32 => Value::Int(i32::from_be_bytes(bytes.try_into().unwrap()).into()),
+        Kind::I64 => Value::Int(i64::from_be_bytes(bytes.try_into().unwrap())),
+        Kind::U8 => Value::Unsigned(bytes[0].into()),
+        Kind::U16 => Value::Unsigned(u16::from_be_bytes(bytes.try_into().unwrap()).into()),
+        Kind::U32 => Value::Unsigned(u32::from_be_bytes(bytes.try_into().unwrap()).into()),
+        Kind::U64 => Value::Unsigned(u64::from_be_bytes(bytes.try_into().unwrap())),
+        Kind::F32 => Value::Float(f32::from_be_bytes(bytes.try_into().unwrap()).into()),
+        Kind::F64 => Value::Float(f64::from_be_bytes(bytes.try_into().unwrap())),
+        Kind::Bit(_) | Kind::Bool | Kind::Text(_) => unreachable!("not a number"),
+    }
+}
+
+fn encoding(kind: Kind, order: Order) -> Encoding {
+    Encoding { kind, order, not_available: Vec::new() }
+}
+
+#[test]
+fn every_number_in_every_order_is_what_its_letters_say() {
+    let mut random = SplitMix(1);
+    let mut checked = 0;
+    for kind in NUMBERS {
+        let width = kind.number_bits().unwrap() as usize / 8;
+        for (letters, order) in Order::choices(kind) {
+            for _ in 0..5_000 {
+                let mut bytes = random.next().to_be_bytes()[..width].to_vec();
+                let registers = if width == 1 {
+                    // The letter says which byte of the register is meant; the other is noise.
+                    let noise = random.next() as u8;
+                    let wire = if *letters == "A" { [bytes[0], noise] } else { [noise, bytes[0]] };
+                    vec![u16::from_be_bytes(wire)]
+                } else {
+                    if random.next().is_multiple_of(16) {
+                        bytes.fill(0xFF); // minus one, the greatest, a NaN
+                    }
+                    arrival(&bytes, letters)
+                };
+                let decoded = decode_registers(&encoding(kind, *order), &registers);
+                let expected = oracle(kind, &bytes);
+                let case = format!("{kind} {letters} {registers:04x?}");
+                match expected {
+                    Value::Float(float) if float.is_nan() => {
+                        assert_eq!(
+                            (decoded.value, decoded.quality),
+                            (Value::None, Quality::NotAvailable),
+                            "{case}"
+                        );
+                    }
+                    Value::Float(float) if float.is_infinite() => {
+                        assert_eq!(
+                            (decoded.value, decoded.quality),
+                            (expected, Quality::Uncertain),
+                            "{case}"
+                        );
+                    }
+                    _ => assert_eq!((decoded.value, decoded.quality), (expected, Quality::Good), "{case}"),
+                }
+                checked += 1;
+            }
+        }
+    }
+    assert_eq!(checked, 5_000 * (2 * 2 + 2 * 2 + 3 * 4 + 3 * 4));
+}
+
+#[test]
+fn every_bit_of_every_register() {
+    for bit in 0..16_u8 {
+        for register in 0..=u16::MAX {
+            let plain = decode_registers(&encoding(Kind::Bit(bit), Order::default()), &[register]);
+            assert_eq!(plain.value, Value::Bool(register & (1 << bit) != 0), "bit {bit} of {register:#06x}");
+        }
+        let swapped = Order { bytes_swapped: true, words_reversed: false };
+        let low_first = decode_registers(&encoding(Kind::Bit(bit), swapped), &[(1_u16 << bit).swap_bytes()]);
+        assert_eq!(low_first.value, Value::Bool(true), "bit {bit}, low byte first");
+    }
+    let truth = |register| decode_registers(&encoding(Kind::Bool, Order::default()), &[register]).value;
+    assert_eq!(
+        (truth(0), truth(1), truth(0xFF00)),
+        (Value::Bool(false), Value::Bool(true), Value::Bool(true))
+    );
+    assert_eq!(decode_bit(true).value, Value::Bool(true));
+}
+
+#[test]
+fn infinities_are_kept_and_uncertain_and_a_nan_is_no_number() {
+    for (float, expected) in [
+        (f32::INFINITY, (Value::Float(f64::INFINITY), Quality::Uncertain, status_code::INFINITE)),
+        (f32::NEG_INFINITY, (Value::Float(f64::NEG_INFINITY), Quality::Uncertain, status_code::INFINITE)),
+        (f32::NAN, (Value::None, Quality::NotAvailable, 0)),
+        (-0.0, (Value::Float(-0.0), Quality::Good, 0)),
+    ] {
+        let registers = [(float.to_bits() >> 16) as u16, float.to_bits() as u16];
+        let decoded = decode_registers(&encoding(Kind::F32, Order::default()), &registers);
+        assert_eq!((decoded.value, decoded.quality, decoded.status), expected, "{float}");
+    }
+}
+
+#[test]
+fn marks_for_not_available_are_compared_in_the_width_of_the_value() {
+    let mut marked = encoding(Kind::I16, Order { bytes_swapped: true, words_reversed: false });
+    marked.not_available = vec![0x8000, 0xFFFF];
+    for (register, available) in [(0x0080, false), (0xFFFF, false), (0x8000, true), (0x007F, true)] {
+        let decoded = decode_registers(&marked, &[register]);
+        let quality = if available { Quality::Good } else { Quality::NotAvailable };
+        assert_eq!(decoded.quality, quality, "{register:#06x}");
+        assert_eq!(decoded.value == Value::None, !available, "{register:#06x}");
+    }
+    let byte = Encoding { not_available: vec![0xFF], ..encoding(Kind::U8, Order::default()) };
+    assert_eq!(
+        decode_registers(&byte, &[0x12FF]).quality,
+        Quality::NotAvailable,
+        "the other byte does not matter"
+    );
+}
+
+#[test]
+fn texts_end_at_a_zero_and_lose_their_padding() {
+    let text = |bytes: &[u8], length, swapped| {
+        let mut bytes = bytes.to_vec();
+        bytes.resize(usize::from(Kind::Text(length).registers()) * 2, b' ');
+        let registers: Vec<u16> =
+            bytes.chunks(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]])).collect();
+        let order = Order { bytes_swapped: swapped, words_reversed: false };
+        decode_registers(&encoding(Kind::Text(length), order), &registers)
+    };
+    let good = |value: &str| (Value::Text(value.to_owned()), Quality::Good);
+    let brief = |decoded: crate::mapping::Decoded| (decoded.value, decoded.quality);
+    assert_eq!(brief(text(b"PUMP 7", 16, false)), good("PUMP 7"));
+    assert_eq!(brief(text(b"UPPM7 ", 6, true)), good("PUMP 7"));
+    assert_eq!(brief(text(b"ab\0rubbish", 10, false)), good("ab"));
+    assert_eq!(brief(text(b"abcd", 3, false)), good("abc"), "an odd length leaves the last byte out");
+    assert_eq!(brief(text(b"", 4, false)), good(""));
+    assert_eq!(brief(text("Grüße".as_bytes(), 8, false)), good("Grüße"));
+    let latin = text(b"Gr\xfc\xdfe", 5, false);
+    assert_eq!(latin.value, Value::Bytes(b"Gr\xfc\xdfe".to_vec()));
+    assert_eq!((latin.quality, latin.status), (Quality::Uncertain, status_code::NOT_TEXT));
+}
+
+fn descriptor(scale: &str, offset: &str) -> Descriptor {
+    Descriptor {
+        name: "s".into(),
+        device: "d".into(),
+        address: String::new(),
+        source_type: String::new(),
+        unit: String::new(),
+        scale: scale.parse().unwrap(),
+        offset: offset.parse().unwrap(),
+        attestation: Attestation::Gateway,
+    }
+}
+
+#[test]
+fn integers_are_scaled_in_decimal() {
+    for (raw, scale, offset, expected) in [
+        (Value::Int(3), "0.1", "0", Scaled::Float(0.3)),
+        (Value::Unsigned(231), "0.1", "0", Scaled::Float(23.1)),
+        (Value::Unsigned(65_535), "0.001", "-40", Scaled::Float(25.535)),
+        (Value::Int(-7), "1", "0.07", Scaled::Float(-6.93)),
+        (Value::Int(5), "1000", "0", Scaled::Float(5_000.0)),
+        (Value::Int(-7), "1", "0", Scaled::Int(-7)),
+        (Value::Unsigned(u64::MAX), "1", "0", Scaled::Unsigned(u64::MAX)),
+        (Value::Float(2.5), "2", "1", Scaled::Float(6.0)),
+        (Value::Bool(true), "0.1", "3", Scaled::Bool(true)),
+        (Value::Text("x".into()), "0.1", "3", Scaled::Text("x".into())),
+        (Value::None, "0.1", "3", Scaled::None),
+    ] {
+        assert_eq!(scaled(&raw, &descriptor(scale, offset)), expected, "{raw:?} × {scale} + {offset}");
+    }
+}
+
+#[test]
+fn scaling_in_decimal_is_never_far_from_floats() {
+    let mut random = SplitMix(2);
+    for case in 0..20_000 {
+        let decimal = |random: &mut SplitMix| {
+            let mantissa = (random.next() as i64) >> (random.next() % 64);
+            Decimal::new(mantissa, (random.next() % 21) as i32 - 10).unwrap_or(Decimal::ONE)
+        };
+        let (scale, offset) = (decimal(&mut random), decimal(&mut random));
+        let raw = (random.next() as i64) >> (random.next() % 64);
+        let scaled = scaled(&Value::Int(raw), &Descriptor { scale, offset, ..descriptor("1", "0") });
+        let (product, offset) = (raw as f64 * scale.to_f64(), offset.to_f64());
+        let error = (scaled.as_f64().unwrap() - (product + offset)).abs();
+        assert!(
+            error <= 1e-12 * (product.abs() + offset.abs()),
+            "case {case}: {raw} × {scale} + {offset}: {scaled}"
+        );
+    }
+}
+
+#[test]
+fn scaled_values_in_json_are_plain() {
+    let json = |scaled: &Scaled| serde_json::to_string(scaled).unwrap();
+    assert_eq!(json(&Scaled::None), "null");
+    assert_eq!(json(&Scaled::Float(f64::INFINITY)), "null");
+    assert_eq!(json(&Scaled::Float(23.1)), "23.1");
+    assert_eq!(json(&Scaled::Unsigned(u64::MAX)), u64::MAX.to_string());
+    assert_eq!(json(&Scaled::Bytes(vec![0x0A, 0xFF])), "\"0aff\"");
+}
+
+/// Whatever arrives, whatever is configured: no panic, and a value that a reading can hold.
+#[test]
+fn any_registers_decode_to_something_that_a_reading_holds() {
+    const SEED: u64 = 3;
+    println!("seed: {SEED}");
+    let mut random = SplitMix(SEED);
+    for case in 0..cases() {
+        let kind = match random.next() % 13 {
+            10 => Kind::Bit(random.next() as u8),
+            11 => Kind::Bool,
+            12 => Kind::Text(random.next() as u16),
+            number => NUMBERS[number as usize],
+        };
+        let order = Order {
+            words_reversed: random.next().is_multiple_of(2),
+            bytes_swapped: random.next().is_multiple_of(2),
+        };
+        // Mostly as many registers as it takes, sometimes any number.
+        let fitting = usize::from(kind.registers()).min(200);
+        let count = if random.next().is_multiple_of(4) { random.next() as usize % 130 } else { fitting };
+        let registers: Vec<u16> = (0..count).map(|_| random.next() as u16 & random.next() as u16).collect();
+        let not_available = vec![random.next() % 4];
+        let decoded = decode_registers(&Encoding { kind, order, not_available }, &registers);
+        let fits = count == usize::from(kind.registers());
+        assert_eq!(decoded.status == status_code::PROTOCOL, !fits, "case {case}: {kind}, {count} registers");
+        let reading = Reading {
+            stream_index: 0,
+            counter: 0,
+            source_time_ns: 0,
+            receive_time_ns: 0,
+            quality: decoded.quality,
+            flags: 0,
+            status: decoded.status,
+            value: decoded.value,
+        };
+        let again = Reading::from_block(&reading.to_block(), reading.value.long_bytes());
+        assert_eq!(again.as_ref(), Ok(&reading), "case {case}: {kind}");
+    }
+}

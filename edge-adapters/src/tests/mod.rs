@@ -1,0 +1,12 @@
+//! Tests of the crate as a whole. Those that need time hold tokio's clock still and move it by hand
+//! ([`support::HeldTime`]), so that nothing sleeps and a slow machine changes nothing.
+
+mod config;
+mod mapping;
+mod outlet;
+mod plan;
+mod poll;
+mod poll_bad_devices;
+mod supervisor;
+mod support;
+mod trial;

@@ -1,0 +1,66 @@
+//! A device read without a node.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use selvedge_core::reading::{Quality, Value};
+use tokio_util::sync::CancellationToken;
+
+use super::support::{HeldTime, advance, listen, parse, reserve};
+use crate::clock::{Clock, SetClock};
+use crate::health::DeviceState;
+use crate::mapping::Scaled;
+use crate::modbus::Table;
+use crate::modbus::server::{Bank, serve};
+use crate::trial::{TrialEvent, test_device};
+
+fn device(address: impl std::fmt::Display) -> crate::config::DeviceConfig {
+    parse(&format!(
+        "[[device]]\nname = \"plc\"\nprotocol = \"modbus-tcp\"\naddress = \"{address}\"\n\
+         [[device.stream]]\nname = \"t\"\nregister = \"holding:4\"\ntype = \"i16\"\nscale = 0.1\nunit = \"Cel\"\n"
+    ))
+    .remove(0)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_trial_says_that_the_device_answers_what_it_reads_and_when_it_is_over() {
+    let (listener, address) = listen().await;
+    let bank = Arc::new(Bank::new(10));
+    bank.set_registers(Table::Holding, 4, &[231]);
+    tokio::spawn(serve(listener, bank, CancellationToken::new()));
+    let _time = HeldTime::new();
+    let clock: Arc<dyn Clock> = Arc::new(SetClock::at(77));
+    let mut trial = test_device(&device(address), Duration::from_secs(5), &clock).unwrap();
+    let mut events = vec![trial.next().await.unwrap(), trial.next().await.unwrap()];
+    events.sort_by_key(|event| matches!(event, TrialEvent::Reading(_)));
+    let TrialEvent::Device(device) = &events[0] else { panic!("{events:?}") };
+    assert_eq!(device.state, DeviceState::Up);
+    let TrialEvent::Reading(reading) = &events[1] else { panic!("{events:?}") };
+    assert_eq!((reading.stream.as_str(), reading.unit.as_str()), ("t", "Cel"));
+    assert_eq!((&reading.raw, &reading.value), (&Value::Int(231), &Scaled::Float(23.1)));
+    assert_eq!((reading.quality, reading.source_time_ns, reading.receive_time_ns), (Quality::Good, 77, 77));
+    advance(1_000).await;
+    assert!(matches!(trial.next().await, Some(TrialEvent::Reading(_))), "the next poll");
+    advance(4_000).await;
+    assert_eq!(trial.next().await, None, "five seconds are over");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_trial_of_a_dead_device_says_why() {
+    let off = reserve("127.0.0.1:0".parse().unwrap());
+    let clock: Arc<dyn Clock> = Arc::new(SetClock::at(77));
+    let _time = HeldTime::new();
+    let mut trial = test_device(&device(off.local_addr().unwrap()), Duration::from_secs(5), &clock).unwrap();
+    let Some(TrialEvent::Device(device)) = trial.next().await else { panic!("an event of the device") };
+    assert_eq!(device.state, DeviceState::Down);
+    assert!(device.error.unwrap().contains("no connection"));
+    advance(5_000).await;
+    assert_eq!(trial.next().await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_trial_of_a_wrong_configuration_says_what_is_wrong() {
+    let clock: Arc<dyn Clock> = Arc::new(SetClock::at(77));
+    let errors = test_device(&device("nowhere"), Duration::from_secs(1), &clock).unwrap_err();
+    assert_eq!(errors[0].place.key, "address");
+}

@@ -1,0 +1,303 @@
+//! The answers as lines for people. Programs take `--json`.
+
+use std::io::{self, Write};
+
+use selvedge_proof::unit_text;
+
+use super::readings::{ReadingAnswer, ReadingState};
+use super::shown::{Scalar, Time};
+use super::status::{
+    BacklogAnswer, ClockAnswer, DeviceAnswer, DiskAnswer, LedgerAnswer, NodeState, StatusAnswer, closes_words,
+};
+use super::streams::StreamsAnswer;
+use super::tangle::{TangleAnswer, TransactionAnswer, short_id};
+use super::times::{age_words, bytes_words, count_words, plain, plural, span_words};
+
+/// Readings that came later than this after their source time show both times.
+const LATE_NS: u64 = 1_000_000_000;
+
+/// `21.4 °C`.
+pub fn value_words(value: &Scalar, unit: &str) -> String {
+    match value {
+        Scalar::None => value.words(),
+        _ if unit.is_empty() => value.words(),
+        _ => format!("{} {}", value.words(), unit_text(unit)),
+    }
+}
+
+/// Columns as wide as their longest cell; the last one is not padded.
+#[derive(Debug, Default)]
+pub struct Table {
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    /// A table with these headings.
+    pub fn new(headings: &[&str]) -> Self {
+        Self { rows: vec![headings.iter().map(|h| (*h).to_owned()).collect()] }
+    }
+
+    /// Adds a row.
+    pub fn row(&mut self, cells: Vec<String>) {
+        self.rows.push(cells);
+    }
+
+    /// Writes it.
+    ///
+    /// # Errors
+    /// Those of the writer.
+    pub fn write(&self, out: &mut dyn Write) -> io::Result<()> {
+        let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
+        let width = |at: usize| self.rows.iter().filter_map(|r| r.get(at)).map(|c| c.chars().count()).max();
+        let widths: Vec<usize> = (0..columns).map(|at| width(at).unwrap_or(0)).collect();
+        for row in &self.rows {
+            let mut line = String::new();
+            for (cell, width) in row.iter().zip(&widths) {
+                let padding = width - cell.chars().count();
+                line.push_str(cell);
+                line.extend(std::iter::repeat_n(' ', padding + 2));
+            }
+            writeln!(out, "{}", line.trim_end())?;
+        }
+        Ok(())
+    }
+}
+
+impl StatusAnswer {
+    /// For people.
+    ///
+    /// # Errors
+    /// Those of the writer.
+    pub fn write_words(&self, out: &mut dyn Write) -> io::Result<()> {
+        let mut line = |name: &str, text: String| writeln!(out, "{name:<9} {text}");
+        line("Node", self.node_words())?;
+        let name = self.gateway.name.as_deref().unwrap_or("not enrolled yet");
+        let organisation = self.gateway.organisation.as_deref().map_or_else(String::new, |o| format!(" of {o:?}"));
+        line("Gateway", format!("{name:?}{organisation}, {}", self.gateway.id))?;
+        line("Network", format!("{:?}, {}", self.network.name, self.network.id))?;
+        line("Clock", clock_words(&self.clock))?;
+        line("Backlog", backlog_words(&self.backlog, self.asked))?;
+        line("Ledger", ledger_words(&self.ledger))?;
+        line("Disk", disk_words(&self.disk))?;
+        line("Streams", count_words(self.streams))?;
+        if self.devices.is_empty() {
+            line("Devices", "none; name one in the configuration".into())?;
+        } else {
+            writeln!(out, "Devices")?;
+        }
+        for device in &self.devices {
+            writeln!(out, "  {}", device_words(device, self.asked))?;
+        }
+        if !self.attention.is_empty() {
+            writeln!(out, "\nNeeds attention:")?;
+        }
+        for what in &self.attention {
+            writeln!(out, "- {}", plain(what))?;
+        }
+        Ok(())
+    }
+
+    fn node_words(&self) -> String {
+        let uptime = self.uptime_s.map_or_else(String::new, |s| {
+            format!(" for {}", span_words(s.saturating_mul(1_000_000_000)))
+        });
+        match self.state {
+            NodeState::Running => format!("running{uptime}, version {}", self.version),
+            NodeState::Silent => format!("running{uptime}, version {}; journals readings, issues nothing", self.version),
+            NodeState::Halted => format!("halted{uptime}, version {}", self.version),
+            NodeState::NotRunning => "not running; this is what the store says".into(),
+        }
+    }
+}
+
+fn clock_words(clock: &ClockAnswer) -> String {
+    let kept = match (clock.plausible, clock.synchronised) {
+        (false, _) => "cannot be right",
+        (true, Some(true)) => "synchronised",
+        (true, Some(false)) => "not synchronised",
+        (true, None) => "plausible",
+    };
+    format!("{}, {kept}", Time(clock.now.0 - clock.now.0.rem_euclid(1_000_000)))
+}
+
+fn backlog_words(backlog: &BacklogAnswer, asked: Time) -> String {
+    if backlog.readings == 0 {
+        return "none: every reading is in a transaction".into();
+    }
+    let mut words = format!("{} in no transaction yet", plural(backlog.readings, "reading"));
+    if backlog.batches > 1 {
+        words += &format!(", in {}", plural(backlog.batches, "batch"));
+    }
+    if let Some(oldest) = backlog.oldest {
+        words += &format!(", the oldest journaled {}", age_words(oldest, asked));
+    }
+    if let Some(batch) = &backlog.newest_batch {
+        let of = batch.readings_max.map_or_else(String::new, |max| format!(" of {}", count_words(u64::from(max))));
+        words += &format!("; batch {}: {}{of}", batch.number, count_words(batch.readings));
+        words += &closes_words(batch, asked).map_or_else(String::new, |closes| format!(", {closes}"));
+    }
+    words
+}
+
+fn ledger_words(ledger: &LedgerAnswer) -> String {
+    let mut words = format!("{}, {}", plural(ledger.transactions, "transaction"), plural(ledger.tips, "tip"));
+    if let Some((sequence, id)) = &ledger.own_newest {
+        words += &format!("; own newest: sequence {}, {id}", count_words(*sequence));
+    }
+    for (count, what) in [(ledger.pending, "pending"), (ledger.wanted, "wanted")] {
+        if let Some(count) = count.filter(|count| *count > 0) {
+            words += &format!("; {} {what}", count_words(count));
+        }
+    }
+    words
+}
+
+fn disk_words(disk: &DiskAnswer) -> String {
+    let free = disk.free_bytes.map_or_else(String::new, |free| format!("; {} free", bytes_words(free)));
+    format!(
+        "{} (log {}, journal {}, index {}, archive {}){free}",
+        bytes_words(disk.total_bytes),
+        bytes_words(disk.log_bytes),
+        bytes_words(disk.journal_bytes),
+        bytes_words(disk.index_bytes),
+        bytes_words(disk.archive_bytes),
+    )
+}
+
+fn device_words(device: &DeviceAnswer, asked: Time) -> String {
+    let mut words = device.name.clone();
+    if let Some(state) = &device.state {
+        words += &format!("  {state}");
+        words += &device.since.map_or_else(String::new, |since| {
+            format!(" for {}", span_words(u64::try_from(asked.0.saturating_sub(since.0)).unwrap_or(0)))
+        });
+    }
+    words += &format!("  {}", plain(&device.address));
+    words += &match &device.last_good {
+        Some(good) => format!(
+            "  last good: {} = {}, {}",
+            good.stream,
+            value_words(&good.value, &good.unit),
+            age_words(good.receive_time, asked)
+        ),
+        None => "  no good reading yet".to_owned(),
+    };
+    if let Some(dropped) = device.dropped.filter(|dropped| *dropped > 0) {
+        words += &format!("  {} dropped: the node was too slow", count_words(dropped));
+    }
+    words
+}
+
+impl StreamsAnswer {
+    /// For people.
+    ///
+    /// # Errors
+    /// Those of the writer.
+    pub fn write_words(&self, out: &mut dyn Write) -> io::Result<()> {
+        if self.streams.is_empty() {
+            return writeln!(out, "no streams yet; `selvedge run` makes those of the configuration");
+        }
+        let mut table = Table::new(&["STREAM", "DEVICE", "TYPE", "UNIT", "READINGS", "LAST VALUE", "QUALITY", "AGE"]);
+        for stream in &self.streams {
+            let last = stream.last.as_ref();
+            table.row(vec![
+                stream.name.clone(),
+                stream.device.clone(),
+                plain(&stream.source_type),
+                unit_text(&stream.unit),
+                count_words(stream.readings),
+                last.map_or_else(|| "none yet".into(), |r| value_words(&r.value, &r.unit)),
+                last.map_or_else(String::new, |r| r.quality.clone()),
+                last.map_or_else(String::new, |r| age_words(r.receive_time, self.asked)),
+            ]);
+        }
+        table.write(out)
+    }
+}
+
+/// Readings of one stream as lines, ascending. `raw` only where the value is a scaled one.
+///
+/// # Errors
+/// Those of the writer, and of the readings.
+pub fn write_readings<E: From<io::Error>>(
+    out: &mut dyn Write,
+    readings: impl Iterator<Item = Result<ReadingAnswer, E>>,
+) -> Result<u64, E> {
+    let mut written = 0;
+    for reading in readings {
+        writeln!(out, "{}", reading_words(&reading?))?;
+        written += 1;
+    }
+    Ok(written)
+}
+
+/// One reading as a line.
+pub fn reading_words(reading: &ReadingAnswer) -> String {
+    let mut words = format!("{}  {}", reading.source_time, value_words(&reading.value, &reading.unit));
+    if reading.raw != reading.value {
+        words += &format!(" (raw {})", reading.raw.words());
+    }
+    words += &format!("  {}", reading.quality);
+    if reading.status != 0 {
+        words += &format!(" (status {:#010x})", reading.status);
+    }
+    words += &format!("  #{}", reading.counter);
+    words += &match (&reading.transaction, reading.state) {
+        (Some(transaction), _) => format!("  in transaction {transaction} (attached)"),
+        (None, ReadingState::Journaled | ReadingState::Attached) => "  journaled".to_owned(),
+    };
+    if reading.receive_time.0.abs_diff(reading.source_time.0) > LATE_NS {
+        words += &format!("  received {}", reading.receive_time);
+    }
+    for flag in &reading.flags {
+        words += &format!("  {flag}");
+    }
+    words
+}
+
+impl TangleAnswer {
+    /// For people: the newest last.
+    ///
+    /// # Errors
+    /// Those of the writer.
+    pub fn write_words(&self, out: &mut dyn Write) -> io::Result<()> {
+        if self.newest.is_empty() {
+            return writeln!(out, "no transaction yet: the ledger holds its genesis only");
+        }
+        let mut table =
+            Table::new(&["NUMBER", "ID", "ISSUER", "SEQUENCE", "CARRIES", "APPROVES", "AGE", "STATE"]);
+        for transaction in &self.newest {
+            table.row(vec![
+                transaction.number.to_string(),
+                short_id(&transaction.id),
+                transaction.issuer_name.clone(),
+                transaction.sequence.to_string(),
+                transaction.payload.clone(),
+                approves_words(transaction),
+                transaction.issued_at.map_or_else(|| "?".into(), |at| age_words(at, self.asked)),
+                self.state_words(transaction),
+            ]);
+        }
+        table.write(out)?;
+        writeln!(out, "{}, {}", plural(self.transactions, "transaction"), plural(self.tips, "tip"))
+    }
+
+    fn state_words(&self, transaction: &TransactionAnswer) -> String {
+        let mut words = match transaction.witnessed {
+            Some(witnessed) => format!("witnessed {witnessed}/{}", self.committee),
+            None => "attached".to_owned(),
+        };
+        if transaction.second_branch {
+            words += ", second branch of a fork";
+        } else if transaction.tip {
+            words += ", tip";
+        }
+        words
+    }
+}
+
+fn approves_words(transaction: &TransactionAnswer) -> String {
+    let name = |id: &str| if id.starts_with("svnet") { "genesis".to_owned() } else { short_id(id) };
+    let [one, other] = &transaction.approves;
+    if one == other { format!("{} (twice)", name(one)) } else { format!("{} {}", name(one), name(other)) }
+}

@@ -1,0 +1,146 @@
+//! The command line: one file per command, and what they have in common.
+
+pub mod adapter;
+pub mod check;
+//DEMO pub mod demo;
+pub mod export;
+pub mod init;
+pub mod key;
+pub mod passphrase;
+pub mod prove;
+pub mod readings;
+pub mod run;
+pub mod status;
+pub mod streams;
+pub mod tangle;
+pub mod verify;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+const AFTER_HELP: &str = "\
+Examples:
+  selvedge demo --for 20s               a whole gateway with a simulated plant, nothing to install
+  selvedge init --data ./g1 --network works --organisation Acme --gateway g1
+  selvedge check --data ./g1            is the configuration right?
+  selvedge adapter test --data ./g1     what do the devices say? Signs nothing
+  selvedge run --data ./g1
+  selvedge readings filler/tank/level --last 5 --data ./g1
+  selvedge prove filler/tank/level latest -o level.proof --data ./g1
+  selvedge verify level.proof --network svnet1...
+
+Exit codes: 0 done; 1 refused, or failed while working; 2 wrong use, or something could not be read;
+3 a proof is consistent, but nobody said which network to trust.";
+
+/// An edge gateway that makes what machines said provable.
+#[derive(Debug, Parser)]
+#[command(name = "selvedge", version, after_help = AFTER_HELP, max_term_width = 110)]
+struct Cli {
+    /// Data folder of the gateway.
+    #[arg(long, global = true, env = "SELVEDGE_DATA", default_value = ".", value_name = "DIR")]
+    data: PathBuf,
+    /// Answer for programs: JSON, an object or one per line.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What all commands know.
+#[derive(Debug, Clone)]
+pub struct Globals {
+    /// Data folder of the gateway.
+    pub data: PathBuf,
+    /// Answer for programs?
+    pub json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make a gateway and a new network: keys, genesis, a commented configuration.
+    Init(init::Args),
+    /// Run the gateway: read devices, journal readings, issue transactions.
+    Run(run::Args),
+    //DEMO /// Show everything at once: a simulated plant, a gateway, a proof, and forgeries that are refused.
+    //DEMO Demo(demo::Args),
+    /// How is the gateway: devices, backlog, disk, clock.
+    Status(status::Args),
+    /// The streams and their last values.
+    Streams(streams::Args),
+    /// Readings of a stream.
+    Readings(readings::Args),
+    /// Write a proof of one reading that anybody can verify offline.
+    Prove(prove::Args),
+    /// Verify a proof. Needs the file and the network's id, nothing else.
+    Verify(verify::Args),
+    /// The newest transactions and what they approve.
+    Tangle(tangle::Args),
+    /// Readings as CSV or JSON lines.
+    Export(export::Args),
+    /// Check the configuration.
+    Check(check::Args),
+    /// Try devices without a gateway.
+    Adapter(adapter::Args),
+    /// Show, back up and restore the keys.
+    Key(key::Args),
+}
+
+/// Runs the program.
+pub fn main() -> ExitCode {
+    let Cli { data, json, command } = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let is_help = !error.use_stderr();
+            // A closed pipe is no reason to fail.
+            let _ = error.print();
+            return if is_help { ExitCode::SUCCESS } else { ExitCode::from(2) };
+        }
+    };
+    let globals = Globals { data, json };
+    match dispatch(command, &globals) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("selvedge: {error:#}");
+            ExitCode::from(if error.is::<Failed>() { 1 } else { 2 })
+        }
+    }
+}
+
+/// Something failed while working, as opposed to wrong use: exit code 1.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Failed(pub String);
+
+fn dispatch(command: Command, globals: &Globals) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Init(args) => init::run(args, globals),
+        Command::Run(args) => run::run(args, globals),
+        //DEMO Command::Demo(args) => demo::run(args, globals),
+        Command::Status(args) => status::run(args, globals),
+        Command::Streams(args) => streams::run(args, globals),
+        Command::Readings(args) => readings::run(args, globals),
+        Command::Prove(args) => prove::run(args, globals),
+        Command::Verify(args) => verify::run(args, globals),
+        Command::Tangle(args) => tangle::run(args, globals),
+        Command::Export(args) => export::run(args, globals),
+        Command::Check(args) => check::run(args, globals),
+        Command::Adapter(args) => adapter::run(args, globals),
+        Command::Key(args) => key::run(args, globals),
+    }
+}
+
+/// The log: to standard error, in the journal's own form under systemd. `RUST_LOG` chooses what is said.
+pub(crate) fn start_log(default: &str) {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    // journald stamps each line itself, and keeps no colours.
+    if std::env::var_os("JOURNAL_STREAM").is_some() {
+        let _ = builder.without_time().with_ansi(false).try_init();
+    } else {
+        let is_terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
+        let _ = builder.with_ansi(is_terminal).try_init();
+    }
+}

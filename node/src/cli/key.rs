@@ -1,0 +1,207 @@
+//! `selvedge key`: show, back up and restore the keys.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use selvedge_core::codec::{self, Canonical};
+use selvedge_core::genesis::Genesis;
+use selvedge_core::{Scheme, limits};
+use selvedge_crypto::{SecretKey, ids, secret_file};
+use serde::{Deserialize, Serialize};
+use zeroize::{Zeroize, Zeroizing};
+
+use super::Globals;
+use super::passphrase::{PassphraseArgs, first_line};
+use crate::config;
+use crate::folder::{Contents, Folder, SALT_KEY_BYTES};
+
+const AFTER_HELP: &str = "\
+Examples:
+  selvedge key show --data ./g1
+  selvedge key backup g1.backup --backup-passphrase-file pass --data ./g1
+  selvedge key restore g1.backup --backup-passphrase-file pass --data ./g1
+
+A backup holds the genesis and all keys, sealed with its own passphrase. Restored into the folder that holds the
+chain, the gateway goes on. Restored into an empty folder, it journals readings and issues nothing: without its
+chain it could contradict what it signed before.";
+
+/// Arguments.
+#[derive(Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
+pub struct Args {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Action {
+    /// Who this gateway is, and which network it belongs to.
+    Show,
+    /// Write genesis and keys into one sealed file.
+    Backup(FileArgs),
+    /// Take genesis and keys back from such a file.
+    Restore(FileArgs),
+}
+
+#[derive(Debug, clap::Args)]
+struct FileArgs {
+    /// The backup.
+    file: PathBuf,
+    /// File with the passphrase of the backup (mode 0600; its first line counts).
+    #[arg(long, value_name = "FILE")]
+    backup_passphrase_file: PathBuf,
+    #[command(flatten)]
+    passphrase: PassphraseArgs,
+}
+
+/// What a backup holds, before it is sealed.
+#[derive(Serialize, Deserialize)]
+struct Backup {
+    version: u8,
+    #[serde(with = "serde_bytes")]
+    genesis: Vec<u8>,
+    gateway: Seed,
+    organisation: Option<Seed>,
+    salt_key: [u8; SALT_KEY_BYTES],
+}
+
+#[derive(Serialize, Deserialize)]
+struct Seed {
+    scheme: Scheme,
+    seed: [u8; 32],
+}
+
+impl Drop for Backup {
+    fn drop(&mut self) {
+        self.gateway.seed.zeroize();
+        self.salt_key.zeroize();
+        if let Some(organisation) = &mut self.organisation {
+            organisation.seed.zeroize();
+        }
+    }
+}
+
+impl Canonical for Backup {
+    const WHAT: &'static str = "key backup";
+    const BYTES_MAX: usize = limits::GENESIS_BYTES_MAX + 256;
+
+    fn check(&self) -> Result<(), &'static str> {
+        if self.version == 0 { Ok(()) } else { Err("its version is not 0") }
+    }
+}
+
+/// Runs it.
+pub fn run(args: Args, globals: &Globals) -> anyhow::Result<ExitCode> {
+    match args.action {
+        Action::Show => show(globals),
+        Action::Backup(file) => backup(&file, globals),
+        Action::Restore(file) => restore(&file, globals),
+    }
+}
+
+fn show(globals: &Globals) -> anyhow::Result<ExitCode> {
+    let folder = Folder::open(&globals.data)?;
+    let (network, gateway) = (ids::to_text(&folder.network().id()), ids::to_text(&folder.issuer()));
+    let genesis = folder.genesis();
+    let member = genesis.member(folder.issuer());
+    if globals.json {
+        let name = member.map(|m| &m.name);
+        println!("{}", serde_json::json!({ "network": network, "gateway": gateway, "name": name }));
+        return Ok(ExitCode::SUCCESS);
+    }
+    println!("Network {:?}: {network}", genesis.network_name);
+    match member {
+        Some(member) => {
+            let organisation = &genesis.organisations[usize::from(member.organisation)].name;
+            println!("Gateway {:?} of {organisation:?}: {gateway}", member.name);
+            println!("Key 0: {}, named in the genesis", member.key.scheme.name());
+        }
+        None => println!("Gateway: {gateway} (the genesis does not name it)"),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn backup(args: &FileArgs, globals: &Globals) -> anyhow::Result<ExitCode> {
+    let folder = Folder::open(&globals.data)?;
+    let passphrase = args.passphrase.read()?;
+    let passphrase = passphrase.as_ref().map(|p| p.as_str());
+    let backup = Backup {
+        version: 0,
+        genesis: folder.genesis_bytes().to_vec(),
+        gateway: seed_of(&folder.gateway_key(passphrase)?),
+        organisation: folder.organisation_key(passphrase)?.as_ref().map(seed_of),
+        salt_key: *folder.salt_key()?,
+    };
+    let content = Zeroizing::new(codec::encode(&backup));
+    let sealed =
+        selvedge_crypto::seal_with_passphrase(&content, &first_line(&args.backup_passphrase_file)?)?;
+    secret_file::create(&args.file, &sealed)?;
+    println!("{} holds the genesis and the keys of {}, sealed.", args.file.display(), ids::to_text(&folder.issuer()));
+    println!("Keep it away from this machine, and its passphrase away from it.");
+    Ok(ExitCode::SUCCESS)
+}
+
+fn restore(args: &FileArgs, globals: &Globals) -> anyhow::Result<ExitCode> {
+    let backup = open_backup(&args.file, &first_line(&args.backup_passphrase_file)?)?;
+    let passphrase = args.passphrase.read()?;
+    let passphrase = passphrase.as_ref().map(|p| p.as_str());
+    let network = Genesis::network_id_of(&backup.genesis);
+    let gateway = SecretKey::from_seed(backup.gateway.scheme, &backup.gateway.seed);
+    let issuer = selvedge_crypto::signer(&gateway)?.public_key().issuer();
+    if let Ok(folder) = Folder::open(&globals.data) {
+        // It may have lost its keys and kept its chain.
+        anyhow::ensure!(
+            folder.network().id() == network && folder.issuer() == issuer,
+            "{} belongs to gateway {} of network {}; the backup is of gateway {} of network {}. Restore it into its \
+             own folder or into an empty one",
+            globals.data.display(),
+            ids::to_text(&folder.issuer()),
+            ids::to_text(&folder.network().id()),
+            ids::to_text(&issuer),
+            ids::to_text(&network)
+        );
+        return restore_beside_chain(&folder, &backup, passphrase);
+    }
+    let organisation =
+        backup.organisation.as_ref().map(|seed| SecretKey::from_seed(seed.scheme, &seed.seed));
+    let genesis: Genesis = codec::decode(&backup.genesis)?;
+    let name = genesis.member(issuer).map_or("restored", |m| m.name.as_str());
+    let contents = Contents {
+        genesis: &backup.genesis,
+        gateway: &gateway,
+        organisation: organisation.as_ref(),
+        salt_key: &backup.salt_key,
+        config: &config::template(name, &genesis.network_name),
+        passphrase,
+    };
+    let folder = Folder::create(&globals.data, &contents)?;
+    folder.mark_restored()?;
+    println!("Restored gateway {} into the empty folder {}.", ids::to_text(&issuer), globals.data.display());
+    println!("Its chain is not here: `run` journals readings and issues nothing until the chain is back.");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Puts back those key files that are missing; one that is there must hold the same key.
+fn restore_beside_chain(folder: &Folder, backup: &Backup, passphrase: Option<&str>) -> anyhow::Result<ExitCode> {
+    let gateway = SecretKey::from_seed(backup.gateway.scheme, &backup.gateway.seed);
+    let organisation = backup.organisation.as_ref().map(|s| SecretKey::from_seed(s.scheme, &s.seed));
+    let restored = folder.put_back_keys(&gateway, organisation.as_ref(), &backup.salt_key, passphrase)?;
+    if restored.is_empty() {
+        println!("{} has all its keys: nothing to restore.", folder.path().display());
+    } else {
+        println!("Restored into {}: {}. The chain goes on.", folder.path().display(), restored.join(", "));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn open_backup(path: &Path, passphrase: &str) -> anyhow::Result<Backup> {
+    let sealed = secret_file::read(path, limits::GENESIS_BYTES_MAX + 4_096)?;
+    let content = selvedge_crypto::open_with_passphrase(&sealed, passphrase)
+        .with_context(|| format!("cannot open the backup {}", path.display()))?;
+    codec::decode(&content).with_context(|| format!("{} was opened and is no backup of keys", path.display()))
+}
+
+fn seed_of(key: &SecretKey) -> Seed {
+    Seed { scheme: key.scheme(), seed: *key.seed() }
+}

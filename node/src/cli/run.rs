@@ -1,0 +1,103 @@
+//! `selvedge run`: the daemon.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::passphrase::PassphraseArgs;
+use super::{Failed, Globals, start_log};
+use crate::folder::Folder;
+use crate::gateway::Gateway;
+use crate::{config, engine};
+
+const AFTER_HELP: &str = "\
+Examples:
+  selvedge run --data ./g1
+  RUST_LOG=debug selvedge run --data ./g1
+
+It logs to standard error (the journal under systemd). SIGTERM or Ctrl-C stops it: readings are kept, the open
+batch is signed, and the store is closed; a second signal ends it at once, which loses nothing acknowledged either.
+
+Exit codes: 0 stopped on request; 1 the store or the key failed while it ran; 2 it could not start.";
+
+/// Arguments.
+#[derive(Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
+pub struct Args {
+    #[command(flatten)]
+    passphrase: PassphraseArgs,
+}
+
+/// Runs it.
+pub fn run(args: Args, globals: &Globals) -> anyhow::Result<ExitCode> {
+    start_log("info");
+    engine::die_on_panic();
+    let folder = Folder::open(&globals.data)?;
+    let settings = config::load(&folder.config_path())?;
+    let passphrase = args.passphrase.read()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("the system refused threads")?;
+    runtime.block_on(daemon(&folder, settings, passphrase.as_ref().map(|p| p.as_str())))
+}
+
+async fn daemon(folder: &Folder, settings: config::Settings, passphrase: Option<&str>) -> anyhow::Result<ExitCode> {
+    // Before anything is started, so that a signal during the start is not missed.
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+    let devices = settings.devices.len();
+    let gateway = Gateway::start(folder, settings, passphrase).await?;
+    tracing::info!(
+        network = %selvedge_crypto::ids::to_text(&folder.network().id()),
+        gateway = %selvedge_crypto::ids::to_text(&folder.issuer()),
+        devices,
+        "running"
+    );
+    notify(&[sd_notify::NotifyState::Ready]);
+    let watchdog = tokio::spawn(feed_watchdog(gateway.engine().clone()));
+    let halted = tokio::select! {
+        _ = terminate.recv() => false,
+        _ = interrupt.recv() => false,
+        () = gateway.halted() => true,
+    };
+    notify(&[sd_notify::NotifyState::Stopping]);
+    tracing::info!("stopping; a second signal ends at once");
+    let stopped = tokio::select! {
+        stopped = gateway.stop() => stopped,
+        _ = terminate.recv() => std::process::exit(1),
+        _ = interrupt.recv() => std::process::exit(1),
+    };
+    watchdog.abort();
+    match stopped {
+        Ok(()) if !halted => {
+            tracing::info!("stopped");
+            Ok(ExitCode::SUCCESS)
+        }
+        Ok(()) => Err(Failed("the node stopped by itself".into()).into()),
+        Err(why) => Err(Failed(format!("{why:#}")).into()),
+    }
+}
+
+/// Under systemd; elsewhere nobody listens.
+fn notify(states: &[sd_notify::NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::warn!(%error, "systemd could not be told");
+    }
+}
+
+/// Feeds systemd's watchdog, each time only after the work loop itself has answered.
+async fn feed_watchdog(engine: engine::Engine) {
+    let Some(limit) = sd_notify::watchdog_enabled() else { return };
+    let mut ticks = tokio::time::interval((limit / 3).max(Duration::from_millis(100)));
+    loop {
+        ticks.tick().await;
+        if engine.turn().await.is_err() {
+            return;
+        }
+        notify(&[sd_notify::NotifyState::Watchdog]);
+    }
+}

@@ -1,0 +1,361 @@
+//! The configuration file: read, checked, and explained with file, line and the nearest valid key.
+
+mod template;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use edge_adapters::Source;
+use edge_adapters::config::{ConfigError as DeviceError, DeviceConfig, Place};
+use selvedge_core::border::{BatchPolicy, TipPolicy, TipSelection};
+use serde::Deserialize;
+use thiserror::Error;
+
+use crate::engine::clock::Trust;
+pub use template::template;
+
+/// A configuration file is at most this long.
+const CONFIG_BYTES_MAX: u64 = 4 * 1024 * 1024;
+
+/// A checked configuration.
+#[derive(Debug)]
+pub struct Settings {
+    /// How readings become batches.
+    pub batch: BatchPolicy,
+    /// How long a poll's readings may wait for others before they are synced.
+    pub sync_within: Duration,
+    /// Which tips a transaction approves.
+    pub tips: TipPolicy,
+    /// Whose word counts on the wall clock.
+    pub clock: Trust,
+    /// The devices.
+    pub devices: Vec<Arc<dyn Source>>,
+}
+
+/// As written.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct File {
+    batch: BatchTable,
+    journal: JournalTable,
+    tips: TipsTable,
+    clock: ClockTable,
+    device: Vec<DeviceConfig>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct BatchTable {
+    readings: u32,
+    bytes: usize,
+    age: Span,
+}
+
+impl Default for BatchTable {
+    fn default() -> Self {
+        let policy = BatchPolicy::default();
+        let age = Span(Duration::from_micros(policy.age_max_us));
+        Self { readings: policy.readings_max, bytes: policy.bytes_max, age }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct JournalTable {
+    sync_within: Span,
+}
+
+impl Default for JournalTable {
+    fn default() -> Self {
+        Self { sync_within: Span(Duration::from_secs(1)) }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct TipsTable {
+    selection: Selection,
+    alpha: f64,
+    max_age: Span,
+}
+
+impl Default for TipsTable {
+    fn default() -> Self {
+        let max_age = Span(Duration::from_micros(TipPolicy::default().age_max_us));
+        Self { selection: Selection::Uniform, alpha: 0.01, max_age }
+    }
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Selection {
+    Uniform,
+    Walk,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct ClockTable {
+    trust: TrustWord,
+}
+
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum TrustWord {
+    #[default]
+    Auto,
+    Assume,
+}
+
+/// A duration, written as `10s` or `200ms`.
+#[derive(Debug, Clone, Copy)]
+struct Span(Duration);
+
+impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        edge_adapters::config::duration(&text).map(Self).map_err(|_| {
+            serde::de::Error::custom(format!("{text:?} is no duration; expected one such as \"10s\" or \"200ms\""))
+        })
+    }
+}
+
+/// One thing that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// Line, from 1; `None` when the text has no such place.
+    pub line: Option<usize>,
+    /// What was found, what was expected, what to do.
+    pub what: String,
+}
+
+/// Why a configuration cannot be used.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration {}: {why}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        why: std::io::Error,
+    },
+    /// It can be read and is wrong.
+    #[error("{}", Listed { path, findings })]
+    Wrong {
+        /// The file.
+        path: PathBuf,
+        /// All that is wrong with it.
+        findings: Vec<Finding>,
+    },
+}
+
+struct Listed<'a> {
+    path: &'a Path,
+    findings: &'a [Finding],
+}
+
+impl fmt::Display for Listed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, finding) in self.findings.iter().enumerate() {
+            if number > 0 {
+                writeln!(f)?;
+            }
+            write!(f, "{}", self.path.display())?;
+            if let Some(line) = finding.line {
+                write!(f, ":{line}")?;
+            }
+            write!(f, ": {}", finding.what)?;
+        }
+        Ok(())
+    }
+}
+
+/// Reads and checks a configuration file.
+///
+/// # Errors
+/// When it cannot be read, or all that is wrong with it.
+pub fn load(path: &Path) -> Result<Settings, ConfigError> {
+    let io = |why| ConfigError::Io { path: path.to_owned(), why };
+    if std::fs::metadata(path).map_err(io)?.len() > CONFIG_BYTES_MAX {
+        let what = format!("longer than {CONFIG_BYTES_MAX} bytes; this is no configuration");
+        return Err(ConfigError::Wrong { path: path.to_owned(), findings: vec![Finding { line: None, what }] });
+    }
+    let text = std::fs::read_to_string(path).map_err(io)?;
+    parse(&text).map_err(|findings| ConfigError::Wrong { path: path.to_owned(), findings })
+}
+
+/// Checks the text of a configuration.
+///
+/// # Errors
+/// All that is wrong with it.
+pub fn parse(text: &str) -> Result<Settings, Vec<Finding>> {
+    let file: File = toml::from_str(text).map_err(|error| vec![explain(text, &error)])?;
+    let mut findings = Vec::new();
+    let mut wrong = |path: &[&str], what: &str| {
+        findings.push(Finding { line: line_of_key(text, path), what: what.to_owned() });
+    };
+    let policy = BatchPolicy {
+        readings_max: file.batch.readings,
+        bytes_max: file.batch.bytes,
+        age_max_us: micros(file.batch.age.0),
+    };
+    if !(1..=65_536).contains(&policy.readings_max) {
+        wrong(&["batch", "readings"], "key `readings`: expected 1 to 65536 readings a batch");
+    }
+    if !(1_024..=8 * 1024 * 1024).contains(&policy.bytes_max) {
+        wrong(&["batch", "bytes"], "key `bytes`: expected 1024 to 8388608 bytes a batch");
+    }
+    if !(Duration::from_millis(100)..=Duration::from_secs(3_600)).contains(&file.batch.age.0) {
+        wrong(&["batch", "age"], "key `age`: expected 100ms to 1h");
+    }
+    if file.journal.sync_within.0 > Duration::from_secs(10) {
+        wrong(&["journal", "sync_within"], "key `sync_within`: expected at most 10s; a power cut loses what was not synced");
+    }
+    if !file.tips.alpha.is_finite() || file.tips.alpha < 0.0 {
+        wrong(&["tips", "alpha"], "key `alpha`: expected a number from 0 up");
+    }
+    let devices = edge_adapters::config::sources(&file.device).unwrap_or_else(|errors| {
+        findings.extend(errors.iter().map(|error| device_finding(text, error)));
+        Vec::new()
+    });
+    if !findings.is_empty() {
+        return Err(findings);
+    }
+    let selection = match file.tips.selection {
+        Selection::Uniform => TipSelection::Uniform,
+        Selection::Walk => TipSelection::Walk { alpha: file.tips.alpha },
+    };
+    Ok(Settings {
+        batch: policy,
+        sync_within: file.journal.sync_within.0,
+        tips: TipPolicy { selection, age_max_us: micros(file.tips.max_age.0) },
+        clock: match file.clock.trust {
+            TrustWord::Auto => Trust::Auto,
+            TrustWord::Assume => Trust::Assume,
+        },
+        devices,
+    })
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// The parser's error in words, with the nearest valid key where a key is unknown.
+fn explain(text: &str, error: &toml::de::Error) -> Finding {
+    let line = error.span().map(|span| line_at(text, span.start));
+    let message = error.message();
+    let mut what = message.to_owned();
+    if let Some(rest) = message.strip_prefix("unknown field `")
+        && let Some((unknown, expected)) = rest.split_once('`')
+    {
+        let valid: Vec<&str> = expected.split('`').skip(1).step_by(2).collect();
+        what = format!("unknown key `{unknown}`");
+        match nearest(unknown, &valid) {
+            Some(near) => what += &format!("; did you mean `{near}`?"),
+            None => what += &format!("; valid here: {}", valid.join(", ")),
+        }
+    }
+    Finding { line, what }
+}
+
+/// The valid key that is most like an unknown one, when one is like it at all.
+fn nearest<'a>(unknown: &str, valid: &[&'a str]) -> Option<&'a str> {
+    let scored = valid.iter().map(|v| (strsim::damerau_levenshtein(unknown, v), *v));
+    scored.min().filter(|(distance, v)| *distance <= 1 + v.len() / 3).map(|(_, v)| v)
+}
+
+fn device_finding(text: &str, error: &DeviceError) -> Finding {
+    Finding { line: line_of_place(text, error.place), what: error.to_string() }
+}
+
+fn line_at(text: &str, offset: usize) -> usize {
+    text.as_bytes().iter().take(offset).filter(|b| **b == b'\n').count() + 1
+}
+
+/// The line of a key such as `["batch", "age"]`.
+fn line_of_key(text: &str, path: &[&str]) -> Option<usize> {
+    let document = toml::de::DeTable::parse(text).ok()?;
+    let mut table = document.get_ref();
+    for (depth, name) in path.iter().enumerate() {
+        let (key, value) = table.iter().find(|(k, _)| k.get_ref() == name)?;
+        if depth + 1 == path.len() {
+            return Some(line_at(text, key.span().start));
+        }
+        table = value.get_ref().as_table()?;
+    }
+    None
+}
+
+/// The `number`th table of an array of tables.
+fn nth<'a>(table: &toml::de::DeTable<'a>, name: &str, number: usize) -> Option<toml::Spanned<toml::de::DeValue<'a>>> {
+    table.iter().find(|(k, _)| k.get_ref() == name)?.1.get_ref().as_array()?.get(number).cloned()
+}
+
+/// The line of a device's or stream's key, or of its table when the key is not written.
+fn line_of_place(text: &str, place: Place) -> Option<usize> {
+    let document = toml::de::DeTable::parse(text).ok()?;
+    let mut at = nth(document.get_ref(), "device", place.device)?;
+    if let Some(stream) = place.stream {
+        at = nth(at.get_ref().as_table()?, "stream", stream)?;
+    }
+    let table = at.get_ref().as_table()?;
+    let start = match table.iter().find(|(k, _)| k.get_ref() == place.key) {
+        Some((key, _)) => key.span().start,
+        None => at.span().start,
+    };
+    Some(line_at(text, start))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn findings(text: &str) -> Vec<Finding> {
+        parse(text).map(drop).expect_err("it is wrong")
+    }
+
+    #[test]
+    fn the_template_is_valid_as_written_and_with_its_example_device() {
+        let plain = template("g1", "works");
+        assert!(parse(&plain).expect("valid").devices.is_empty());
+        let with_device: String =
+            plain.lines().map(|line| line.strip_prefix("#:").map_or(line, str::trim_start).to_owned() + "\n").collect();
+        let settings = parse(&with_device).expect("the example is valid");
+        assert_eq!(settings.devices.len(), 1);
+        assert!(settings.devices[0].streams().len() >= 2);
+    }
+
+    #[test]
+    fn an_unknown_key_names_the_nearest_one_with_its_line() {
+        let found = findings("[batch]\nreadings = 10\nagee = \"1s\"\n");
+        assert_eq!(found, [Finding { line: Some(3), what: "unknown key `agee`; did you mean `age`?".into() }]);
+        let found = findings("[[device]]\nname = \"a\"\nprotocol = \"modbus-tcp\"\nadress = \"x:1\"\n");
+        assert_eq!(found[0].line, Some(4));
+        assert!(found[0].what.contains("did you mean `address`"), "{found:?}");
+    }
+
+    #[test]
+    fn values_out_of_bounds_are_found_where_they_stand() {
+        let found = findings("[batch]\nreadings = 0\nage = \"1ms\"\n[tips]\nalpha = -1.0\n");
+        assert_eq!(found.iter().map(|f| f.line).collect::<Vec<_>>(), [Some(2), Some(3), Some(5)]);
+    }
+
+    #[test]
+    fn a_wrong_device_key_is_found_where_it_stands() {
+        let text = "[[device]]\nname = \"plc\"\nprotocol = \"modbus-tcp\"\naddress = \"h:502\"\n\n\
+                    [[device.stream]]\nname = \"a\"\nregister = \"holding:70000\"\ntype = \"u16\"\n";
+        let found = findings(text);
+        assert_eq!(found[0].line, Some(8), "{found:?}");
+    }
+
+    #[test]
+    fn a_duration_that_is_none_says_what_is() {
+        let found = findings("[journal]\nsync_within = \"soon\"\n");
+        assert_eq!(found[0].line, Some(2));
+        assert!(found[0].what.contains("\"200ms\""), "{found:?}");
+    }
+}

@@ -1,0 +1,7 @@
+//! The program `selvedge`: see `selvedge --help`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    selvedge::cli::main()
+}
