@@ -67,6 +67,8 @@ pub struct Node {
     next_ticket: u64,
     /// What leaves once a `Persist` is answered.
     held: BTreeMap<Ticket, Vec<Effect>>,
+    /// Which transaction a `Persist` writes, to know what is durable.
+    attaching: BTreeMap<Ticket, u64>,
     /// When overdue work and pending transactions are looked at next.
     sweep_at_us: Option<u64>,
     /// When an empty note approves what others wrote.
@@ -123,6 +125,7 @@ impl Node {
             peers: Vec::new(),
             next_ticket: 0,
             held: BTreeMap::new(),
+            attaching: BTreeMap::new(),
             sweep_at_us: None,
             approve_at_us: None,
             last_wall_ns: restored.last_wall_ns,
@@ -226,9 +229,27 @@ impl Node {
         ticket
     }
 
+    /// The same for an attached transaction, which may leave the window only once it is durable.
+    fn persist_attached(
+        &mut self,
+        number: u64,
+        write: Write,
+        within_us: u64,
+        held: Vec<Effect>,
+        out: &mut Vec<Effect>,
+    ) -> Ticket {
+        let ticket = self.persist(Vec::from([write]), within_us, held, out);
+        self.attaching.insert(ticket, number);
+        ticket
+    }
+
     fn persisted(&mut self, ticket: Ticket, out: &mut Vec<Effect>) {
         let Some(held) = self.held.remove(&ticket) else { return };
         out.extend(held);
+        if let Some(number) = self.attaching.remove(&ticket) {
+            // And with it everything that was handed to the store before it.
+            self.window.set_durable(number + 1);
+        }
         self.own.persisted(ticket);
     }
 

@@ -40,6 +40,8 @@ pub(crate) struct Waiting {
     /// The load under way for it, and what it asks for.
     pub(crate) loading: Option<Ticket>,
     pub(crate) asked: Vec<Reference>,
+    /// The next local number at that moment: what is attached later, the answer may not know.
+    pub(crate) asked_at_number: u64,
     /// What the store or an attachment said of references.
     pub(crate) held: BTreeMap<Id, Stored>,
     /// References that the store does not hold.

@@ -33,6 +33,8 @@ pub(crate) struct Window {
     tips: BTreeSet<u64>,
     next_number: u64,
     records_max: usize,
+    /// Records below this number are durable: only these may leave, since the store knows no others.
+    durable: u64,
     /// Others' payloads on no second branch that no own transaction reaches yet.
     unapproved: u64,
 }
@@ -63,6 +65,7 @@ impl Window {
             }
         }
         self.next_number = number + 1;
+        self.durable = number + 1;
         self.recent.push_back(Entry { record, arrived_us, cones: 0 });
         self.cover(number, bit, own);
     }
@@ -141,7 +144,7 @@ impl Window {
     }
 
     fn evict(&mut self) {
-        while self.recent.len() > self.records_max {
+        while self.recent.len() > self.records_max && self.base() < self.durable {
             let Some(entry) = self.recent.pop_front() else { return };
             if self.tips.contains(&entry.record.number) {
                 self.old_tips.insert(entry.record.number, entry);
@@ -149,6 +152,16 @@ impl Window {
                 self.forget(&entry);
             }
         }
+    }
+
+    /// All records below this number are durable.
+    pub(crate) fn set_durable(&mut self, number: u64) {
+        self.durable = self.durable.max(number);
+        self.evict();
+    }
+
+    pub(crate) const fn durable(&self) -> u64 {
+        self.durable
     }
 
     /// Marks the past cone of `number` for its issuer: a committee member, this node, both or none.

@@ -256,7 +256,7 @@ impl Node {
             Purpose::Asked(reply) => held.push(Effect::Reply { reply, outcome: Outcome::Durable }),
             Purpose::Approve => {}
         }
-        let ticket = self.persist(Vec::from([write]), 0, held, out);
+        let ticket = self.persist_attached(stored.number, write, 0, held, out);
         self.own.making = Making::Persisting(ticket);
         self.approve_at_us = None;
         self.plan_approval(now);

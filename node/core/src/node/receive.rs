@@ -89,6 +89,7 @@ impl Node {
             due_us: now.monotonic_us + limits::COMPLETION_TIMEOUT_US,
             loading: None,
             asked: Vec::new(),
+            asked_at_number: 0,
             held: alloc::collections::BTreeMap::new(),
             absent: alloc::collections::BTreeSet::new(),
             copies: Vec::new(),
@@ -106,6 +107,7 @@ impl Node {
         let Some(waiting) = self.pending.waiting.get_mut(&id) else { return };
         waiting.loading = Some(ticket);
         waiting.asked.clone_from(&references);
+        waiting.asked_at_number = self.window.next_number();
         waiting.due_us = now.monotonic_us + limits::COMPLETION_TIMEOUT_US;
         self.pending.tickets.insert(ticket, id);
         out.push(Effect::Load { ticket, references });
@@ -122,16 +124,20 @@ impl Node {
         let Some(waiting) = self.pending.waiting.get_mut(&id) else { return };
         waiting.loading = None;
         if waiting.stage == Stage::Lookup {
-            if found.first().is_some_and(Option::is_some) {
+            if let Some(Some(stored)) = found.first() {
                 self.pending.remove(&id);
-                return;
+                // Somebody may wait for it who was told that nobody holds it.
+                return self.advance_waiters(now, id, *stored, out);
             }
             waiting.stage = Stage::NoKey;
         } else {
+            // What was attached since and has left the window already, an answer of "nothing" may have missed.
+            let is_current = self.window.base() <= waiting.asked_at_number;
             for (reference, stored) in waiting.asked.iter().zip(found) {
                 match stored {
                     Some(stored) => drop(waiting.held.insert(reference.id, *stored)),
-                    None => drop(waiting.absent.insert(reference.id)),
+                    None if is_current => drop(waiting.absent.insert(reference.id)),
+                    None => {}
                 }
             }
         }
@@ -400,7 +406,7 @@ impl Node {
     fn attach_foreign(&mut self, now: Now, ready: Ready, out: &mut Vec<Effect>) -> Stored {
         let within = self.config.foreign_within_us;
         let (stored, write, events) = self.attach(now, ready, None);
-        self.persist(Vec::from([write]), within, events, out);
+        self.persist_attached(stored.number, write, within, events, out);
         self.plan_approval(now);
         stored
     }
