@@ -16,7 +16,7 @@ impl Default for BackoffPolicy {
     /// Half a second (a switch that restarts a port is back within seconds) up to one minute (an engineer who
     /// plugs a cable in again waits beside it no longer than that).
     fn default() -> Self {
-        Self { first: Duration::from_millis(500), longest: Duration::from_secs(60) }
+        Self { first: Duration::from_millis(500), longest: Duration::from_mins(1) }
     }
 }
 
@@ -37,7 +37,7 @@ impl Backoff {
     /// The next wait: twice the one before, up to the longest, of which a random half to the whole is taken.
     pub fn next_wait(&mut self) -> Duration {
         let doubled = self.policy.first.saturating_mul(1_u32.checked_shl(self.failures).unwrap_or(u32::MAX));
-        
+        self.failures = self.failures.saturating_add(1);
         let half = doubled.min(self.policy.longest) / 2;
         half + half.mul_f64(self.random.unit())
     }
@@ -97,7 +97,7 @@ mod tests {
         let mut backoff = Backoff::new(BackoffPolicy::default(), 7);
         backoff.failures = u32::MAX - 1;
         for _ in 0..4 {
-            assert!(backoff.next_wait() <= Duration::from_secs(60));
+            assert!(backoff.next_wait() <= Duration::from_mins(1));
         }
     }
 

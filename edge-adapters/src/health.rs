@@ -16,11 +16,11 @@ use crate::clock::Clock;
 use crate::mapping::Scaled;
 
 /// A device that stays bad gets a line this often.
-pub const REMINDER_EVERY: Duration = Duration::from_secs(60);
+pub const REMINDER_EVERY: Duration = Duration::from_mins(1);
 /// Changes of state that are logged at once.
 pub const CHANGES_AT_ONCE: u32 = 6;
 /// After that, one change is logged this often.
-pub const CHANGE_EVERY: Duration = Duration::from_secs(60);
+pub const CHANGE_EVERY: Duration = Duration::from_mins(1);
 
 /// How a device is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

@@ -291,12 +291,11 @@ impl fmt::Display for Scaled {
 impl Serialize for Scaled {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
-            Self::None => serializer.serialize_none(),
             Self::Bool(bit) => serializer.serialize_bool(*bit),
             Self::Int(int) => serializer.serialize_i64(*int),
             Self::Unsigned(int) => serializer.serialize_u64(*int),
             Self::Float(float) if float.is_finite() => serializer.serialize_f64(*float),
-            Self::Float(_) => serializer.serialize_none(),
+            Self::None | Self::Float(_) => serializer.serialize_none(),
             Self::Text(text) => serializer.serialize_str(text),
             Self::Bytes(_) => serializer.collect_str(self),
         }

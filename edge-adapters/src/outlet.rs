@@ -168,7 +168,9 @@ impl Outlet {
             self.shared.health.delivered(part.len());
             streams.handed_over(&part);
             for reading in &part {
-                streams.memory(reading.stream).expect("made from the memories above").stale = true;
+                if let Some(memory) = streams.memory(reading.stream) {
+                    memory.stale = true;
+                }
             }
             room.send(Delivery { readings: part, ack: None });
         }

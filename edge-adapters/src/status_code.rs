@@ -40,7 +40,7 @@ pub fn words(status: u32) -> String {
         0x08 => "Modbus exception 8: memory parity error",
         0x0A => "Modbus exception 10: gateway path unavailable",
         0x0B => "Modbus exception 11: the device behind the gateway did not answer",
-        1..=255 => return format!("Modbus exception {status}"),
+        0x07 | 0x09 | 0x0C..=0xFF => return format!("Modbus exception {status}"),
         _ => return format!("status {status:#010x}"),
     };
     text.to_owned()

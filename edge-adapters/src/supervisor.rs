@@ -19,7 +19,7 @@ use crate::outlet::{Delivery, Outlet, View};
 use crate::status_code;
 
 /// An adapter that ran this long had got going: its next wait is the first again.
-const STEADY_AFTER: Duration = Duration::from_secs(300);
+const STEADY_AFTER: Duration = Duration::from_mins(5);
 /// An adapter that was told to stop and has not after this long is cut off.
 const STOP_WITHIN: Duration = Duration::from_secs(2);
 

@@ -166,7 +166,9 @@ impl From<StoreError> for AskError {
 
 fn nearest_words(nearest: &[String], streams: usize) -> String {
     match nearest {
-        [] if streams == 0 => ": this gateway has none yet; `selvedge run` makes those of the configuration".into(),
+        [] if streams == 0 => {
+            ": this gateway has none yet; `selvedge run` makes those of the configuration".into()
+        }
         [] => "; `selvedge streams` lists them all".into(),
         nearest => {
             let quoted: Vec<String> = nearest.iter().map(|name| format!("{name:?}")).collect();

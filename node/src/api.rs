@@ -100,6 +100,9 @@ impl From<AskError> for WireError {
 ///
 /// # Errors
 /// When the listener fails for good.
+///
+/// # Panics
+/// Never: the semaphore that counts connections is not closed.
 pub async fn serve(
     listener: UnixListener,
     state: ApiState,

@@ -2,7 +2,7 @@
 
 pub mod adapter;
 pub mod check;
-//DEMO pub mod demo;
+pub mod demo;
 pub mod export;
 pub mod init;
 pub mod key;
@@ -63,8 +63,8 @@ enum Command {
     Init(init::Args),
     /// Run the gateway: read devices, journal readings, issue transactions.
     Run(run::Args),
-    //DEMO /// Show everything at once: a simulated plant, a gateway, a proof, and forgeries that are refused.
-    //DEMO Demo(demo::Args),
+    /// Show everything at once: a simulated plant, a gateway, a proof, and forgeries that are refused.
+    Demo(demo::Args),
     /// How is the gateway: devices, backlog, disk, clock.
     Status(status::Args),
     /// The streams and their last values.
@@ -117,7 +117,7 @@ fn dispatch(command: Command, globals: &Globals) -> anyhow::Result<ExitCode> {
     match command {
         Command::Init(args) => init::run(args, globals),
         Command::Run(args) => run::run(args, globals),
-        //DEMO Command::Demo(args) => demo::run(args, globals),
+        Command::Demo(args) => demo::run(args, globals),
         Command::Status(args) => status::run(args, globals),
         Command::Streams(args) => streams::run(args, globals),
         Command::Readings(args) => readings::run(args, globals),

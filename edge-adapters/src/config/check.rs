@@ -16,8 +16,8 @@ use crate::mapping::{Encoding, Kind, Order};
 use crate::modbus::plan::Caps;
 use crate::modbus::{BITS_MAX, Field, ModbusTcp, REGISTERS_MAX, Table};
 
-const POLL_INTERVALS: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(24 * 3_600);
-const TIMEOUTS: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(60);
+const POLL_INTERVALS: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_hours(24);
+const TIMEOUTS: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_mins(1);
 const DEVICES_MAX: usize = 256;
 
 /// Every device, checked, in order.
@@ -192,15 +192,13 @@ impl Check<'_> {
                 }
             };
         }
-        match written.map(text::kind) {
-            Some(Some(kind)) => Some(kind),
-            _ => {
-                let found = written.map_or_else(|| "nothing".to_owned(), quoted);
-                let expected = "bool, bit(0) to bit(15), i8, u8, i16, u16, i32, u32, i64, u64, f32, f64, or \
-                                string(1) to string(250)";
-                self.wrong("type", found, expected)
-            }
+        if let Some(kind) = written.and_then(text::kind) {
+            return Some(kind);
         }
+        let found = written.map_or_else(|| "nothing".to_owned(), quoted);
+        let expected = "bool, bit(0) to bit(15), i8, u8, i16, u16, i32, u32, i64, u64, f32, f64, or string(1) to \
+                        string(250)";
+        self.wrong("type", found, expected)
     }
 
     fn order(&mut self, stream: &StreamConfig, kind: Kind) -> Option<Order> {
@@ -302,9 +300,8 @@ fn check_names(devices: &[DeviceConfig], errors: &mut Vec<ConfigError>) {
     };
     for (index, config) in devices.iter().enumerate() {
         let place = Place { device: index, stream: None, key: "name" };
-        match seen_devices.insert(&config.name, index) {
-            Some(first) => errors.push(twice(place, config, &config.name, format!("device {}", first + 1))),
-            None => {}
+        if let Some(first) = seen_devices.insert(&config.name, index) {
+            errors.push(twice(place, config, &config.name, format!("device {}", first + 1)));
         }
         for (at, stream) in config.streams.iter().enumerate() {
             let place = Place { stream: Some(at), ..place };

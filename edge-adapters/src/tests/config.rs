@@ -356,7 +356,7 @@ fn odd_device(random: &mut SplitMix) -> DeviceConfig {
         ["holding:0", "input:65535", "coil:65535", "discrete:7", "holding:65411", "coil", ":", "holding:"];
     let orders = ["A", "B", "AB", "BA", "ABCD", "CDAB", "BADC", "DCBA", "HGFEDCBA", "AA"];
     let mut streams = Vec::new();
-    for at in 0..1 + random.next() % 3 {
+    for at in 0..=random.next() % 3 {
         let maybe = |random: &mut SplitMix, from: &[&str]| {
             (!random.next().is_multiple_of(3)).then(|| pick(random, from))
         };

@@ -28,6 +28,13 @@ pub(super) fn cases() -> u64 {
     cases
 }
 
+/// What must happen does so without time going on. If it does not, [`HeldTime`] lets go after a minute, this fails,
+/// and the test with it.
+pub(super) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+    let day = tokio::time::timeout(Duration::from_hours(24), future).await;
+    day.unwrap_or_else(|_| panic!("waited in vain for {what}"))
+}
+
 /// While it lives, tokio's paused clock moves only by `tokio::time::advance`: tokio does not skip ahead while a
 /// blocking task runs, so real sockets and a clock moved by hand go together.
 pub(super) struct HeldTime(
@@ -37,7 +44,7 @@ pub(super) struct HeldTime(
 impl HeldTime {
     pub(super) fn new() -> Self {
         let (end, ended) = std::sync::mpsc::channel();
-        tokio::task::spawn_blocking(move || ended.recv().unwrap_or(()));
+        tokio::task::spawn_blocking(move || ended.recv_timeout(Duration::from_mins(1)).unwrap_or(()));
         Self(end)
     }
 }
@@ -92,7 +99,7 @@ impl Rig {
 
     /// Lets everything go on, without moving time, until the first device is like this.
     pub(super) async fn until(&self, what: &str, like: impl Fn(&DeviceSnapshot) -> bool) -> DeviceSnapshot {
-        let give_up = std::time::Instant::now() + Duration::from_secs(60);
+        let give_up = std::time::Instant::now() + Duration::from_mins(1);
         loop {
             let device = self.device();
             if like(&device) {
@@ -110,7 +117,7 @@ impl Rig {
 
     /// The readings of the next delivery.
     pub(super) async fn readings(&mut self) -> Vec<NewReading> {
-        self.deliveries.recv().await.expect("adapters are running").readings
+        soon("a delivery", self.deliveries.recv()).await.expect("adapters are running").readings
     }
 
     pub(super) fn nothing_delivered(&mut self) {
@@ -144,7 +151,7 @@ pub(super) fn reserve(address: SocketAddr) -> TcpSocket {
 }
 
 pub(super) async fn accept(listener: &TcpListener) -> TcpStream {
-    let (socket, _) = listener.accept().await.unwrap();
+    let (socket, _) = soon("a connection", listener.accept()).await.unwrap();
     socket.set_nodelay(true).unwrap();
     socket
 }
@@ -162,7 +169,7 @@ pub(super) struct Asked {
 /// The next request; `None` when the client closed the connection.
 pub(super) async fn asked(socket: &mut TcpStream) -> Option<Asked> {
     let mut bytes = [0; 12];
-    socket.read_exact(&mut bytes).await.ok()?;
+    soon("a request, or the end of the connection", socket.read_exact(&mut bytes)).await.ok()?;
     let word = |at: usize| u16::from_be_bytes([bytes[at], bytes[at + 1]]);
     assert_eq!((word(2), word(4)), (0, 6), "protocol and length of a reading request");
     Some(Asked { transaction: word(0), unit: bytes[6], function: bytes[7], start: word(8), count: word(10) })

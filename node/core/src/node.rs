@@ -104,6 +104,8 @@ impl Node {
         }
         assert_eq!(window.next_number(), restored.next_number, "the newest record is the last one attached");
         assert_eq!(window.tip_count(), restored.tips.len(), "every tip is among the restored records");
+        // An old tip just below the window may have joined it: then the window is one too large until this.
+        window.set_durable(restored.next_number);
         window.recount_unapproved(|record| record.issuer == config.issuer);
         let gatherer = Gatherer::restore(
             restored.streams,

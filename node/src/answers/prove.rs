@@ -71,18 +71,19 @@ impl Answers {
         let range = Range { to_ns, last: Some(1), ..Range::default() };
         let newest = self.reader.readings(&query.stream, range)?.next().transpose()?;
         let Some(newest) = newest else { return Err(self.no_reading(query)?) };
-        let (place, journaled) = match newest.transaction {
-            Some(_) => (self.place_of(&newest)?, None),
-            None => {
-                let received = Time(newest.reading.receive_time_ns);
-                let counter = newest.reading.counter;
-                let place = self.newest_in_transaction(&query.stream, to_ns)?.ok_or_else(|| {
-                    let issues = self.issues();
-                    AskError::NotInTransaction { stream: query.stream.clone(), counter, received, issues }
-                })?;
-                (place, Some((counter, received)))
-            }
+        let place = if newest.transaction.is_some() {
+            self.place_of(&newest)?
+        } else {
+            self.newest_in_transaction(&query.stream, to_ns)?.ok_or_else(|| AskError::NotInTransaction {
+                stream: query.stream.clone(),
+                counter: newest.reading.counter,
+                received: Time(newest.reading.receive_time_ns),
+                issues: self.issues(),
+            })?
         };
+        // It may have got into a transaction between the two looks.
+        let is_newer = newest.reading.counter > place.counter;
+        let journaled = is_newer.then_some((newest.reading.counter, Time(newest.reading.receive_time_ns)));
         let (bytes, transaction) = self.make(&place)?;
         let transaction = ids::to_text(&transaction);
         let about = ProofAbout { counter: place.counter, batch: place.batch, transaction, journaled };
@@ -145,11 +146,12 @@ impl Answers {
         let transaction = self.reader.envelope(place.own.transaction)?.ok_or_else(missing)?;
         let (envelope, body) = Envelope::open(&transaction).map_err(StoreError::from)?;
         let batch: Batch = codec::decode(&body.payload).map_err(StoreError::from)?;
-        let leaf = batch
-            .leaf_index(place.stream_index, place.counter)
-            .ok_or_else(|| store("the transaction does not hold the reading that its archive segment holds"))?;
+        let leaf = batch.leaf_index(place.stream_index, place.counter).ok_or_else(|| {
+            store("the transaction does not hold the reading that its archive segment holds")
+        })?;
         let mut keys = self.reader.key_transactions(&body.issuer, envelope.key_number)?;
-        let enrolment = (self.facts.genesis.member(body.issuer).is_none() && !keys.is_empty()).then(|| keys.remove(0));
+        let enrolment =
+            (self.facts.genesis.member(body.issuer).is_none() && !keys.is_empty()).then(|| keys.remove(0));
         let rotations: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
         let parts = Parts {
             genesis: &self.facts.genesis_bytes,
@@ -166,7 +168,9 @@ impl Answers {
 }
 
 fn store(why: &'static str) -> AskError {
-    AskError::Store { why: format!("{why}; the data folder is damaged: keep a copy of it before anything else") }
+    AskError::Store {
+        why: format!("{why}; the data folder is damaged: keep a copy of it before anything else"),
+    }
 }
 
 /// The newest reading of a stream in a batch before `to_ns`: place in the stream table, and counter.

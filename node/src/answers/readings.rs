@@ -4,11 +4,11 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use selvedge_core::batch::{BatchContent, ClosedBatch};
-use selvedge_core::{Id, codec};
 use selvedge_core::hash::Hash;
 use selvedge_core::reading::{FLAG_POSSIBLY_REPEATED, FLAG_UNSYNCHRONISED, Quality, Reading};
 use selvedge_core::seal::SealedBatch;
 use selvedge_core::stream::Descriptor;
+use selvedge_core::{Id, codec};
 use selvedge_crypto::ids;
 use serde::{Deserialize, Serialize};
 
@@ -98,9 +98,17 @@ impl ReadingAnswer {
             raw: Scalar::raw(&reading.value),
             unit: descriptor.unit.clone(),
             quality: reading.quality.name().to_owned(),
-            flags: flags.iter().filter(|(f, _)| reading.flags & f != 0).map(|(_, n)| (*n).to_owned()).collect(),
+            flags: flags
+                .iter()
+                .filter(|(f, _)| reading.flags & f != 0)
+                .map(|(_, n)| (*n).to_owned())
+                .collect(),
             status: reading.status,
-            state: if stored.transaction.is_some() { ReadingState::Attached } else { ReadingState::Journaled },
+            state: if stored.transaction.is_some() {
+                ReadingState::Attached
+            } else {
+                ReadingState::Journaled
+            },
             batch: stored.batch,
             transaction: stored.transaction.as_ref().map(ids::to_text),
         }
@@ -127,7 +135,9 @@ impl Answers {
         if let (Some(from), Some(to)) = (query.from, query.to)
             && from > to
         {
-            return Err(malformed(format!("the range ends at {to}, before it begins at {from}; exchange the two")));
+            return Err(malformed(format!(
+                "the range ends at {to}, before it begins at {from}; exchange the two"
+            )));
         }
         if query.last.is_some_and(|last| last > LAST_MAX || last == 0) {
             return Err(malformed(format!(
@@ -135,10 +145,13 @@ impl Answers {
                 query.last.unwrap_or_default()
             )));
         }
-        let range = Range { from_ns: query.from.map(|t| t.0), to_ns: query.to.map(|t| t.0), last: query.last };
+        let range =
+            Range { from_ns: query.from.map(|t| t.0), to_ns: query.to.map(|t| t.0), last: query.last };
         let Some(stream) = &query.stream else {
             if query.last.is_some() {
-                return Err(malformed("the last readings of all streams at once; expected one stream with `last`".into()));
+                return Err(malformed(
+                    "the last readings of all streams at once; expected one stream with `last`".into(),
+                ));
             }
             return Ok(Box::new(AllReadings::new(self.reader.clone(), range)));
         };
@@ -210,7 +223,8 @@ impl AllReadings {
         for record in &records {
             content.replay(record).map_err(|source| StoreError::Batch { batch: number, source })?;
         }
-        let descriptors: Result<_, StoreError> = content.streams.iter().map(|s| self.descriptor(&s.descriptor)).collect();
+        let descriptors: Result<_, StoreError> =
+            content.streams.iter().map(|s| self.descriptor(&s.descriptor)).collect();
         // Sorted like a sealed one; no salt is made from this, so it needs no secret.
         let closed = ClosedBatch { content, secret: [0; 32], descriptors: descriptors? };
         Ok(Some(Found { batch: Some(SealedBatch::new(&closed)), transaction: None }))
@@ -218,9 +232,9 @@ impl AllReadings {
 
     fn descriptor(&self, hash: &Hash) -> Result<Arc<[u8]>, StoreError> {
         let found = self.reader.descriptor(hash)?;
-        found
-            .map(Arc::from)
-            .ok_or_else(|| StoreError::Write(format!("readings name descriptor {hash}, which the log does not hold")))
+        found.map(Arc::from).ok_or_else(|| {
+            StoreError::Write(format!("readings name descriptor {hash}, which the log does not hold"))
+        })
     }
 
     fn take(&mut self, number: u64, batch: &SealedBatch, transaction: Option<Id>) -> Result<(), StoreError> {
@@ -232,7 +246,9 @@ impl AllReadings {
             let reading = Reading::from_block(block, long)
                 .map_err(|why| StoreError::Batch { batch: number, source: why.into() })?;
             let time = reading.receive_time_ns;
-            if self.range.from_ns.is_some_and(|from| time < from) || self.range.to_ns.is_some_and(|to| time >= to) {
+            if self.range.from_ns.is_some_and(|from| time < from)
+                || self.range.to_ns.is_some_and(|to| time >= to)
+            {
                 continue;
             }
             let descriptor = Arc::clone(&descriptors[reading.stream_index as usize]);

@@ -181,7 +181,8 @@ mod tests {
         for float in [f64::MAX, f64::MIN_POSITIVE, 5e-324, -0.0, 1e21] {
             let text = serde_json::to_string(&Scalar::raw(&Value::Float(float))).unwrap();
             assert_eq!(serde_json::from_str::<f64>(&text).unwrap().to_bits(), float.to_bits(), "{text}");
-            let scaled = serde_json::to_string(&Scalar::scaled(&Value::Float(float), &descriptor("1"))).unwrap();
+            let scaled =
+                serde_json::to_string(&Scalar::scaled(&Value::Float(float), &descriptor("1"))).unwrap();
             assert!(serde_json::from_str::<f64>(&scaled).is_ok(), "{scaled}");
         }
     }

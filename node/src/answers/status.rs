@@ -263,10 +263,15 @@ impl Answers {
     fn backlog(&self, streams: &[StreamAnswer]) -> Result<BacklogAnswer, AskError> {
         let backlog = self.reader.backlog()?;
         // Readings go into the newest batch, so the newest reading of all is in it.
-        let journaled = streams.iter().filter_map(|s| s.last.as_ref()).filter(|r| r.state == ReadingState::Journaled);
+        let journaled =
+            streams.iter().filter_map(|s| s.last.as_ref()).filter(|r| r.state == ReadingState::Journaled);
         let newest = journaled.map(|reading| reading.batch).max();
-        let mut answer =
-            BacklogAnswer { readings: backlog.readings, batches: backlog.batches, oldest: None, newest_batch: None };
+        let mut answer = BacklogAnswer {
+            readings: backlog.readings,
+            batches: backlog.batches,
+            oldest: None,
+            newest_batch: None,
+        };
         let Some(number) = newest else { return Ok(answer) };
         let policy = self.live.as_deref().map(|live| live.batch);
         if let Some((since, readings)) = self.journaled_batch(number)? {
@@ -296,7 +301,8 @@ impl Answers {
 
     fn ledger(&self) -> Result<LedgerAnswer, AskError> {
         let live = self.live.as_deref();
-        let head = self.reader.issuer_state(&self.facts.issuer)?.and_then(|state| state.heads.first().copied());
+        let head =
+            self.reader.issuer_state(&self.facts.issuer)?.and_then(|state| state.heads.first().copied());
         let forks = live.map(|live| live.ledger.forks.as_slice()).unwrap_or_default();
         Ok(LedgerAnswer {
             transactions: self.reader.next_number()?,
@@ -418,7 +424,8 @@ fn attention(answer: &StatusAnswer, live: Option<&Live>) -> Vec<String> {
     found.extend(clock_attention(&answer.clock));
     if let Some((issuer, sequence)) = answer.ledger.forks.first() {
         let more = answer.ledger.forks.len() - 1;
-        let more = if more > 0 { format!(", and {} like it", plural(more as u64, "place")) } else { String::new() };
+        let more =
+            if more > 0 { format!(", and {} like it", plural(more as u64, "place")) } else { String::new() };
         let whose = if *issuer == answer.gateway.id {
             "this gateway signed two transactions at one sequence: its key is used by another machine too"
         } else {
@@ -446,9 +453,10 @@ fn disk_attention(disk: &DiskAnswer) -> Option<String> {
 fn device_attention(device: &DeviceAnswer) -> Option<String> {
     let (name, why) = (&device.name, device.error.as_deref().unwrap_or("no reason known"));
     match device.state.as_deref() {
-        Some("down") => {
-            Some(format!("device {name:?} at {} does not answer: {why}. It is tried again by itself", device.address))
-        }
+        Some("down") => Some(format!(
+            "device {name:?} at {} does not answer: {why}. It is tried again by itself",
+            device.address
+        )),
         Some("degraded") => Some(format!(
             "device {name:?} refuses part of what it is asked: {why}. Compare the configuration with its register map"
         )),
@@ -474,6 +482,9 @@ fn clock_attention(clock: &ClockAnswer) -> Option<String> {
 pub(super) fn closes_words(batch: &BatchProgress, asked: Time) -> Option<String> {
     let age_max_ns = i64::try_from(batch.age_max_ms?).ok()?.checked_mul(1_000_000)?;
     let left = batch.since.0.checked_add(age_max_ns)?.saturating_sub(asked.0);
-    Some(if left > 0 { format!("closes in {} at the latest", span_words(left as u64)) } else { "closing now".into() })
+    Some(if left > 0 {
+        format!("closes in {} at the latest", span_words(left as u64))
+    } else {
+        "closing now".into()
+    })
 }
-

@@ -49,7 +49,8 @@ impl Answers {
     /// # Errors
     /// When the store cannot be read.
     pub fn streams(&self, asked: Time) -> Result<StreamsAnswer, AskError> {
-        let streams: Result<_, AskError> = self.reader.streams()?.into_iter().map(|info| self.stream(info)).collect();
+        let streams: Result<_, AskError> =
+            self.reader.streams()?.into_iter().map(|info| self.stream(info)).collect();
         Ok(StreamsAnswer { asked, streams: streams? })
     }
 
@@ -70,7 +71,8 @@ impl Answers {
                 }
             }
         }
-        let readings = last.as_ref().map_or(info.next_counter, |last| last.counter + 1).max(info.next_counter);
+        let readings =
+            last.as_ref().map_or(info.next_counter, |last| last.counter + 1).max(info.next_counter);
         let descriptor = info.descriptor;
         Ok(StreamAnswer {
             name: info.name,
@@ -89,11 +91,19 @@ impl Answers {
     /// # Errors
     /// [`AskError::NoSuchStream`] with the nearest names when there is none.
     pub(crate) fn check_stream(&self, name: &str) -> Result<(), AskError> {
+        // The index knows most of them at once; all names take a look through the journal.
+        if !self.reader.batches_of_stream(name, 1)?.is_empty() {
+            return Ok(());
+        }
         let names: Vec<String> = self.reader.streams()?.into_iter().map(|stream| stream.name).collect();
         if names.iter().any(|known| known == name) {
             return Ok(());
         }
-        Err(AskError::NoSuchStream { name: name.to_owned(), streams: names.len(), nearest: nearest(name, names) })
+        Err(AskError::NoSuchStream {
+            name: name.to_owned(),
+            streams: names.len(),
+            nearest: nearest(name, names),
+        })
     }
 }
 
@@ -109,10 +119,12 @@ fn nearest(name: &str, names: Vec<String>) -> Vec<String> {
             let alike = strsim::normalized_damerau_levenshtein(&lower, &known_lower);
             (if part { alike.max(0.8) } else { alike }, known)
         })
-        .filter(|(alike, _)| *alike >= 0.5)
         .collect();
     ranked.sort_by(|(a, one), (b, other)| b.total_cmp(a).then_with(|| one.cmp(other)));
-    ranked.into_iter().take(NEAREST_MAX).map(|(_, known)| known).collect()
+    // Far from the best one is no help beside it.
+    let least = ranked.first().map_or(0.5, |(best, _)| (best - 0.25).max(0.5));
+    let near = ranked.into_iter().filter(|(alike, _)| *alike >= least);
+    near.take(NEAREST_MAX).map(|(_, known)| known).collect()
 }
 
 #[cfg(test)]
@@ -121,10 +133,12 @@ mod tests {
 
     #[test]
     fn the_nearest_names_are_offered() {
-        let names = || ["filler/tank/level", "filler/flow", "filler/valve", "conveyor/speed"].map(String::from).to_vec();
+        let names = || {
+            ["filler/tank/level", "filler/flow", "filler/valve", "conveyor/speed"].map(String::from).to_vec()
+        };
         assert_eq!(nearest("filler/tank/levle", names()), ["filler/tank/level"]);
         assert_eq!(nearest("level", names()), ["filler/tank/level"]);
-        assert_eq!(nearest("Filler/Flow", names()), ["filler/flow", "filler/valve"]);
+        assert_eq!(nearest("Filler/Flow", names()), ["filler/flow"]);
         assert!(nearest("zzz", names()).is_empty());
     }
 }

@@ -101,7 +101,8 @@ impl Answers {
         names: &mut Names<'_>,
     ) -> Result<TransactionAnswer, AskError> {
         let envelope = self.reader.envelope(record.number)?;
-        let missing = || AskError::Store { why: format!("the log does not hold transaction {}", record.number) };
+        let missing =
+            || AskError::Store { why: format!("the log does not hold transaction {}", record.number) };
         let envelope = envelope.ok_or_else(missing)?;
         let (_, body) = Envelope::open(&envelope).map_err(StoreError::from)?;
         let payload = Payload::of(body.kind, &body.payload)?;
@@ -222,8 +223,13 @@ impl TangleAnswer {
         let mut outside = std::collections::BTreeSet::new();
         for transaction in &self.newest {
             let style = if transaction.tip { ", style=\"rounded,bold\"" } else { "" };
-            let label =
-                format!("{}\n{} {}\n{}", short_id(&transaction.id), transaction.issuer_name, transaction.sequence, transaction.payload);
+            let label = format!(
+                "{}\n{} {}\n{}",
+                short_id(&transaction.id),
+                transaction.issuer_name,
+                transaction.sequence,
+                transaction.payload
+            );
             // Writing to a string cannot fail.
             let _ = writeln!(dot, "  {} [label={}{style}];", quoted(&transaction.id), quoted(&label));
             let [one, other] = &transaction.approves;

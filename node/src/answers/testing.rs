@@ -75,7 +75,8 @@ impl Bench {
             folder: folder.to_owned(),
             restored_mark: false,
         });
-        let options = StoreOptions { segment_bytes: 1024 * 1024, ..StoreOptions::new(&facts.network, facts.issuer) };
+        let options =
+            StoreOptions { segment_bytes: 1024 * 1024, ..StoreOptions::new(&facts.network, facts.issuer) };
         let (store, restored, _) = Store::open(disk.clone(), &options).unwrap();
         let policy = BatchPolicy::default();
         let config = Config {
@@ -229,7 +230,12 @@ pub(crate) fn temperature(name: &str) -> Descriptor {
 /// Stream `tank/level` counts 0, 1, …; `tank/text` says the same in words, each third time.
 pub(crate) fn filled(bench: &mut Bench) -> Vec<(u64, Time)> {
     bench.describe(0, temperature("tank/level"));
-    let text = Descriptor { source_type: "text".into(), unit: String::new(), scale: "1".parse().unwrap(), ..temperature("tank/text") };
+    let text = Descriptor {
+        source_type: "text".into(),
+        unit: String::new(),
+        scale: "1".parse().unwrap(),
+        ..temperature("tank/text")
+    };
     bench.describe(1, text);
     let mut submitted = Vec::new();
     for counter in 0..10_u64 {

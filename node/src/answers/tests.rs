@@ -65,7 +65,11 @@ fn all_streams_give_each_reading_once_and_each_stream_in_order() {
         let own: Vec<_> = everything.iter().filter(|r| r.stream == stream).cloned().collect();
         assert_eq!(own, all(&answers, &of(stream)));
     }
-    let within = ReadingsQuery { from: Some(Time(START.0 + 3 * SECOND)), to: Some(Time(START.0 + 7 * SECOND)), ..ReadingsQuery::default() };
+    let within = ReadingsQuery {
+        from: Some(Time(START.0 + 3 * SECOND)),
+        to: Some(Time(START.0 + 7 * SECOND)),
+        ..ReadingsQuery::default()
+    };
     let some = all(&answers, &within);
     assert_eq!(some.len(), 6, "counters 3 to 6 of one stream, 1 and 2 of the other");
     assert!(some.iter().all(|r| everything.contains(r)));
@@ -80,7 +84,9 @@ fn wrong_questions_are_told_what_was_expected() {
     filled(&mut bench);
     assert_eq!(why(&of("tank/levle")), "there is no stream \"tank/levle\"; did you mean \"tank/level\"?");
     assert!(why(&ReadingsQuery { last: Some(0), ..of("tank/level") }).contains("expected 1 to"));
-    assert!(why(&ReadingsQuery { last: Some(1), ..ReadingsQuery::default() }).contains("expected one stream"));
+    assert!(
+        why(&ReadingsQuery { last: Some(1), ..ReadingsQuery::default() }).contains("expected one stream")
+    );
     let backwards = ReadingsQuery { from: Some(Time(2)), to: Some(Time(1)), ..of("tank/level") };
     assert!(why(&backwards).contains("exchange the two"));
     for (query, code) in [(of("nothing"), 1), (backwards, 2)] {
@@ -136,8 +142,13 @@ fn a_network_with_the_same_names_is_refused() {
 fn what_cannot_be_proven_is_said() {
     let mut bench = Bench::new(1);
     bench.describe(0, temperature("tank/level"));
-    let ask = |bench: &Bench, at| bench.answers().prove(&ProofQuery { stream: "tank/level".into(), at }).unwrap_err();
-    assert!(matches!(ask(&bench, None), AskError::NoReading { first: None, .. } | AskError::NoSuchStream { .. }));
+    let ask = |bench: &Bench, at| {
+        bench.answers().prove(&ProofQuery { stream: "tank/level".into(), at }).unwrap_err()
+    };
+    assert!(matches!(
+        ask(&bench, None),
+        AskError::NoReading { first: None, .. } | AskError::NoSuchStream { .. }
+    ));
     let reading = bench.reading(0, Value::Int(1));
     bench.submit(vec![reading]);
     assert!(matches!(ask(&bench, None), AskError::NotInTransaction { counter: 0, issues: true, .. }));
@@ -215,10 +226,17 @@ fn the_tangle_is_that_of_the_ledger() {
     assert_eq!(second.payload, "batch 2: 3 readings of 2 streams");
     assert_eq!((note.kind.as_str(), note.payload.as_str()), ("note", "note of 5 bytes"));
     assert!(note.tip && !second.tip && note.own);
-    assert_eq!(note.approves, [second.id.clone(), second.id.clone()], "a lone gateway names its one tip twice");
+    assert_eq!(
+        note.approves,
+        [second.id.clone(), second.id.clone()],
+        "a lone gateway names its one tip twice"
+    );
     assert_eq!(note.witnessed, Some(1), "the committee is this gateway");
     assert_eq!(note.issuer_name, "gateway-1");
-    assert_eq!(answers.tangle(bench.now(), 4).unwrap().newest[0].approves[0], selvedge_crypto::ids::to_text(&bench.facts.network.id()));
+    assert_eq!(
+        answers.tangle(bench.now(), 4).unwrap().newest[0].approves[0],
+        selvedge_crypto::ids::to_text(&bench.facts.network.id())
+    );
     let json = serde_json::to_string(&answer).unwrap();
     assert_eq!(serde_json::from_str::<super::tangle::TangleAnswer>(&json).unwrap(), answer);
     let dot = answer.to_dot();

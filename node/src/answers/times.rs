@@ -96,13 +96,20 @@ pub fn bytes_words(bytes: u64) -> String {
         unit += 1;
     }
     let name = ["kB", "MB", "GB", "TB", "PB"][unit];
-    if tenths >= 1_000 { format!("{} {name}", tenths / 10) } else { format!("{}.{} {name}", tenths / 10, tenths % 10) }
+    if tenths >= 1_000 {
+        format!("{} {name}", tenths / 10)
+    } else {
+        format!("{}.{} {name}", tenths / 10, tenths % 10)
+    }
 }
 
 /// Text from a device or a stranger for a line of a terminal: what is no visible character is escaped, so that
 /// nothing can forge a line or a colour.
 pub fn plain(text: &str) -> String {
-    let hidden = |c: char| c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
+    let hidden = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+    };
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
         if hidden(c) { shown.extend(c.escape_unicode()) } else { shown.push(c) }
@@ -138,7 +145,18 @@ mod tests {
 
     #[test]
     fn what_is_no_moment_is_refused_with_what_was_expected() {
-        for text in ["", "10m", "yesterday", "-", "--10m", "-x", "2026-05-01T12:00:00", "2026-05-01", "1777636800", "-1mo"] {
+        for text in [
+            "",
+            "10m",
+            "yesterday",
+            "-",
+            "--10m",
+            "-x",
+            "2026-05-01T12:00:00",
+            "2026-05-01",
+            "1777636800",
+            "-1mo",
+        ] {
             let why = parse_moment(text, NOW).unwrap_err();
             assert!(why.contains("-10m") || why.contains("-30d"), "{text}: {why}");
         }
@@ -171,9 +189,13 @@ mod tests {
         assert_eq!(plural(2_000, "reading"), "2,000 readings");
         assert_eq!(plural(2, "batch"), "2 batches");
         assert_eq!(plural(0, "body"), "0 bodies");
-        for (bytes, words) in
-            [(999, "999 B"), (3_850, "3.8 kB"), (16_777_216, "16.7 MB"), (123_456_789, "123 MB"), (u64::MAX, "18446 PB")]
-        {
+        for (bytes, words) in [
+            (999, "999 B"),
+            (3_850, "3.8 kB"),
+            (16_777_216, "16.7 MB"),
+            (123_456_789, "123 MB"),
+            (u64::MAX, "18446 PB"),
+        ] {
             assert_eq!(bytes_words(bytes), words);
         }
     }

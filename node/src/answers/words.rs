@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use selvedge_proof::unit_text;
 
-use super::readings::{ReadingAnswer, ReadingState};
+use super::readings::ReadingAnswer;
 use super::shown::{Scalar, Time};
 use super::status::{
     BacklogAnswer, ClockAnswer, DeviceAnswer, DiskAnswer, LedgerAnswer, NodeState, StatusAnswer, closes_words,
@@ -72,7 +72,8 @@ impl StatusAnswer {
         let mut line = |name: &str, text: String| writeln!(out, "{name:<9} {text}");
         line("Node", self.node_words())?;
         let name = self.gateway.name.as_deref().unwrap_or("not enrolled yet");
-        let organisation = self.gateway.organisation.as_deref().map_or_else(String::new, |o| format!(" of {o:?}"));
+        let organisation =
+            self.gateway.organisation.as_deref().map_or_else(String::new, |o| format!(" of {o:?}"));
         line("Gateway", format!("{name:?}{organisation}, {}", self.gateway.id))?;
         line("Network", format!("{:?}, {}", self.network.name, self.network.id))?;
         line("Clock", clock_words(&self.clock))?;
@@ -98,12 +99,14 @@ impl StatusAnswer {
     }
 
     fn node_words(&self) -> String {
-        let uptime = self.uptime_s.map_or_else(String::new, |s| {
-            format!(" for {}", span_words(s.saturating_mul(1_000_000_000)))
-        });
+        let uptime = self
+            .uptime_s
+            .map_or_else(String::new, |s| format!(" for {}", span_words(s.saturating_mul(1_000_000_000))));
         match self.state {
             NodeState::Running => format!("running{uptime}, version {}", self.version),
-            NodeState::Silent => format!("running{uptime}, version {}; journals readings, issues nothing", self.version),
+            NodeState::Silent => {
+                format!("running{uptime}, version {}; journals readings, issues nothing", self.version)
+            }
             NodeState::Halted => format!("halted{uptime}, version {}", self.version),
             NodeState::NotRunning => "not running; this is what the store says".into(),
         }
@@ -124,32 +127,34 @@ fn backlog_words(backlog: &BacklogAnswer, asked: Time) -> String {
     if backlog.readings == 0 {
         return "none: every reading is in a transaction".into();
     }
-    let mut words = format!("{} in no transaction yet", plural(backlog.readings, "reading"));
+    let mut words = vec![format!("{} in no transaction yet", plural(backlog.readings, "reading"))];
     if backlog.batches > 1 {
-        words += &format!(", in {}", plural(backlog.batches, "batch"));
+        words.push(format!(", in {}", plural(backlog.batches, "batch")));
     }
     if let Some(oldest) = backlog.oldest {
-        words += &format!(", the oldest journaled {}", age_words(oldest, asked));
+        words.push(format!(", the oldest journaled {}", age_words(oldest, asked)));
     }
     if let Some(batch) = &backlog.newest_batch {
-        let of = batch.readings_max.map_or_else(String::new, |max| format!(" of {}", count_words(u64::from(max))));
-        words += &format!("; batch {}: {}{of}", batch.number, count_words(batch.readings));
-        words += &closes_words(batch, asked).map_or_else(String::new, |closes| format!(", {closes}"));
+        let of =
+            batch.readings_max.map_or_else(String::new, |max| format!(" of {}", count_words(u64::from(max))));
+        words.push(format!("; batch {}: {}{of}", batch.number, count_words(batch.readings)));
+        words.push(closes_words(batch, asked).map_or_else(String::new, |closes| format!(", {closes}")));
     }
-    words
+    words.concat()
 }
 
 fn ledger_words(ledger: &LedgerAnswer) -> String {
-    let mut words = format!("{}, {}", plural(ledger.transactions, "transaction"), plural(ledger.tips, "tip"));
+    let mut words =
+        vec![format!("{}, {}", plural(ledger.transactions, "transaction"), plural(ledger.tips, "tip"))];
     if let Some((sequence, id)) = &ledger.own_newest {
-        words += &format!("; own newest: sequence {}, {id}", count_words(*sequence));
+        words.push(format!("; own newest: sequence {}, {id}", count_words(*sequence)));
     }
     for (count, what) in [(ledger.pending, "pending"), (ledger.wanted, "wanted")] {
         if let Some(count) = count.filter(|count| *count > 0) {
-            words += &format!("; {} {what}", count_words(count));
+            words.push(format!("; {} {what}", count_words(count)));
         }
     }
-    words
+    words.concat()
 }
 
 fn disk_words(disk: &DiskAnswer) -> String {
@@ -165,15 +170,15 @@ fn disk_words(disk: &DiskAnswer) -> String {
 }
 
 fn device_words(device: &DeviceAnswer, asked: Time) -> String {
-    let mut words = device.name.clone();
+    let mut words = vec![device.name.clone()];
     if let Some(state) = &device.state {
-        words += &format!("  {state}");
-        words += &device.since.map_or_else(String::new, |since| {
+        words.push(format!("  {state}"));
+        words.push(device.since.map_or_else(String::new, |since| {
             format!(" for {}", span_words(u64::try_from(asked.0.saturating_sub(since.0)).unwrap_or(0)))
-        });
+        }));
     }
-    words += &format!("  {}", plain(&device.address));
-    words += &match &device.last_good {
+    words.push(format!("  {}", plain(&device.address)));
+    words.push(match &device.last_good {
         Some(good) => format!(
             "  last good: {} = {}, {}",
             good.stream,
@@ -181,11 +186,11 @@ fn device_words(device: &DeviceAnswer, asked: Time) -> String {
             age_words(good.receive_time, asked)
         ),
         None => "  no good reading yet".to_owned(),
-    };
+    });
     if let Some(dropped) = device.dropped.filter(|dropped| *dropped > 0) {
-        words += &format!("  {} dropped: the node was too slow", count_words(dropped));
+        words.push(format!("  {} dropped: the node was too slow", count_words(dropped)));
     }
-    words
+    words.concat()
 }
 
 impl StreamsAnswer {
@@ -197,7 +202,8 @@ impl StreamsAnswer {
         if self.streams.is_empty() {
             return writeln!(out, "no streams yet; `selvedge run` makes those of the configuration");
         }
-        let mut table = Table::new(&["STREAM", "DEVICE", "TYPE", "UNIT", "READINGS", "LAST VALUE", "QUALITY", "AGE"]);
+        let mut table =
+            Table::new(&["STREAM", "DEVICE", "TYPE", "UNIT", "READINGS", "LAST VALUE", "QUALITY", "AGE"]);
         for stream in &self.streams {
             let last = stream.last.as_ref();
             table.row(vec![
@@ -215,44 +221,37 @@ impl StreamsAnswer {
     }
 }
 
-/// Readings of one stream as lines, ascending. `raw` only where the value is a scaled one.
-///
-/// # Errors
-/// Those of the writer, and of the readings.
-pub fn write_readings<E: From<io::Error>>(
-    out: &mut dyn Write,
-    readings: impl Iterator<Item = Result<ReadingAnswer, E>>,
-) -> Result<u64, E> {
-    let mut written = 0;
-    for reading in readings {
-        writeln!(out, "{}", reading_words(&reading?))?;
-        written += 1;
+/// Do they look alike to a person? The raw 21.399999618530273 of a device that sends 32-bit floats is its 21.4.
+fn is_same(raw: &Scalar, value: &Scalar) -> bool {
+    let narrow = |text: &str| text.parse::<f64>().map(|number| number as f32);
+    match (raw, value) {
+        (Scalar::Number(raw), Scalar::Number(value)) => raw == value || narrow(raw) == narrow(value),
+        _ => raw == value,
     }
-    Ok(written)
 }
 
 /// One reading as a line.
 pub fn reading_words(reading: &ReadingAnswer) -> String {
-    let mut words = format!("{}  {}", reading.source_time, value_words(&reading.value, &reading.unit));
-    if reading.raw != reading.value {
-        words += &format!(" (raw {})", reading.raw.words());
+    let mut words = vec![format!("{}  {}", reading.source_time, value_words(&reading.value, &reading.unit))];
+    if !is_same(&reading.raw, &reading.value) {
+        words.push(format!(" (raw {})", reading.raw.words()));
     }
-    words += &format!("  {}", reading.quality);
+    words.push(format!("  {}", reading.quality));
     if reading.status != 0 {
-        words += &format!(" (status {:#010x})", reading.status);
+        words.push(format!(" (status {:#010x})", reading.status));
     }
-    words += &format!("  #{}", reading.counter);
-    words += &match (&reading.transaction, reading.state) {
-        (Some(transaction), _) => format!("  in transaction {transaction} (attached)"),
-        (None, ReadingState::Journaled | ReadingState::Attached) => "  journaled".to_owned(),
-    };
+    words.push(format!("  #{}", reading.counter));
+    words.push(match &reading.transaction {
+        Some(transaction) => format!("  in transaction {transaction} ({})", reading.state.name()),
+        None => format!("  {}", reading.state.name()),
+    });
     if reading.receive_time.0.abs_diff(reading.source_time.0) > LATE_NS {
-        words += &format!("  received {}", reading.receive_time);
+        words.push(format!("  received {}", reading.receive_time));
     }
     for flag in &reading.flags {
-        words += &format!("  {flag}");
+        words.push(format!("  {flag}"));
     }
-    words
+    words.concat()
 }
 
 impl TangleAnswer {
@@ -300,4 +299,67 @@ fn approves_words(transaction: &TransactionAnswer) -> String {
     let name = |id: &str| if id.starts_with("svnet") { "genesis".to_owned() } else { short_id(id) };
     let [one, other] = &transaction.approves;
     if one == other { format!("{} (twice)", name(one)) } else { format!("{} {}", name(one), name(other)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::answers::readings::ReadingState;
+
+    fn reading() -> ReadingAnswer {
+        ReadingAnswer {
+            stream: "tank".into(),
+            counter: 7,
+            source_time: Time(1_777_636_800_250_000_000),
+            receive_time: Time(1_777_636_800_300_000_000),
+            value: Scalar::Number("21.4".into()),
+            raw: Scalar::Number("214".into()),
+            unit: "Cel".into(),
+            quality: "good".into(),
+            flags: Vec::new(),
+            status: 0,
+            state: ReadingState::Attached,
+            batch: 3,
+            transaction: Some("svtx1q".into()),
+        }
+    }
+
+    #[test]
+    fn a_reading_is_one_line() {
+        assert_eq!(
+            reading_words(&reading()),
+            "2026-05-01T12:00:00.25Z  21.4 °C (raw 214)  good  #7  in transaction svtx1q (attached)"
+        );
+        let stale = ReadingAnswer {
+            raw: Scalar::Number("21.399999618530273".into()),
+            quality: "stale".into(),
+            status: 0x8000_0001,
+            receive_time: Time(1_777_636_805_000_000_000),
+            flags: vec!["unsynchronised".into()],
+            state: ReadingState::Journaled,
+            transaction: None,
+            ..reading()
+        };
+        assert_eq!(
+            reading_words(&stale),
+            "2026-05-01T12:00:00.25Z  21.4 °C  stale (status 0x80000001)  #7  journaled  \
+             received 2026-05-01T12:00:05Z  unsynchronised"
+        );
+        let forged = ReadingAnswer {
+            value: Scalar::Text("on\n2026".into()),
+            raw: Scalar::Text("on\n2026".into()),
+            ..reading()
+        };
+        assert_eq!(reading_words(&forged).lines().count(), 1);
+    }
+
+    #[test]
+    fn a_table_is_as_wide_as_its_cells() {
+        let mut table = Table::new(&["A", "LONG"]);
+        table.row(vec!["°°°".into(), "x".into()]);
+        table.row(vec!["1".into(), String::new()]);
+        let mut out = Vec::new();
+        table.write(&mut out).unwrap();
+        assert_eq!(String::from_utf8(out).unwrap(), "A    LONG\n°°°  x\n1\n");
+    }
 }

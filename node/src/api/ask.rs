@@ -28,7 +28,7 @@ pub enum Ask {
     /// The running node.
     Node(BlockingClient),
     /// The store, opened by this process.
-    Store(Opened),
+    Store(Box<Opened>),
 }
 
 /// A store that was opened to be asked.
@@ -60,6 +60,11 @@ impl Ask {
     /// # Errors
     /// When there is no gateway in it, or another process holds it and does not answer.
     pub fn open(data: &Path) -> anyhow::Result<Self> {
+        Self::open_within(data, WAIT_FOR_NODE)
+    }
+
+    /// The same with another time to wait for a node that starts or stops.
+    pub(super) fn open_within(data: &Path, wait: Duration) -> anyhow::Result<Self> {
         let folder = Folder::open(data)?;
         let client = Client::new(folder.socket_path());
         let started = Instant::now();
@@ -69,9 +74,12 @@ impl Ask {
             }
             match RealDisk::open(folder.store_path()) {
                 Ok(disk) => return Self::open_store(&folder, disk),
-                Err(StoreError::Locked { .. }) if started.elapsed() < WAIT_FOR_NODE => sleep(LOOK_EVERY),
+                Err(StoreError::Locked { .. }) if started.elapsed() < wait => sleep(LOOK_EVERY),
                 Err(StoreError::Locked { pid, .. }) => {
-                    let who = pid.map_or_else(|| "another process".into(), |pid| format!("the process with pid {pid}"));
+                    let who = pid.map_or_else(
+                        || "another process".into(),
+                        |pid| format!("the process with pid {pid}"),
+                    );
                     bail!(
                         "{who} holds the data folder {}, but nobody answers on {}: a node that is starting or stopping, \
                          or another command; ask again in a moment, or look at what that process does",
@@ -88,7 +96,7 @@ impl Ask {
         let options = StoreOptions::new(folder.network(), folder.issuer());
         let (store, _, report) = Store::open(Arc::new(disk), &options)?;
         let answers = Answers { reader: store.reader(), facts: Arc::new(Facts::of(folder)), live: None };
-        Ok(Self::Store(Opened { answers, store: Some(store), is_behind: report.replayed > 0 }))
+        Ok(Self::Store(Box::new(Opened { answers, store: Some(store), is_behind: report.replayed > 0 })))
     }
 
     /// How the gateway is.

@@ -15,12 +15,12 @@ use tokio::runtime::Runtime;
 
 use super::socket::{self, SocketError};
 use super::{PROOF_HEADER, WAIT_MAX, WireError};
+use crate::answers::AskError;
 use crate::answers::prove::{ProofAnswer, ProofQuery};
 use crate::answers::readings::{ReadingAnswer, ReadingsQuery};
 use crate::answers::status::StatusAnswer;
 use crate::answers::streams::StreamsAnswer;
 use crate::answers::tangle::TangleAnswer;
-use crate::answers::AskError;
 
 /// Longest answer that is taken whole, in bytes. Readings come line by line and are not bounded.
 pub const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -182,7 +182,8 @@ impl Client {
     pub async fn prove(&self, query: &ProofQuery) -> Result<ProofAnswer, ClientError> {
         let pairs = [("stream", Some(query.stream.clone())), ("at", query.at.map(|at| at.to_string()))];
         let response = self.get(&with_query("/v0/proof", pairs)).await?;
-        let about = response.headers().get(PROOF_HEADER).ok_or_else(|| unusable("it does not say what it proves"))?;
+        let about =
+            response.headers().get(PROOF_HEADER).ok_or_else(|| unusable("it does not say what it proves"))?;
         let about = serde_json::from_slice(about.as_bytes()).map_err(unusable)?;
         Ok(ProofAnswer { bytes: self.whole(response).await?.to_vec(), about })
     }
@@ -277,7 +278,8 @@ fn with_query<const N: usize>(path: &str, pairs: [(&str, Option<String>); N]) ->
             if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
                 asked.push(char::from(byte));
             } else {
-                asked.push_str(&format!("%{byte:02X}"));
+                let digit = |half: u8| char::from(b"0123456789ABCDEF"[usize::from(half)]);
+                asked.extend(['%', digit(byte >> 4), digit(byte & 15)]);
             }
         }
         separator = '&';
@@ -365,8 +367,15 @@ mod tests {
 
     #[test]
     fn queries_are_percent_encoded() {
-        let pairs = [("stream", Some("tank/level µ&?".to_owned())), ("at", None), ("to", Some("2026-05-01T12:00:00Z".into()))];
-        assert_eq!(with_query("/p", pairs), "/p?stream=tank%2Flevel%20%C2%B5%26%3F&to=2026-05-01T12%3A00%3A00Z");
+        let pairs = [
+            ("stream", Some("tank/level µ&?".to_owned())),
+            ("at", None),
+            ("to", Some("2026-05-01T12:00:00Z".into())),
+        ];
+        assert_eq!(
+            with_query("/p", pairs),
+            "/p?stream=tank%2Flevel%20%C2%B5%26%3F&to=2026-05-01T12%3A00%3A00Z"
+        );
         assert_eq!(with_query("/p", [("stream", None)]), "/p");
     }
 }

@@ -84,7 +84,8 @@ async fn no_body(request: Request, next: Next) -> Response {
     let headers: &HeaderMap = request.headers();
     let length = headers.get(header::CONTENT_LENGTH);
     if headers.contains_key(header::TRANSFER_ENCODING) || length.is_some_and(|l| l.as_bytes() != b"0") {
-        let mut refused = malformed(StatusCode::PAYLOAD_TOO_LARGE, "a question has no body; send none".into());
+        let mut refused =
+            malformed(StatusCode::PAYLOAD_TOO_LARGE, "a question has no body; send none".into());
         refused.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         return refused;
     }
@@ -160,7 +161,8 @@ async fn proof(
 ) -> Result<Response, AskError> {
     let asked = query(asked)?;
     let answer = state.ask(move |answers| answers.prove(&asked)).await?;
-    let about = serde_json::to_string(&answer.about).map_err(|why| AskError::Store { why: why.to_string() })?;
+    let about =
+        serde_json::to_string(&answer.about).map_err(|why| AskError::Store { why: why.to_string() })?;
     let about = HeaderValue::from_str(&about).map_err(|why| AskError::Store { why: why.to_string() })?;
     let mut response = Body::from(answer.bytes).into_response();
     let headers = response.headers_mut();
@@ -255,5 +257,38 @@ impl hyper::body::Body for Lines {
             Some(Piece::End) => None,
             None => Some(Err(io::Error::other("the answer broke off"))),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_answer_that_breaks_off_is_no_whole_answer() {
+        for is_whole in [true, false] {
+            let (pieces, taken) = mpsc::channel(PIECES_MAX);
+            pieces.send(Piece::Part(Bytes::from_static(b"line\n"))).await.ok().unwrap();
+            if is_whole {
+                pieces.send(Piece::End).await.ok().unwrap();
+            }
+            drop(pieces);
+            assert_eq!(Lines(taken).collect().await.is_ok(), is_whole);
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn an_error_half_way_is_the_last_line() {
+        let (pieces, taken) = mpsc::channel(PIECES_MAX);
+        let runtime = tokio::runtime::Handle::current();
+        let why = || AskError::Store { why: "the disk is gone".into() };
+        let readings: ReadingsAnswer = Box::new([Err(why()), Err(why())].into_iter());
+        tokio::task::spawn_blocking(move || send(readings, &Pieces { runtime, pieces })).await.unwrap();
+        let body = Lines(taken).collect().await.unwrap().to_bytes();
+        let lines: Vec<_> = body.split(|b| *b == b'\n').filter(|line| !line.is_empty()).collect();
+        assert_eq!(lines.len(), 1, "nothing after an error: a gap must not go unseen");
+        assert_eq!(serde_json::from_slice::<WireError>(lines[0]).unwrap().error.reason, why());
     }
 }

@@ -66,7 +66,10 @@ pub fn run(args: Args, globals: &Globals) -> anyhow::Result<ExitCode> {
 }
 
 /// The first signal ends the polling, the second one everything.
-async fn until_interrupted(options: &Options, screen: &mut Screen<Box<dyn std::io::Write>>) -> anyhow::Result<Report> {
+async fn until_interrupted(
+    options: &Options,
+    screen: &mut Screen<Box<dyn std::io::Write>>,
+) -> anyhow::Result<Report> {
     let listen = |kind| signal(kind).context("cannot listen for signals");
     let mut signals = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
     let stop = CancellationToken::new();

@@ -94,7 +94,8 @@ struct Line<'a> {
     transaction: Option<&'a str>,
 }
 
-const HEADINGS: &str = "stream,counter,source_time,receive_time,value,unit,raw,quality,flags,status,state,batch,transaction";
+const HEADINGS: &str =
+    "stream,counter,source_time,receive_time,value,unit,raw,quality,flags,status,state,batch,transaction";
 
 /// Runs it.
 pub(crate) fn run(args: Args, globals: &Globals) -> anyhow::Result<ExitCode> {
@@ -103,13 +104,12 @@ pub(crate) fn run(args: Args, globals: &Globals) -> anyhow::Result<ExitCode> {
     let query = ReadingsQuery { stream: args.stream, from, to, last: None };
     let ask = Ask::open(&globals.data)?;
     let readings = ask.readings(&query)?;
-    match &args.output {
-        Some(path) => to_file(&exporter, readings, path)?,
-        None => {
-            let mut out = BufWriter::new(io::stdout().lock());
-            exporter.write(&mut out, readings, &mut Progress::new())?;
-            finish(out.flush())?;
-        }
+    if let Some(path) = &args.output {
+        to_file(&exporter, readings, path)?;
+    } else {
+        let mut out = BufWriter::new(io::stdout().lock());
+        exporter.write(&mut out, readings, &mut Progress::new())?;
+        finish(out.flush())?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -276,7 +276,10 @@ mod tests {
         assert!(parse(&[]).is_err());
         assert!(parse(&["--stream", "a", "--all"]).is_err());
         assert_eq!(parse(&["--all"]).unwrap().format, Format::Csv);
-        assert_eq!(parse(&["--stream", "a", "--format", "jsonl", "--from", "-1d"]).unwrap().format, Format::Jsonl);
+        assert_eq!(
+            parse(&["--stream", "a", "--format", "jsonl", "--from", "-1d"]).unwrap().format,
+            Format::Jsonl
+        );
         assert!(parse(&["--all", "--format", "xml"]).is_err());
     }
 
@@ -351,7 +354,11 @@ mod tests {
     #[test]
     fn another_zone_shows_its_offset_and_means_the_same_moments() {
         let line = |zone: &str| export(Format::Jsonl, zone).lines().next().unwrap().to_owned();
-        assert!(line("Europe/Berlin").contains("\"2026-05-01T14:00:00.25+02:00\""), "{}", line("Europe/Berlin"));
+        assert!(
+            line("Europe/Berlin").contains("\"2026-05-01T14:00:00.25+02:00\""),
+            "{}",
+            line("Europe/Berlin")
+        );
         let read: ReadingAnswer = serde_json::from_str(&line("America/New_York")).unwrap();
         assert_eq!(read, readings()[0]);
         assert!(Zone::named("Mars/Phobos").err().unwrap().to_string().contains("Mars/Phobos"));

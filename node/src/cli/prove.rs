@@ -62,7 +62,9 @@ struct Report<'a> {
 pub(crate) fn run(Args { stream, time, output }: Args, globals: &Globals) -> anyhow::Result<ExitCode> {
     let at = match time.as_str() {
         "latest" => None,
-        text => Some(parse_moment(text, Time::now()).map_err(|why| anyhow::anyhow!("TIME: {why}, or `latest`"))?),
+        text => {
+            Some(parse_moment(text, Time::now()).map_err(|why| anyhow::anyhow!("TIME: {why}, or `latest`"))?)
+        }
     };
     let network = Folder::open(&globals.data)?.network().id();
     let answer = Ask::open(&globals.data)?.prove(&ProofQuery { stream: stream.clone(), at })?;
@@ -102,7 +104,11 @@ pub(crate) fn run(Args { stream, time, output }: Args, globals: &Globals) -> any
         }
         let bytes = count_words(answer.bytes.len() as u64);
         writeln!(out, "\n{}\n", verdict.conclusion())?;
-        writeln!(out, "Written to {} ({bytes} bytes). Whoever gets the file verifies it with", file.display())?;
+        writeln!(
+            out,
+            "Written to {} ({bytes} bytes). Whoever gets the file verifies it with",
+            file.display()
+        )?;
         writeln!(out, "  {command}")
     })?;
     Ok(ExitCode::SUCCESS)
@@ -158,11 +164,8 @@ mod tests {
 
     #[test]
     fn the_time_may_be_a_span_and_stand_before_or_after_the_file() {
-        let spoken = [
-            ["tank", "-10m", "-o", "file"],
-            ["-o", "file", "tank", "-10m"],
-            ["tank", "-o", "file", "-10m"],
-        ];
+        let spoken =
+            [["tank", "-10m", "-o", "file"], ["-o", "file", "tank", "-10m"], ["tank", "-o", "file", "-10m"]];
         for line in spoken {
             let Args { stream, time, output } =
                 Alone::try_parse_from(std::iter::once("prove").chain(line)).unwrap().args;

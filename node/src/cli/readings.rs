@@ -4,11 +4,11 @@ use std::io::{self, BufWriter, Write};
 use std::process::ExitCode;
 
 use super::Globals;
+use crate::answers::Time;
 use crate::answers::print::{finish, json_line};
 use crate::answers::readings::ReadingsQuery;
 use crate::answers::times::parse_moment;
 use crate::answers::words::reading_words;
-use crate::answers::Time;
 use crate::api::ask::{Ask, AskedReadings};
 
 const AFTER_HELP: &str = "\
@@ -50,7 +50,11 @@ pub(crate) struct Args {
 ///
 /// # Errors
 /// Naming the option, and what was expected.
-pub(super) fn range(from: Option<&str>, to: Option<&str>, now: Time) -> anyhow::Result<(Option<Time>, Option<Time>)> {
+pub(super) fn range(
+    from: Option<&str>,
+    to: Option<&str>,
+    now: Time,
+) -> anyhow::Result<(Option<Time>, Option<Time>)> {
     let moment = |name: &str, text: Option<&str>| {
         text.map(|text| parse_moment(text, now).map_err(|why| anyhow::anyhow!("{name}: {why}"))).transpose()
     };
@@ -114,7 +118,10 @@ mod tests {
     #[test]
     fn ten_readings_are_asked_for_when_nothing_is_said() {
         let asked = query(&["tank"]).unwrap();
-        assert_eq!(asked, ReadingsQuery { stream: Some("tank".into()), last: Some(10), ..ReadingsQuery::default() });
+        assert_eq!(
+            asked,
+            ReadingsQuery { stream: Some("tank".into()), last: Some(10), ..ReadingsQuery::default() }
+        );
     }
 
     #[test]

@@ -81,13 +81,60 @@ pub fn run(Args { file, network, genesis }: Args, globals: &Globals) -> anyhow::
 
 /// Why a proof is refused, for people.
 pub fn refusal_words(refusal: &Refusal) -> String {
-    format!("Refused at the {}: {refusal}.\nThis file proves nothing.", refusal.link())
+    format!("Refused: {refusal}.\nThis file proves nothing.")
 }
 
 fn read_genesis(path: &Path) -> anyhow::Result<Vec<u8>> {
-    let bytes = read_at_most(path, GENESIS_BYTES_MAX).with_context(|| format!("cannot read {}", path.display()))?;
+    let bytes =
+        read_at_most(path, GENESIS_BYTES_MAX).with_context(|| format!("cannot read {}", path.display()))?;
     if bytes.len() > GENESIS_BYTES_MAX {
-        bail!("{} is longer than {GENESIS_BYTES_MAX} bytes, so it is no genesis; expected the genesis.bin of a data folder", path.display());
+        bail!(
+            "{} is longer than {GENESIS_BYTES_MAX} bytes, so it is no genesis; expected the genesis.bin of a data folder",
+            path.display()
+        );
     }
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+    use selvedge_proof::Link;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Alone {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    #[test]
+    fn a_network_is_pinned_by_id_or_by_genesis_and_not_by_both() {
+        let parse =
+            |line: &[&str]| Alone::try_parse_from(std::iter::once("verify").chain(line.iter().copied()));
+        assert!(parse(&["f", "--network", "svnet1"]).is_ok());
+        assert!(parse(&["f", "--genesis", "g"]).is_ok());
+        assert!(parse(&["f", "--network", "svnet1", "--genesis", "g"]).is_err());
+        assert!(parse(&[]).is_err());
+    }
+
+    #[test]
+    fn what_is_no_proof_is_refused_and_what_cannot_be_read_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("f");
+        assert_eq!(verify_file(&path, Trust::Nobody).unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert!(verify_file(folder.path(), Trust::Nobody).is_err(), "a folder");
+        for content in [Vec::new(), b"hello".to_vec(), b"SVPROOF\n".to_vec(), vec![0; PROOF_BYTES_MAX + 10]] {
+            std::fs::write(&path, &content).unwrap();
+            let refusal = verify_file(&path, Trust::Nobody).unwrap().unwrap_err();
+            assert_eq!((refusal.link(), refusal.exit_code()), (Link::File, 1), "{} bytes", content.len());
+            assert!(refusal_words(&refusal).starts_with("Refused: "));
+        }
+        let mut long = selvedge_proof::MAGIC.to_vec();
+        long.resize(PROOF_BYTES_MAX + 10, 0);
+        std::fs::write(&path, &long).unwrap();
+        let refusal = verify_file(&path, Trust::Nobody).unwrap().unwrap_err();
+        assert!(refusal.to_string().contains("expected at most"), "{refusal}");
+    }
 }

@@ -206,7 +206,11 @@ pub async fn forge(
     Ok(Forged { network: folder.network().id(), last })
 }
 
-async fn sign_all(gateway: &Gateway, descriptor: Descriptor, readings: &[StreamReading]) -> anyhow::Result<()> {
+async fn sign_all(
+    gateway: &Gateway,
+    descriptor: Descriptor,
+    readings: &[StreamReading],
+) -> anyhow::Result<()> {
     let stream = StreamHandle(0);
     gateway.engine().describe(stream, descriptor, false).await?;
     let count = readings.len();
@@ -265,7 +269,8 @@ impl Files {
     pub fn write(&self, last: &[u8], tampered: &[u8], forged: &[u8]) -> anyhow::Result<()> {
         for (path, bytes) in [(&self.last, last), (&self.tampered, tampered), (&self.forged, forged)] {
             if let Some(folder) = path.parent() {
-                std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+                std::fs::create_dir_all(folder)
+                    .with_context(|| format!("cannot make {}", folder.display()))?;
             }
             std::fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))?;
         }
@@ -297,7 +302,8 @@ impl Judgement {
     /// When a file cannot be read.
     pub fn of(files: &Files, trusted: NetworkId, forger: NetworkId) -> anyhow::Result<Self> {
         let verify = |path: &Path, network| {
-            verify_file(path, Trust::Network(network)).with_context(|| format!("cannot read {}", path.display()))
+            verify_file(path, Trust::Network(network))
+                .with_context(|| format!("cannot read {}", path.display()))
         };
         Ok(Self {
             last: verify(&files.last, trusted)?,

@@ -76,9 +76,10 @@ impl Frame {
         for stream in reader.streams()? {
             readings += stream.next_counter;
             let Some(newest) = stream.newest else { continue };
-            let number = newest.value.as_f64().map(|raw| {
-                raw * stream.descriptor.scale.to_f64() + stream.descriptor.offset.to_f64()
-            });
+            let number = newest
+                .value
+                .as_f64()
+                .map(|raw| raw * stream.descriptor.scale.to_f64() + stream.descriptor.offset.to_f64());
             if let Some(value) = number {
                 values.insert(stream.name, Shown { value, good: newest.quality == Quality::Good });
             }

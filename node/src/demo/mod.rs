@@ -114,7 +114,11 @@ pub async fn run(
     stop: &CancellationToken,
 ) -> anyhow::Result<Report> {
     let place = Place::new(options.keep.as_deref())?;
-    let names = Names { network: "bottling".into(), organisation: "Plant owner".into(), gateway: "filler-gateway".into() };
+    let names = Names {
+        network: "bottling".into(),
+        organisation: "Plant owner".into(),
+        gateway: "filler-gateway".into(),
+    };
     let plant = RunningPlant::start(&options.seed).await.context("the system gives no port for the plant")?;
     let folder = place.make_gateway(&names, &plant)?;
     introduce(&folder, &names, &plant, options, audience);
@@ -139,7 +143,8 @@ pub async fn run(
     let judgement = Judgement::of(&files, folder.network().id(), forged.network)?;
 
     let network = ids::to_text(&folder.network().id());
-    let story = Story { place: &place, network: &network, names: &names, files: &files, judgement: &judgement };
+    let story =
+        Story { place: &place, network: &network, names: &names, files: &files, judgement: &judgement };
     story.tell_proof(&last, audience);
     story.tell_tampered(&last, &tampered, audience);
     story.tell_forged(&last, &forged, audience);
@@ -183,7 +188,8 @@ impl Place {
             Ok(false) => {}
             Err(why) if why.kind() == std::io::ErrorKind::NotFound => {}
             Err(why) => {
-                return Err(why).with_context(|| format!("--keep {}: cannot use it as a folder", keep.display()));
+                return Err(why)
+                    .with_context(|| format!("--keep {}: cannot use it as a folder", keep.display()));
             }
         }
         Ok(Self { root: keep.to_owned(), temporary: None })
@@ -258,7 +264,13 @@ fn no_reading(ran: Duration, requests: u64) -> String {
     )
 }
 
-fn introduce(folder: &Folder, names: &Names, plant: &RunningPlant, options: &Options, audience: &mut dyn Audience) {
+fn introduce(
+    folder: &Folder,
+    names: &Names,
+    plant: &RunningPlant,
+    options: &Options,
+    audience: &mut dyn Audience,
+) {
     audience.say(&format!("A bottling plant is simulated and answers on {}, Modbus TCP.", plant.address()));
     audience.say(&format!(
         "Gateway {:?} of {:?} in the new network {:?} polls it for {} s.",
@@ -267,7 +279,8 @@ fn introduce(folder: &Folder, names: &Names, plant: &RunningPlant, options: &Opt
         names.network,
         options.run_for.as_secs_f64()
     ));
-    audience.say(&format!("The network's id, which an auditor pins: {}", ids::to_text(&folder.network().id())));
+    audience
+        .say(&format!("The network's id, which an auditor pins: {}", ids::to_text(&folder.network().id())));
     if let Some(keep) = &options.keep {
         audience.say(&format!("Data folder: {}", keep.display()));
     }
@@ -320,9 +333,12 @@ impl Story<'_> {
     fn tell_tampered(&self, last: &Last, tampered: &evidence::Tampered, audience: &mut dyn Audience) {
         audience.say("\n2. The same proof with one byte changed\n");
         let was = evidence::claimed(&last.bytes).unwrap_or_else(|| "its value".into());
-        let claims = evidence::claimed(&tampered.bytes).unwrap_or_else(|| "something that is no value".into());
+        let claims =
+            evidence::claimed(&tampered.bytes).unwrap_or_else(|| "something that is no value".into());
         let at = count_words(tampered.at as u64);
-        audience.say(&format!("  Byte {at} of the file was changed: it now claims {claims} where it said {was}."));
+        audience.say(&format!(
+            "  Byte {at} of the file (from 0) was changed: it now claims {claims} where it said {was}."
+        ));
         self.tell(&self.judgement.tampered, &self.files.tampered, audience);
     }
 
@@ -337,10 +353,13 @@ impl Story<'_> {
              {claims} instead of {was}."
         ));
         let among_forgers = match &self.judgement.forged_among_forgers {
-            Ok(_) => "His proof has no fault in itself: against his own network's id",
-            Err(_) => "His proof does not even hold against his own network's id",
+            Ok(_) => {
+                "His proof has no fault in itself: whoever took the network's id from him would see it verified"
+            }
+            Err(_) => "His proof does not even hold in his own network",
         };
-        audience.say(&format!("  {among_forgers}, {}, it would be", ids::to_text(&forged.network)));
+        let forger = ids::to_text(&forged.network);
+        audience.say(&format!("  {among_forgers} ({forger}). Against the id that the auditor pinned:"));
         self.tell(&self.judgement.forged, &self.files.forged, audience);
     }
 
@@ -348,7 +367,7 @@ impl Story<'_> {
     fn tell(&self, said: &Said, file: &Path, audience: &mut dyn Audience) {
         audience.say("");
         if self.place.kept().is_some() {
-            audience.say(&format!("  $ selvedge verify {} --network {}", file.display(), self.network));
+            audience.say(&format!("  $ selvedge verify {} --network {}", shell_word(file), self.network));
         }
         let words = match said {
             Ok(verdict) => verdict.words(),
@@ -362,18 +381,27 @@ impl Story<'_> {
     fn conclude(&self, report: &Report, audience: &mut dyn Audience) {
         let outcomes = [
             (report.proof_verified, "the proof was verified", "THE PROOF WAS NOT VERIFIED"),
-            (report.tampered_proof_rejected, "the changed one was refused", "THE CHANGED ONE WAS NOT REFUSED"),
-            (report.forged_network_rejected, "the forged network was refused", "THE FORGED NETWORK WAS NOT REFUSED"),
+            (
+                report.tampered_proof_rejected,
+                "the changed one was refused",
+                "THE CHANGED ONE WAS NOT REFUSED",
+            ),
+            (
+                report.forged_network_rejected,
+                "the forged network was refused",
+                "THE FORGED NETWORK WAS NOT REFUSED",
+            ),
         ];
-        let said: Vec<&str> = outcomes.iter().map(|(holds, yes, no)| if *holds { *yes } else { *no }).collect();
+        let said: Vec<&str> =
+            outcomes.iter().map(|(holds, yes, no)| if *holds { *yes } else { *no }).collect();
         let head = if report.holds() { "All of it held" } else { "This must not be" };
         audience.say(&format!("\n{head}: {}.", said.join(", ")));
         let Some(kept) = self.place.kept() else {
             audience.say("Nothing of it is left on the disk. With --keep DIR it stays, and each step can be done by hand.");
             return;
         };
-        let (data, proof) = (kept.display(), self.files.last.display());
-        audience.say(&format!("\nIt is all in {data}. By hand:"));
+        let (data, proof) = (shell_word(kept), shell_word(&self.files.last));
+        audience.say(&format!("\nIt is all in {}. By hand:", kept.display()));
         for command in [
             format!("selvedge readings {LEVEL} --last 5 --data {data}"),
             format!("selvedge tangle --data {data}"),
@@ -383,4 +411,13 @@ impl Story<'_> {
             audience.say(&format!("  {command}"));
         }
     }
+}
+
+/// A path as a word of a shell's command line.
+fn shell_word(path: &Path) -> String {
+    let text = path.display().to_string();
+    if text.chars().all(|c| c.is_alphanumeric() || "-_./+:@%".contains(c)) {
+        return text;
+    }
+    format!("'{}'", text.replace('\'', r"'\''"))
 }

@@ -36,7 +36,7 @@ const VALVE_LEVEL_L: f64 = 40.0;
 /// The valve takes this long from shut to open, and back.
 const VALVE_TRAVEL_S: f64 = 0.12;
 /// What still runs while the valve closes: the controller closes it so much earlier.
-const LEAD_ML: f64 = 33.0;
+const LEAD_ML: f64 = 30.0;
 /// From one bottle to the next.
 const PITCH_MM: f64 = 100.0;
 const CONVEYOR_MM_S: f64 = 150.0;
@@ -234,7 +234,8 @@ impl Plant {
         if let Phase::Moving { left_mm } = &mut self.phase {
             // As fast as it still can stop in time.
             let stoppable = (2.0 * CONVEYOR_MM_S2 * *left_mm).sqrt();
-            let speed = (self.shown.conveyor_mm_s + CONVEYOR_MM_S2 * SCAN_S).min(CONVEYOR_MM_S).min(stoppable);
+            let speed =
+                (self.shown.conveyor_mm_s + CONVEYOR_MM_S2 * SCAN_S).min(CONVEYOR_MM_S).min(stoppable);
             *left_mm -= speed * SCAN_S;
             self.shown.conveyor_mm_s = speed;
         }

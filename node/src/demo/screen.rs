@@ -62,7 +62,7 @@ impl<W: Write> Screen<W> {
     fn draw(&mut self, lines: &[view::Line], columns: usize) {
         let mut picture = String::from("\x1b[?25l\r");
         if self.drawn > 0 {
-            picture += &format!("\x1b[{}A", self.drawn);
+            picture.push_str(&up(self.drawn));
         }
         for line in lines {
             picture += "\x1b[2K";
@@ -99,8 +99,10 @@ impl<W: Write> Audience for Screen<W> {
     }
 
     fn say(&mut self, text: &str) {
-        // What stands above stays; the next picture begins below.
-        self.drawn = 0;
+        // What stands above stays, except the hint about keys, and what a key left; the next picture begins below.
+        if std::mem::take(&mut self.drawn) > 0 {
+            self.write(&format!("\r{}\x1b[J", up(view::HINT_LINES)));
+        }
         let columns = (self.size)().map_or(usize::MAX, |size| size.columns.max(COLUMNS_MIN));
         let mut wrapped = String::new();
         for line in text.split('\n') {
@@ -110,21 +112,32 @@ impl<W: Write> Audience for Screen<W> {
     }
 }
 
-/// Breaks a line between words; what follows is indented like its beginning, and a list's text like its text.
+/// The code that moves the cursor up.
+fn up(lines: usize) -> String {
+    format!("\x1b[{lines}A")
+}
+
+/// Breaks a line between words. What follows begins like it: indented, behind the bar of a quotation, and below the
+/// text of a list's entry.
 fn wrap(line: &str, columns: usize, into: &mut String) {
     let text = line.trim_start();
-    let mut indent = line.len() - text.len();
-    into.push_str(&line[..indent]);
-    if text.starts_with("- ") {
-        indent += 2;
+    let mut begin = line[..line.len() - text.len()].to_owned();
+    let quoted = text.strip_prefix("| ");
+    if quoted.is_some() {
+        begin += "| ";
     }
-    let mut at = line.len() - text.len();
+    into.push_str(&begin);
+    let text = quoted.unwrap_or(text);
+    let mut at = begin.chars().count();
+    if text.starts_with("- ") {
+        begin += "  ";
+    }
     for (number, word) in text.split(' ').enumerate() {
         let length = word.chars().count();
         if number > 0 && at + 1 + length > columns {
             into.push('\n');
-            into.extend(std::iter::repeat_n(' ', indent));
-            at = indent;
+            into.push_str(&begin);
+            at = begin.chars().count();
         } else if number > 0 {
             into.push(' ');
             at += 1;
@@ -189,7 +202,12 @@ mod tests {
     fn after_words_the_picture_begins_below_them() {
         let mut screen = Screen::with(Vec::new(), || Some(Size { columns: 80, rows: 24 }), true);
         screen.frame(&frame());
+        screen.out.clear();
         screen.say("words");
+        assert_eq!(text(&screen), "\r\x1b[2A\x1b[Jwords\n", "the hint goes");
+        screen.out.clear();
+        screen.say("more");
+        assert_eq!(text(&screen), "more\n");
         screen.out.clear();
         screen.frame(&frame());
         assert!(text(&screen).starts_with("\x1b[?25l\r\x1b[2K"), "{}", text(&screen));
@@ -223,6 +241,9 @@ mod tests {
         wrapped.clear();
         wrap("  a-word-that-is-too-long b", 10, &mut wrapped);
         assert_eq!(wrapped, "  a-word-that-is-too-long\n  b\n");
+        wrapped.clear();
+        wrap("  | - one two", 9, &mut wrapped);
+        assert_eq!(wrapped, "  | - one\n  |   two\n");
         wrapped.clear();
         wrap("", 10, &mut wrapped);
         assert_eq!(wrapped, "\n");

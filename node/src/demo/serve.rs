@@ -11,6 +11,7 @@
 //! | coil 0, 1 | bit | pump on, valve open |
 //! | holding 0, 1, 2 | u16 | set points: fill of a bottle, mL; pump on below and off above, 0.1 L |
 
+use std::fmt::Write as _;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -156,12 +157,14 @@ timeout = "1s"
 "#
     );
     for (name, register, kind, scale, unit) in STREAMS {
-        text += &format!("\n[[device.stream]]\nname = \"{name}\"\nregister = \"{register}\"\ntype = \"{kind}\"\n");
-        if scale != "1" {
-            text += &format!("scale = {scale}\n");
+        text.push_str("\n[[device.stream]]\n");
+        let keys = [("name", name), ("register", register), ("type", kind), ("unit", unit)];
+        // Writing to a string cannot fail.
+        for (key, value) in keys.into_iter().filter(|(_, value)| !value.is_empty()) {
+            let _ = writeln!(text, "{key} = \"{value}\"");
         }
-        if !unit.is_empty() {
-            text += &format!("unit = \"{unit}\"\n");
+        if scale != "1" {
+            let _ = writeln!(text, "scale = {scale}");
         }
     }
     text

@@ -81,6 +81,9 @@ impl Line {
     }
 }
 
+/// Lines at the end of the picture that say what keys do, the empty one before them included.
+pub const HINT_LINES: usize = 2;
+
 /// The whole picture.
 pub fn picture(frame: &Frame) -> Vec<Line> {
     let device = if frame.device_up { Style::Good } else { Style::Bad };
@@ -89,8 +92,11 @@ pub fn picture(frame: &Frame) -> Vec<Line> {
         waiting = waiting.text(format!("; {} in no transaction yet", count_words(frame.waiting.readings)));
     }
     vec![
-        Line::new(Style::Title, " Selvedge: a bottling plant, a gateway, a tangle")
-            .text(format!("   {} of {} s", frame.elapsed.as_secs(), frame.run_for.as_secs_f64())),
+        Line::new(Style::Title, " Selvedge: a bottling plant, a gateway, a tangle").text(format!(
+            "   {} of {} s",
+            frame.elapsed.as_secs(),
+            frame.run_for.as_secs_f64()
+        )),
         Line::default(),
         Line::about("plant").and(device, plain(&frame.device)),
         tank(frame),
@@ -99,7 +105,9 @@ pub fn picture(frame: &Frame) -> Vec<Line> {
         Line::default(),
         waiting,
         Line::about("batches").text(count_words(frame.batches)),
-        Line::about("transactions").text(count_words(frame.transactions)).text(newest_words(frame.newest.as_ref())),
+        Line::about("transactions")
+            .text(count_words(frame.transactions))
+            .text(newest_words(frame.newest.as_ref())),
         Line::about("tips").text(count_words(frame.tips as u64)),
         Line::about("disk").text(disk_words(frame)),
         Line::default(),
@@ -109,18 +117,25 @@ pub fn picture(frame: &Frame) -> Vec<Line> {
 
 /// The moment in one line.
 pub fn sentence(frame: &Frame) -> String {
-    let mut parts = vec![format!("{:>3} s", frame.elapsed.as_secs())];
+    let mut plant = Vec::new();
     if !frame.device_up {
-        parts.push(plain(&frame.device));
+        plant.push(plain(&frame.device));
     }
-    let values = [number(frame, LEVEL, 2, "L in the tank"), number(frame, "filler/bottle/fill", 0, "mL in the bottle")];
-    parts.extend(values.into_iter().flatten());
-    parts.push(plural(frame.readings, "reading"));
-    parts.push(plural(frame.batches, "batch"));
-    parts.push(plural(frame.transactions, "transaction"));
-    parts.push(plural(frame.tips as u64, "tip"));
-    parts.push(format!("{} on the disk", bytes_words(frame.disk_bytes())));
-    parts.join("  ")
+    plant.extend(number(frame, LEVEL, 2, "L in the tank"));
+    plant.extend(number(frame, "filler/bottle/fill", 0, "mL in the bottle"));
+    let ledger = [
+        plural(frame.readings, "reading"),
+        plural(frame.batches, "batch"),
+        plural(frame.transactions, "transaction"),
+        plural(frame.tips as u64, "tip"),
+    ];
+    let disk = bytes_words(frame.disk_bytes());
+    format!(
+        "{:>4} s  {}; {}; {disk} on the disk",
+        frame.elapsed.as_secs(),
+        plant.join(", "),
+        ledger.join(", ")
+    )
 }
 
 fn number(frame: &Frame, stream: &str, digits: usize, unit: &str) -> Option<String> {
@@ -182,8 +197,12 @@ fn newest_words(newest: Option<&Newest>) -> String {
 
 fn disk_words(frame: &Frame) -> String {
     let disk = &frame.disk;
-    let parts =
-        [("log", disk.log_bytes), ("journal", disk.journal_bytes), ("index", disk.index_bytes), ("archive", disk.archive_bytes)];
+    let parts = [
+        ("log", disk.log_bytes),
+        ("journal", disk.journal_bytes),
+        ("index", disk.index_bytes),
+        ("archive", disk.archive_bytes),
+    ];
     let parts = parts.map(|(name, bytes)| format!("{name} {}", bytes_words(bytes)));
     format!("{}: {}", bytes_words(frame.disk_bytes()), parts.join(", "))
 }
@@ -217,9 +236,18 @@ mod tests {
         let frame = frame();
         let text: Vec<String> = picture(&frame).iter().map(|line| line.paint(200, false)).collect();
         let text = text.join("\n");
-        for part in
-            ["7 of 20 s", "40.31 L", "312 mL", "pump on", "valve open, 29.8 L/min", "4 bottles filled", "1,320, durable", "40 in no transaction", "genesis twice", "12.3 kB"]
-        {
+        for part in [
+            "7 of 20 s",
+            "40.31 L",
+            "312 mL",
+            "pump on",
+            "valve open, 29.8 L/min",
+            "4 bottles filled",
+            "1,320, durable",
+            "40 in no transaction",
+            "genesis twice",
+            "12.3 kB",
+        ] {
             assert!(text.contains(part), "{part:?} is missing in\n{text}");
         }
     }

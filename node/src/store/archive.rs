@@ -12,7 +12,8 @@ use super::error::{StoreError, io_error};
 
 const FOLDER: &str = "archive";
 /// Longest segment before compression: what `decode_columns` takes at most, and a little.
-const COLUMNS_BYTES_MAX: usize = 2 * limits::BATCH_BYTES_MAX + limits::BATCH_STREAMS_MAX * limits::DESCRIPTOR_BYTES_MAX;
+const COLUMNS_BYTES_MAX: usize =
+    2 * limits::BATCH_BYTES_MAX + limits::BATCH_STREAMS_MAX * limits::DESCRIPTOR_BYTES_MAX;
 /// Longest segment after it: zstd adds less than one byte in 128 to what it cannot compress, and a header.
 const SEGMENT_BYTES_MAX: u64 = (COLUMNS_BYTES_MAX + COLUMNS_BYTES_MAX / 128 + 1024) as u64;
 /// A batch is compressed once and kept for ever; 6 costs some milliseconds for 1,000 readings.
@@ -36,7 +37,8 @@ pub fn seal(batch: &ClosedBatch, disk: &dyn Disk) -> Result<(Hash, Hash, u64), S
 
 /// Writes the archive segment of a batch durably. Returns its hash and its length in bytes.
 pub fn write(sealed: &SealedBatch, disk: &dyn Disk) -> Result<(Hash, u64), StoreError> {
-    let compressed = zstd::bulk::compress(&encode_columns(sealed), LEVEL).map_err(io_error("compress", FOLDER))?;
+    let compressed =
+        zstd::bulk::compress(&encode_columns(sealed), LEVEL).map_err(io_error("compress", FOLDER))?;
     let segment = Hash(derive(context::SEGMENT, &compressed));
     let (folder, name) = name_of(segment);
     disk.make_dir(&folder).map_err(io_error("make", &folder))?;

@@ -127,7 +127,8 @@ impl Disk for RealDisk {
     }
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
-        let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(self.path(name))?;
+        let file =
+            OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(self.path(name))?;
         Ok(Arc::new(RealFile(file)))
     }
 

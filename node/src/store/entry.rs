@@ -15,7 +15,7 @@ use super::error::StoreError;
 use super::index::Item;
 use super::log::{Frame, LogKind, Place, SegmentLog};
 
-pub(crate) const LOG: LogKind = LogKind { folder: "log", purpose: b'L' };
+pub(crate) const LOG: LogKind = LogKind { folder: "log", purpose: b'L', recycled: false };
 /// Length of the head as u32, little-endian; [`Head`]; the envelope.
 const TRANSACTION: u8 = 1;
 /// Hash of the descriptor, 32 bytes; the descriptor.
@@ -30,6 +30,7 @@ struct Head {
 }
 
 /// An entry of the log, read back.
+#[allow(clippy::large_enum_variant)] // Nearly all are transactions.
 #[derive(Debug)]
 pub(crate) enum Entry {
     Transaction {
@@ -39,7 +40,11 @@ pub(crate) enum Entry {
         batch: Option<Batch>,
         wall_ns: Option<i64>,
     },
-    Descriptor { place: Place, hash: Hash, stream: String },
+    Descriptor {
+        place: Place,
+        hash: Hash,
+        stream: String,
+    },
 }
 
 impl Entry {
@@ -93,7 +98,10 @@ fn check(
     }
     let batch = if head.own_batch { Some(codec::decode(&body.payload)?) } else { None };
     let wall_ns = (record.issuer == own).then(|| wall_ns(body.issued_at_ms));
-    let key = head.key.as_ref().map(|(key_number, key)| NewKey { key_number: *key_number, key: Arc::new(key.clone()) });
+    let key = head
+        .key
+        .as_ref()
+        .map(|(key_number, key)| NewKey { key_number: *key_number, key: Arc::new(key.clone()) });
     Ok(Entry::Transaction { place: frame.place, record: record.clone(), key, batch, wall_ns })
 }
 

@@ -24,7 +24,9 @@ pub enum StoreError {
         pid: Option<u32>,
     },
     /// The data folder belongs to another network.
-    #[error("the data folder belongs to network {got}, expected {expected}; use another folder for this network")]
+    #[error(
+        "the data folder belongs to network {got}, expected {expected}; use another folder for this network"
+    )]
     OtherNetwork {
         /// The folder's network.
         got: NetworkId,
@@ -32,7 +34,9 @@ pub enum StoreError {
         expected: NetworkId,
     },
     /// The data folder belongs to another gateway.
-    #[error("the data folder belongs to issuer {got}, expected {expected}; use the key it was made with, or another folder")]
+    #[error(
+        "the data folder belongs to issuer {got}, expected {expected}; use the key it was made with, or another folder"
+    )]
     OtherIssuer {
         /// The folder's issuer.
         got: Issuer,
@@ -40,7 +44,9 @@ pub enum StoreError {
         expected: Issuer,
     },
     /// The folder holds segments but no readable identity.
-    #[error("the file {file} is missing or damaged ({why}), but the folder holds data; restore it from a backup")]
+    #[error(
+        "the file {file} is missing or damaged ({why}), but the folder holds data; restore it from a backup"
+    )]
     Identity {
         /// The file.
         file: &'static str,

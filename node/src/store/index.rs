@@ -55,9 +55,12 @@ const STREAMS: TableDefinition<'static, &str, (u32, u64, [u8; 32])> = TableDefin
 const DESCRIPTORS: TableDefinition<'static, &[u8; 32], (u64, u32, u32)> = TableDefinition::new("descriptors");
 /// Number of an own batch → [`OwnBatch`].
 const BATCHES: TableDefinition<'static, u64, &[u8]> = TableDefinition::new("batches");
-/// Number of a stream, own batch, place in its stream table → first counter, count, first and last receive time.
-const STREAM_BATCHES: TableDefinition<'static, (u32, u64, u32), (u64, u32, i64, i64)> =
-    TableDefinition::new("stream_batches");
+/// Number of a stream, own batch, place in its stream table.
+type SpanKey = (u32, u64, u32);
+/// First counter, count, first and last receive time.
+type SpanValue = (u64, u32, i64, i64);
+/// Where the readings of a stream are in own batches.
+const STREAM_BATCHES: TableDefinition<'static, SpanKey, SpanValue> = TableDefinition::new("stream_batches");
 /// Numbers of the index itself: `state::…`.
 const STATE: TableDefinition<'static, &str, u64> = TableDefinition::new("state");
 /// Network and issuer.

@@ -13,7 +13,7 @@ use super::disk::Disk;
 use super::error::StoreError;
 use super::log::{Cursor, Frame, LogKind, LogReader, LogReport, Place, SegmentLog};
 
-const KIND: LogKind = LogKind { folder: "journal", purpose: b'J' };
+const KIND: LogKind = LogKind { folder: "journal", purpose: b'J', recycled: true };
 /// Kind of a frame that holds a record: the batch as u64, little-endian, then the record.
 const RECORD: u8 = 1;
 

@@ -14,8 +14,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, PoisonError, RwLock};
 
 pub(crate) use cursor::Cursor;
-pub(crate) use segment::{Frame, Place};
 use segment::{FRAME_BYTES, HEADER_BYTES, Header, SECTOR, Segment, align, put_frame};
+pub(crate) use segment::{Frame, Place};
 
 use super::disk::Disk;
 use super::error::{StoreError, io_error};
@@ -32,6 +32,8 @@ pub(crate) struct LogKind {
     pub(crate) folder: &'static str,
     /// Stands in each header, so that a file of one log is none of the other.
     pub(crate) purpose: u8,
+    /// Are segments released? Of a log whose segments are not, all are there.
+    pub(crate) recycled: bool,
 }
 
 /// What opening found.
@@ -50,7 +52,7 @@ pub(crate) struct SegmentLog {
     shared: LogReader,
     /// Segments that nothing needs any more, lowest number first; readers may still hold them.
     released: VecDeque<Arc<Segment>>,
-    /// Files without a valid header.
+    /// Files that were never in use.
     free: Vec<String>,
     next_file: u32,
     current: Arc<Segment>,
@@ -133,16 +135,15 @@ impl SegmentLog {
         }
         let mut free = found.free;
         let mut next_file = found.next_file;
-        let current = match found.segments.last() {
-            Some(last) => Arc::clone(last),
-            None => {
-                let header = Header::new(kind.purpose, segment_bytes, 0, 0, 0);
-                let (name, file) = take_file(disk.as_ref(), kind, &mut free, &mut next_file)?;
-                let first = Arc::new(Segment { name, file, header });
-                first.write_header()?;
-                shared.insert(&first);
-                first
-            }
+        let current = if let Some(last) = found.segments.last() {
+            Arc::clone(last)
+        } else {
+            let header = Header::new(kind.purpose, segment_bytes, 0, 0, 0);
+            let (name, file) = take_file(disk.as_ref(), kind, &mut free, &mut next_file)?;
+            let first = Arc::new(Segment { name, file, header });
+            first.write_header()?;
+            shared.insert(&first);
+            first
         };
         let scan = cursor::scan(&current)?;
         let grown = current.len()?;
@@ -246,7 +247,8 @@ impl SegmentLog {
         self.end = align(self.end, SECTOR);
         self.buffer.resize((self.end - from) as usize, 0);
         if self.end > self.grown {
-            let step = align(self.end, GROW_BYTES).min(u64::from(self.current.header.segment_bytes)).max(self.end);
+            let step =
+                align(self.end, GROW_BYTES).min(u64::from(self.current.header.segment_bytes)).max(self.end);
             self.current.write(self.grown, &vec![0; (step - self.grown) as usize])?;
             self.grown = step;
         }
@@ -290,7 +292,7 @@ impl SegmentLog {
     }
 }
 
-/// A file for a new segment: one without a valid header, or a new one.
+/// A file for a new segment: one that was never in use, or a new one.
 fn take_file(
     disk: &dyn Disk,
     kind: LogKind,
@@ -334,6 +336,10 @@ impl Found {
             }
         }
         found.segments.sort_by_key(|s| s.header.number);
+        if let Some(first) = found.segments.first().filter(|s| !kind.recycled && s.header.number != 0) {
+            let why = format!("it is segment {}, expected an older one before it", first.header.number);
+            return Err(first.corrupt(0, why));
+        }
         for pair in found.segments.windows(2) {
             let (got, expected) = (pair[1].header.number, pair[0].header.number + 1);
             if got != expected {

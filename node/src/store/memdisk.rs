@@ -73,10 +73,19 @@ struct Inode {
 
 #[derive(Debug, Clone)]
 enum NameChange {
-    Link { name: String, inode: usize },
+    Link {
+        name: String,
+        inode: usize,
+    },
     /// A name made durable names its content, also when the old name never was.
-    Rename { from: String, to: String, inode: usize },
-    Remove { name: String },
+    Rename {
+        from: String,
+        to: String,
+        inode: usize,
+    },
+    Remove {
+        name: String,
+    },
 }
 
 impl NameChange {
@@ -159,6 +168,7 @@ impl MemDisk {
     }
 
     /// The folder after the power came back, all of it durable and without faults. This one stays as it is.
+    #[must_use]
     pub fn crash(&self, policy: CrashPolicy, seed: u64) -> Self {
         let state = self.lock();
         let mut random = Random(seed);
@@ -293,7 +303,8 @@ impl Inode {
         if random.coin() {
             after.resize(self.content.len(), 0);
         }
-        let mut order: Vec<(u64, usize)> = self.dirty.iter().map(|(sector, count)| (*count, *sector)).collect();
+        let mut order: Vec<(u64, usize)> =
+            self.dirty.iter().map(|(sector, count)| (*count, *sector)).collect();
         order.sort_unstable();
         let torn_at = random.below(order.len() + 1);
         for (at, (_, sector)) in order.into_iter().enumerate() {

@@ -24,7 +24,7 @@
 //! header, so nothing needs a rename or a sync of the folder.
 //!
 //! ```text
-//! header, the first sector
+//! header, the first sector; a copy of it, the second
 //!      0  8  "selvseg0"                 16  8  number of the segment, from 0 without gaps
 //!      8  1  purpose: 'L' log,          24  8  number of its first frame
 //!            'J' journal                32  8  tag: in the journal the batch of its first frame, else 0
@@ -40,7 +40,7 @@
 //! ```
 //!
 //! A group that was synced is padded to whole sectors and never touched again. A segment is synced before the header
-//! of the next is written, and that header before any frame in it. So at the start the end of the log is where the
+//! of the next is written, and that header, then its copy, before any frame in it. So at the start the end of the log is where the
 //! last segment has no frame with the next number; if a frame after it says that it was durable, that is damage and
 //! an error, and else it is what the power cut left of the last group: it is overwritten, so that it never comes back.
 //!
@@ -127,6 +127,9 @@ pub struct OpenReport {
     pub replayed: u64,
     /// Why the index was made again from the log, when it was.
     pub rebuilt: Option<String>,
+    /// Entries that the index knew and the log does not hold: the disk lost what it had said was durable, or the
+    /// folder is of two ages. Own transactions may be among them, so a node must not go on issuing without asking.
+    pub lost_entries: u64,
     /// Frames of an unfinished last group that were dropped from the log; none of them was ever acknowledged.
     pub log_cut_frames: u64,
     /// The same for the journal.
@@ -152,7 +155,10 @@ impl Store {
     ///
     /// # Errors
     /// A folder of another network or issuer; damage that no power cut explains; any error of the disk.
-    pub fn open(disk: Arc<dyn Disk>, options: &StoreOptions<'_>) -> Result<(Self, Restored, OpenReport), StoreError> {
+    pub fn open(
+        disk: Arc<dyn Disk>,
+        options: &StoreOptions<'_>,
+    ) -> Result<(Self, Restored, OpenReport), StoreError> {
         let network = options.network.id();
         let new = identity::check(disk.as_ref(), network, options.issuer)?;
         let (log, cut) = SegmentLog::open(Arc::clone(&disk), entry::LOG, options.segment_bytes)?;
@@ -209,8 +215,13 @@ impl Store {
                 Write::Descriptor { hash, bytes } => items.push(self.append_descriptor(*hash, bytes)?),
                 Write::Transaction { record, envelope, key, batch } => {
                     let batch = batch.as_deref();
-                    let place =
-                        entry::append_transaction(&mut self.log, record, envelope, key.as_ref(), batch.is_some())?;
+                    let place = entry::append_transaction(
+                        &mut self.log,
+                        record,
+                        envelope,
+                        key.as_ref(),
+                        batch.is_some(),
+                    )?;
                     let own = record.issuer == self.issuer;
                     let wall_ns = if own { Some(entry::claimed_wall_ns(envelope)?) } else { None };
                     items.push(Item::Transaction { place, record, key: key.as_ref(), batch, wall_ns });

@@ -22,6 +22,9 @@ use super::journal::{JournalReader, JournaledBatch};
 use super::log::LogReader;
 use super::readings::{self, Range, Readings};
 
+/// Hashes and encodings, as [`Restored::descriptors`](selvedge_core::border::Restored::descriptors) has them.
+type Encoded = Vec<(Hash, Arc<[u8]>)>;
+
 /// Answers questions. Clones are cheap and share everything.
 #[derive(Debug, Clone)]
 pub struct StoreReader {
@@ -67,7 +70,12 @@ pub struct DiskUsage {
 }
 
 impl StoreReader {
-    pub(super) fn new(disk: Arc<dyn Disk>, index: IndexReader, log: LogReader, journal: JournalReader) -> Self {
+    pub(super) fn new(
+        disk: Arc<dyn Disk>,
+        index: IndexReader,
+        log: LogReader,
+        journal: JournalReader,
+    ) -> Self {
         Self { disk, index, log, journal }
     }
 
@@ -168,7 +176,7 @@ impl StoreReader {
     }
 
     /// All descriptors of own streams: hash and encoding.
-    pub(super) fn descriptors(&self, view: &View) -> Result<Vec<(Hash, Arc<[u8]>)>, StoreError> {
+    pub(super) fn descriptors(&self, view: &View) -> Result<Encoded, StoreError> {
         let mut descriptors = Vec::new();
         for (hash, place) in view.descriptors()? {
             let frame = self.log.read(place)?;
@@ -244,9 +252,9 @@ impl StoreReader {
         let mut newest = Newest { reader: self, found: BTreeMap::new() };
         for batch in journal.into_iter().rev().filter(|b| b.number >= next_batch) {
             let content = readings::replay(batch)?;
-            newest.from_journal(&content)?;
+            newest.read_journal(&content)?;
         }
-        newest.from_archive(&rows, next_batch)?;
+        newest.read_archive(&rows, next_batch)?;
         rows.into_iter().map(|row| newest.info(row)).collect()
     }
 }
@@ -258,7 +266,7 @@ struct Newest<'a> {
 }
 
 impl Newest<'_> {
-    fn from_journal(&mut self, content: &BatchContent) -> Result<(), StoreError> {
+    fn read_journal(&mut self, content: &BatchContent) -> Result<(), StoreError> {
         let mut within = BTreeMap::new();
         for index in 0..content.streams.len() {
             let (descriptor, stream) = self.reader.described(&content.streams[index].descriptor)?;
@@ -273,7 +281,7 @@ impl Newest<'_> {
         Ok(())
     }
 
-    fn from_archive(&mut self, rows: &[StreamRow], next_batch: u64) -> Result<(), StoreError> {
+    fn read_archive(&mut self, rows: &[StreamRow], next_batch: u64) -> Result<(), StoreError> {
         // By batch, so that each segment is read once.
         let mut wanted: BTreeMap<u64, Vec<(u32, u32)>> = BTreeMap::new();
         for row in rows.iter().filter(|row| !self.found.contains_key(&row.number)) {

@@ -114,16 +114,16 @@ impl Readings {
     fn step(&mut self, newest_first: bool) -> Result<Option<Vec<StreamReading>>, StoreError> {
         let Some(stream) = self.stream else { return Ok(None) };
         if newest_first && let Some(batch) = self.journal.pop_back() {
-            return self.from_journal(stream, batch).map(Some);
+            return self.read_journal(stream, batch).map(Some);
         }
         if self.spans.is_empty() {
             self.ask_index(stream, newest_first)?;
         }
         if let Some(span) = self.spans.pop_front() {
-            return self.from_archive(&span).map(Some);
+            return self.read_archive(&span).map(Some);
         }
         match self.journal.pop_front() {
-            Some(batch) => self.from_journal(stream, batch).map(Some),
+            Some(batch) => self.read_journal(stream, batch).map(Some),
             None => Ok(None),
         }
     }
@@ -142,7 +142,7 @@ impl Readings {
         Ok(())
     }
 
-    fn from_archive(&mut self, span: &StreamSpanRow) -> Result<Vec<StreamReading>, StoreError> {
+    fn read_archive(&mut self, span: &StreamSpanRow) -> Result<Vec<StreamReading>, StoreError> {
         if self.sealed.as_ref().is_none_or(|(batch, ..)| *batch != span.batch) {
             let (transaction, sealed) = archived_batch(&self.reader, span.batch)?;
             self.sealed = Some((span.batch, transaction, sealed));
@@ -156,7 +156,7 @@ impl Readings {
         Ok(self.select(found, &descriptor, *batch, Some(*transaction)))
     }
 
-    fn from_journal(&self, stream: u32, batch: JournaledBatch) -> Result<Vec<StreamReading>, StoreError> {
+    fn read_journal(&self, stream: u32, batch: JournaledBatch) -> Result<Vec<StreamReading>, StoreError> {
         let number = batch.number;
         let content = replay(batch)?;
         let mut selected = Vec::new();
@@ -177,7 +177,8 @@ impl Readings {
         transaction: Option<Id>,
     ) -> Vec<StreamReading> {
         let held = readings.into_iter().filter(|reading| self.range.holds(reading));
-        held.map(|reading| StreamReading { reading, descriptor: Arc::clone(descriptor), batch, transaction }).collect()
+        held.map(|reading| StreamReading { reading, descriptor: Arc::clone(descriptor), batch, transaction })
+            .collect()
     }
 }
 
@@ -214,13 +215,15 @@ pub(super) fn replay(batch: JournaledBatch) -> Result<BatchContent, StoreError> 
 pub(super) fn journaled(content: &BatchContent, index: u32) -> Result<Vec<Reading>, StoreError> {
     let of_stream = |block: &Block| block[4..8] == index.to_le_bytes();
     let blocks = content.blocks.iter().enumerate().filter(|(_, block)| of_stream(block));
-    decode(blocks, &content.long).map_err(|why| StoreError::Batch { batch: content.number, source: why.into() })
+    decode(blocks, &content.long)
+        .map_err(|why| StoreError::Batch { batch: content.number, source: why.into() })
 }
 
 /// The transaction of an own batch, and the batch from its archive segment.
 pub(super) fn archived_batch(reader: &StoreReader, batch: u64) -> Result<(Id, SealedBatch), StoreError> {
     let row = reader.own_batch(batch)?.ok_or(StoreError::IndexValue { what: "span without its batch" })?;
-    let record = reader.record(row.transaction)?.ok_or(StoreError::IndexValue { what: "batch without its record" })?;
+    let record =
+        reader.record(row.transaction)?.ok_or(StoreError::IndexValue { what: "batch without its record" })?;
     Ok((record.id, reader.archive_segment(row.segment)?))
 }
 
@@ -244,4 +247,3 @@ fn decode<'a>(
 ) -> Result<Vec<Reading>, selvedge_core::reading::ReadingError> {
     blocks.map(|(at, block)| Reading::from_block(block, long.get(&(at as u32)).map(Vec::as_slice))).collect()
 }
-

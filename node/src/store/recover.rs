@@ -59,6 +59,7 @@ fn open(
     let index = Index::open(Arc::clone(disk), options.network.id(), options.issuer)?;
     let applied = index.reader().view()?.state(state::APPLIED)?;
     if applied > log.next_sequence() {
+        report.lost_entries = applied - log.next_sequence();
         return Ok(Err(format!(
             "it knows {applied} entries, but the log has {}: the disk lost what it said was durable",
             log.next_sequence()
@@ -124,14 +125,16 @@ pub(super) fn restored(reader: &StoreReader, window_records: usize) -> Result<Re
 /// Folds the journal into streams, batches and wall time.
 fn journaled(view: &View, journal: Vec<JournaledBatch>, restored: &mut Restored) -> Result<(), StoreError> {
     let rows = view.streams()?;
-    let mut next_counters: BTreeMap<u32, u64> = rows.iter().map(|row| (row.number, row.next_counter)).collect();
+    let mut next_counters: BTreeMap<u32, u64> =
+        rows.iter().map(|row| (row.number, row.next_counter)).collect();
     let last = journal.last().map(|batch| batch.number);
     for batch in journal {
         let number = batch.number;
         let records = batch.records()?;
         let mut content = BatchContent::new(number);
         for record in &records {
-            let record = content.replay(record).map_err(|source| StoreError::Batch { batch: number, source })?;
+            let record =
+                content.replay(record).map_err(|source| StoreError::Batch { batch: number, source })?;
             restored.last_wall_ns = restored.last_wall_ns.max(record.taken_at_ns);
         }
         for span in &content.streams {

@@ -1,8 +1,19 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 
 use super::*;
+
+/// The same cases in each run.
+fn config() -> ProptestConfig {
+    ProptestConfig {
+        cases: 64,
+        rng_seed: RngSeed::Fixed(3),
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    }
+}
 
 fn scans() -> impl Strategy<Value = Vec<u64>> {
     // Steps from nothing to some seconds, in milliseconds: a few minutes altogether at most.
@@ -10,7 +21,7 @@ fn scans() -> impl Strategy<Value = Vec<u64>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(config())]
 
     #[test]
     fn not_a_microlitre_is_lost_or_made(seed: [u8; 32], steps_ms in scans()) {

@@ -11,8 +11,8 @@ use selvedge_core::payload::Batch;
 use selvedge_core::record::{Record, flag};
 
 use super::{
-    BATCHES, CHAINS, CHILDREN, DESCRIPTORS, FORKS, HEADS, IDS, ISSUERS, Index, KEYS, OwnBatch, RECORDS, STATE,
-    STREAM_BATCHES, STREAMS, TIPS, prefix_of, put_record, state,
+    BATCHES, CHAINS, CHILDREN, DESCRIPTORS, FORKS, HEADS, IDS, ISSUERS, Index, KEYS, OwnBatch, RECORDS,
+    STATE, STREAM_BATCHES, STREAMS, SpanKey, SpanValue, TIPS, prefix_of, put_record, state,
 };
 use crate::store::error::{StoreError, index_error};
 use crate::store::log::Place;
@@ -81,7 +81,7 @@ struct Group<'t> {
     streams: Table<'t, &'static str, (u32, u64, [u8; 32])>,
     descriptors: Table<'t, &'static [u8; 32], (u64, u32, u32)>,
     batches: Table<'t, u64, &'static [u8]>,
-    stream_batches: Table<'t, (u32, u64, u32), (u64, u32, i64, i64)>,
+    stream_batches: Table<'t, SpanKey, SpanValue>,
     state: Table<'t, &'static str, u64>,
     next_number: u64,
     tips_added: BTreeSet<u64>,
@@ -139,7 +139,10 @@ impl<'t> Group<'t> {
     fn transaction(&mut self, place: Place, record: &Record) -> Result<(), StoreError> {
         let number = record.number;
         if number != self.next_number {
-            return Err(StoreError::Write(format!("transaction number {number}, expected {}", self.next_number)));
+            return Err(StoreError::Write(format!(
+                "transaction number {number}, expected {}",
+                self.next_number
+            )));
         }
         self.next_number += 1;
         self.ids.insert((prefix_of(&record.id.0), number), ()).map_err(index_error(WHAT))?;
@@ -195,13 +198,12 @@ impl<'t> Group<'t> {
             return Ok(*number);
         }
         let known = self.issuers.get(&issuer.0).map_err(index_error(WHAT))?.map(|n| n.value());
-        let number = match known {
-            Some(number) => number,
-            None => {
-                let number = count(&self.issuers)?;
-                self.issuers.insert(&issuer.0, number).map_err(index_error(WHAT))?;
-                number
-            }
+        let number = if let Some(number) = known {
+            number
+        } else {
+            let number = count(&self.issuers)?;
+            self.issuers.insert(&issuer.0, number).map_err(index_error(WHAT))?;
+            number
         };
         self.issuers_seen.insert(issuer, number);
         Ok(number)
@@ -307,11 +309,16 @@ impl<'t> Group<'t> {
 }
 
 /// Rows of a table that only grows: the next number to give out.
-fn count<K: redb::Key + 'static, V: redb::Value + 'static>(table: &Table<'_, K, V>) -> Result<u32, StoreError> {
+fn count<K: redb::Key + 'static, V: redb::Value + 'static>(
+    table: &Table<'_, K, V>,
+) -> Result<u32, StoreError> {
     use redb::ReadableTableMetadata as _;
     Ok(table.len().map_err(index_error(WHAT))? as u32)
 }
 
-pub(super) fn decode<'a, T: serde::Deserialize<'a>>(bytes: &'a [u8], what: &'static str) -> Result<T, StoreError> {
+pub(super) fn decode<'a, T: serde::Deserialize<'a>>(
+    bytes: &'a [u8],
+    what: &'static str,
+) -> Result<T, StoreError> {
     postcard::from_bytes(bytes).map_err(|_| StoreError::IndexValue { what })
 }

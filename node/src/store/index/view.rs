@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use super::apply::{HeadsRow, decode};
 use super::{
-    BATCHES, CHAINS, CHILDREN, DESCRIPTORS, FORKS, HEADS, IDS, ISSUERS, KEYS, OWNER, OwnBatch, RECORDS, STATE,
-    STREAM_BATCHES, STREAMS, TIPS, prefix_of, take_record,
+    BATCHES, CHAINS, CHILDREN, DESCRIPTORS, FORKS, HEADS, IDS, ISSUERS, KEYS, OWNER, OwnBatch, RECORDS,
+    STATE, STREAM_BATCHES, STREAMS, TIPS, prefix_of, take_record,
 };
 use crate::store::error::{StoreError, index_error};
 use crate::store::log::Place;

@@ -49,7 +49,8 @@ impl Window {
         is_wanted: impl Fn(u64) -> bool,
     ) -> Result<Option<(FrameHead, Vec<u8>)>, StoreError> {
         let header = self.segment.header;
-        let head = self.get(offset, FRAME_BYTES as u64)?.and_then(|bytes| FrameHead::from_bytes(bytes, &header));
+        let head =
+            self.get(offset, FRAME_BYTES as u64)?.and_then(|bytes| FrameHead::from_bytes(bytes, &header));
         let Some(head) = head else {
             return Ok(None);
         };
@@ -63,7 +64,11 @@ impl Window {
     }
 
     /// The frame with this number, at `offset` or at the next sector: a group that was synced ends in padding.
-    fn next_frame(&mut self, offset: u64, sequence: u64) -> Result<Option<(u64, FrameHead, Vec<u8>)>, StoreError> {
+    fn next_frame(
+        &mut self,
+        offset: u64,
+        sequence: u64,
+    ) -> Result<Option<(u64, FrameHead, Vec<u8>)>, StoreError> {
         for at in [offset, align(offset, SECTOR)] {
             if let Some((head, payload)) = self.frame(at, |s| s == sequence)? {
                 return Ok(Some((at, head, payload)));

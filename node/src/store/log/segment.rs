@@ -9,8 +9,8 @@ use crate::store::error::{StoreError, io_error};
 
 /// What the medium writes whole or not at all.
 pub(super) const SECTOR: u64 = 512;
-/// The header has a sector of its own.
-pub(super) const HEADER_BYTES: u64 = SECTOR;
+/// The header has a sector of its own, and so has its copy.
+pub(super) const HEADER_BYTES: u64 = 2 * SECTOR;
 /// Before each payload: length and kind, check, number, frames since the last sync.
 pub(super) const FRAME_BYTES: usize = 20;
 /// The length of a payload has 24 bits.
@@ -66,8 +66,8 @@ impl Header {
         Self { purpose, segment_bytes, number, first_sequence, tag, nonce }
     }
 
-    fn to_bytes(self) -> [u8; HEADER_BYTES as usize] {
-        let mut bytes = [0; HEADER_BYTES as usize];
+    fn to_bytes(self) -> [u8; SECTOR as usize] {
+        let mut bytes = [0; SECTOR as usize];
         bytes[0..8].copy_from_slice(&MAGIC);
         bytes[8] = self.purpose;
         bytes[12..16].copy_from_slice(&self.segment_bytes.to_le_bytes());
@@ -94,15 +94,26 @@ impl Header {
         })
     }
 
-    /// The header of a file; `None` when it has none that is valid: it was never in use, or the power went while it
-    /// was written, and then nothing in it counts.
+    /// The header of a file, or its copy; `None` when the file was never in use.
+    ///
+    /// While a header is written its copy still holds the one before, and the file all that belongs to that one. A
+    /// file is longer than both only after both were synced once: without either it is damaged.
     pub(super) fn read(file: &dyn DiskFile, name: &str, purpose: u8) -> Result<Option<Self>, StoreError> {
-        if file.len().map_err(io_error("read the length of", name))? < HEADER_BYTES {
-            return Ok(None);
+        let length = file.len().map_err(io_error("read the length of", name))?;
+        for at in [0, SECTOR] {
+            let mut bytes = [0; HEADER_USED];
+            if at + SECTOR <= length {
+                file.read_at(at, &mut bytes).map_err(io_error("read", name))?;
+                if let Some(header) = Self::from_bytes(&bytes, purpose) {
+                    return Ok(Some(header));
+                }
+            }
         }
-        let mut bytes = [0; HEADER_USED];
-        file.read_at(0, &mut bytes).map_err(io_error("read", name))?;
-        Ok(Self::from_bytes(&bytes, purpose))
+        if length > HEADER_BYTES {
+            let why = "neither the header nor its copy is valid".into();
+            return Err(StoreError::Corrupt { file: name.to_owned(), offset: 0, why });
+        }
+        Ok(None)
     }
 
     /// The check over a frame: everything of it but the check itself, and what makes the segment this one.
@@ -118,7 +129,14 @@ impl Header {
 }
 
 /// Appends a frame to `out`, padded to 8 bytes. `unsynced`: frames before it that no sync covers yet.
-pub(super) fn put_frame(out: &mut Vec<u8>, header: &Header, kind: u8, sequence: u64, unsynced: u32, parts: &[&[u8]]) {
+pub(super) fn put_frame(
+    out: &mut Vec<u8>,
+    header: &Header,
+    kind: u8,
+    sequence: u64,
+    unsynced: u32,
+    parts: &[&[u8]],
+) {
     let length: usize = parts.iter().map(|p| p.len()).sum();
     let length_and_kind = length as u32 | u32::from(kind) << 24;
     let check = header.check(length_and_kind, sequence, unsynced, parts);
@@ -197,9 +215,12 @@ impl Segment {
         self.file.sync().map_err(io_error("sync", &self.name))
     }
 
-    /// Writes and syncs the header: before any frame of this life of the file.
+    /// Writes and syncs the header and then its copy: before any frame of this life of the file.
     pub(super) fn write_header(&self) -> Result<(), StoreError> {
-        self.write(0, &self.header.to_bytes())?;
+        let header = self.header.to_bytes();
+        self.write(0, &header)?;
+        self.sync()?;
+        self.write(SECTOR, &header)?;
         self.sync()
     }
 

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use super::{LogKind, SegmentLog};
 use crate::store::{CrashPolicy, Disk as _, MemDisk, StoreError};
 
-const KIND: LogKind = LogKind { folder: "log", purpose: b'L' };
+const KIND: LogKind = LogKind { folder: "log", purpose: b'J', recycled: true };
 const SEGMENT_BYTES: u32 = 4_096;
 
 fn open(disk: &MemDisk) -> Result<SegmentLog, StoreError> {
@@ -70,7 +70,7 @@ fn a_payload_longer_than_a_segment_is_refused() {
     let mut log = open(&MemDisk::new()).expect("opens");
     let outcome = log.append(1, &[&[0; SEGMENT_BYTES as usize]], 0);
     assert!(matches!(outcome, Err(StoreError::TooLong { got: 4_096, .. })), "{outcome:?}");
-    let limit = SEGMENT_BYTES as usize - 512 - 28;
+    let limit = SEGMENT_BYTES as usize - 1_024 - 28;
     log.append(1, &[&vec![1; limit]], 0).expect("the longest that fits");
     log.append(1, &[&vec![2; limit]], 0).expect("in a segment of its own");
     log.sync().expect("synced");
@@ -89,12 +89,20 @@ fn damaged_segments_give_the_beginning_or_an_error() {
         let disk = original.crash(CrashPolicy::KeepAll, 0);
         damage(&disk, &mut random);
         let outcome = open(&disk).and_then(|log| read_all(&log));
-        assert!(disk.largest_read() <= SEGMENT_BYTES as usize * 2, "case {case} read {} bytes", disk.largest_read());
+        assert!(
+            disk.largest_read() <= SEGMENT_BYTES as usize * 2,
+            "case {case} read {} bytes",
+            disk.largest_read()
+        );
         match outcome {
             Err(_) => refused += 1,
             Ok((first, read)) => {
                 let kept = payloads.get(first as usize..first as usize + read.len());
-                assert_eq!(kept, Some(read.as_slice()), "case {case}: something was read that was never written");
+                assert_eq!(
+                    kept,
+                    Some(read.as_slice()),
+                    "case {case}: something was read that was never written"
+                );
                 if read.len() == payloads.len() { whole += 1 } else { shorter += 1 }
             }
         }
@@ -110,10 +118,13 @@ fn damage(disk: &MemDisk, random: &mut Random) {
     let length = file.len().expect("a length") as usize;
     match random.below(5) {
         0 => file.set_len(random.below(length + 1) as u64).expect("cut"),
-        1 => file.write_at(length as u64, &vec![random.below(256) as u8; random.below(2_000)]).expect("grown"),
+        1 => {
+            file.write_at(length as u64, &vec![random.below(256) as u8; random.below(2_000)]).expect("grown");
+        }
         2 => {
             let from = random.below(length);
-            let bytes: Vec<u8> = (0..random.below(64).min(length - from)).map(|_| random.below(256) as u8).collect();
+            let bytes: Vec<u8> =
+                (0..random.below(64).min(length - from)).map(|_| random.below(256) as u8).collect();
             disk.damage(name, from, &bytes);
         }
         3 => {
@@ -134,17 +145,43 @@ fn damage(disk: &MemDisk, random: &mut Random) {
 #[test]
 fn damage_before_what_was_durable_is_an_error_with_its_place() {
     let (disk, _) = written(30, 5);
-    let log = open(&disk).expect("opens");
-    let last = log.shared.from(0).pop().expect("a segment");
-    let oldest = log.shared.from(0).remove(0);
-    drop(log);
-    for (segment, at) in [(last, 520), (oldest, 520)] {
+    let mut log = open(&disk).expect("opens");
+    // Two groups in the last segment: the second says that the first was durable.
+    let mut append = || {
+        let place = log.append(1, &[&[7; 100]], 0).expect("appended");
+        log.sync().expect("synced");
+        place
+    };
+    let (mut first, mut second) = (append(), append());
+    while first.segment != second.segment {
+        (first, second) = (second, append());
+    }
+    for place in [super::Place { segment: 0, offset: 1_024 }, first] {
         let image = disk.crash(CrashPolicy::KeepAll, 0);
-        let before = image.content(&segment.name).expect("it is there")[at];
-        image.damage(&segment.name, at, &[before ^ 1]);
-        let outcome = open(&image).and_then(|log| read_all(&log));
+        let (name, at) =
+            (log.shared.segment(place.segment).expect("held").name.clone(), place.offset as usize + 24);
+        let before = image.content(&name).expect("it is there")[at];
+        image.damage(&name, at, &[before ^ 1]);
+        let outcome = open(&image).and_then(|log| read_all(&log)).map(|(_, read)| read.len());
         let Err(StoreError::Corrupt { file, offset, .. }) = outcome else { panic!("{outcome:?}") };
-        assert_eq!((file, offset), (segment.name.clone(), 512));
+        assert_eq!(file, name);
+        // Named is where the frame before it ends: its padding may come first.
+        assert_eq!(offset.next_multiple_of(512), u64::from(place.offset));
+    }
+}
+
+#[test]
+fn a_damaged_header_is_read_from_its_copy_and_two_are_an_error() {
+    let (disk, payloads) = written(30, 6);
+    for name in disk.names() {
+        let image = disk.crash(CrashPolicy::KeepAll, 0);
+        image.damage(&name, 0, &[0x5a; 512]);
+        let log = open(&image).expect("the copy is good");
+        assert_eq!(read_all(&log).expect("reads"), (0, payloads.clone()));
+        image.damage(&name, 512, &[0x5a; 512]);
+        let outcome = open(&image);
+        let Err(StoreError::Corrupt { file, .. }) = outcome else { panic!("{name}: {outcome:?}") };
+        assert_eq!(file, name);
     }
 }
 
@@ -181,7 +218,10 @@ fn recycled_segments_never_bring_old_frames_back() {
                     log = open(&disk).unwrap_or_else(|why| panic!("seed {seed}: {why}"));
                     let (first, read) = read_all(&log).unwrap_or_else(|why| panic!("seed {seed}: {why}"));
                     let end = first as usize + read.len();
-                    assert!((synced..=payloads.len()).contains(&end), "seed {seed}: {end} frames, {synced} synced");
+                    assert!(
+                        (synced..=payloads.len()).contains(&end),
+                        "seed {seed}: {end} frames, {synced} synced"
+                    );
                     assert_eq!(read, payloads[first as usize..end], "seed {seed}, {policy:?}");
                     payloads.truncate(end);
                     synced = end;

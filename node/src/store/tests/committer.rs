@@ -15,7 +15,8 @@ fn start(script: &Script, disk: &MemDisk) -> (Committer, StoreReader, Receiver<G
     let (store, _, _) = open(disk, script).expect("a new store");
     let reader = store.reader();
     let (sender, outcomes) = channel();
-    let committer = Committer::start(store, 64, move |outcome| sender.send(outcome).expect("the test listens"));
+    let committer =
+        Committer::start(store, 64, move |outcome| sender.send(outcome).expect("the test listens"));
     (committer.expect("a thread"), reader, outcomes)
 }
 

@@ -35,15 +35,9 @@ fn operations_of(seed: u64) -> u64 {
 fn check_image(script: &Script, image: &MemDisk, seed: u64) -> Result<(), String> {
     let (mut store, restored, _) = open(image, script).map_err(|why| format!("cannot be opened: {why}"))?;
     let marks = script.check(&store, &restored)?;
-    let dump = store.index.dump();
-    // What the index says is what the log says.
-    let without = image.crash(CrashPolicy::KeepAll, seed);
-    crate::store::Disk::remove(&without, crate::store::index::FILE).map_err(|why| why.to_string())?;
-    let (again, restored_again, _) = open(&without, script).map_err(|why| format!("without index: {why}"))?;
-    if again.index.dump() != dump {
-        return Err("the index made again differs".into());
+    if seed.is_multiple_of(2) {
+        same_without_index(script, image, &store, seed)?;
     }
-    script.check(&again, &restored_again)?;
     // It can be written to, and keeps that as well.
     let mut next = Continued::after(script, &marks, &restored);
     next.commit(&mut store)?;
@@ -53,6 +47,17 @@ fn check_image(script: &Script, image: &MemDisk, seed: u64) -> Result<(), String
     next.check(&store, &restored)
 }
 
+/// What the index says is what the log says.
+fn same_without_index(script: &Script, image: &MemDisk, store: &Store, seed: u64) -> Result<(), String> {
+    let without = image.crash(CrashPolicy::KeepAll, seed);
+    crate::store::Disk::remove(&without, crate::store::index::FILE).map_err(|why| why.to_string())?;
+    let (again, restored_again, _) = open(&without, script).map_err(|why| format!("without index: {why}"))?;
+    if again.index.dump() != store.index.dump() {
+        return Err("the index made again differs".into());
+    }
+    script.check(&again, &restored_again).map(drop)
+}
+
 /// One more reading after a restart.
 struct Continued {
     script: Script,
@@ -60,7 +65,11 @@ struct Continued {
 }
 
 impl Continued {
-    fn after(script: &Script, marks: &super::script::Marks, restored: &selvedge_core::border::Restored) -> Self {
+    fn after(
+        script: &Script,
+        marks: &super::script::Marks,
+        restored: &selvedge_core::border::Restored,
+    ) -> Self {
         let mut script = script.clone();
         script.resume(marks, restored);
         Self { script, counters: marks.counters.to_vec() }
@@ -74,7 +83,8 @@ impl Continued {
         Ok(())
     }
     fn check(&self, store: &Store, restored: &selvedge_core::border::Restored) -> Result<(), String> {
-        let marks = self.script.check(store, restored).map_err(|why| format!("after the second cut: {why}"))?;
+        let marks =
+            self.script.check(store, restored).map_err(|why| format!("after the second cut: {why}"))?;
         if marks.counters.iter().sum::<u64>() <= self.counters.iter().sum() {
             return Err("the reading after the restart is gone".into());
         }
@@ -94,15 +104,23 @@ fn images(policy: CrashPolicy, images: u64, ignore_syncs: Option<&'static str>) 
         // Spread over the whole run, each seed at other places.
         let at = (image * 7_919 + image / SCRIPTS) % operations;
         let (mut script, disk) = (Script::new(script_seed), MemDisk::new());
-        run_until_fault(&mut script, &disk, Faults { fail_at: Some(at), and_after: true, ignore_syncs, ..Faults::default() });
+        run_until_fault(
+            &mut script,
+            &disk,
+            Faults { fail_at: Some(at), and_after: true, ignore_syncs, ..Faults::default() },
+        );
         acknowledged += script.acknowledged.counters.iter().sum::<u64>();
         let after = disk.crash(policy, image);
         if let Err(why) = check_image(&script, &after, image) {
             failed += 1;
-            first.get_or_insert(format!("script {script_seed}, {policy:?} at operation {at}, seed {image}: {why}"));
+            first.get_or_insert(format!(
+                "script {script_seed}, {policy:?} at operation {at}, seed {image}: {why}"
+            ));
         }
     }
-    println!("{policy:?}: {images} images, {acknowledged} acknowledged readings, {failed} failed, first: {first:?}");
+    println!(
+        "{policy:?}: {images} images, {acknowledged} acknowledged readings, {failed} failed, first: {first:?}"
+    );
     assert!(acknowledged > 0, "nothing was acknowledged, so nothing could be lost");
     (failed, first)
 }
@@ -176,7 +194,11 @@ fn power_cuts_while_opening_lose_nothing_either() {
     for seed in 0..6 {
         let (mut script, disk) = (Script::new(seed), MemDisk::new());
         let at = operations_of(seed) * (seed + 3) / 10;
-        run_until_fault(&mut script, &disk, Faults { fail_at: Some(at), and_after: true, ..Faults::default() });
+        run_until_fault(
+            &mut script,
+            &disk,
+            Faults { fail_at: Some(at), and_after: true, ..Faults::default() },
+        );
         let image = disk.crash(CrashPolicy::Garbage, seed);
         for at in 0..400 {
             let again = image.crash(CrashPolicy::KeepAll, 0);

@@ -69,7 +69,9 @@ fn a_real_folder_is_locked_and_keeps_what_a_folder_in_memory_keeps() {
     script.check(&store, &restored).expect("everything is there");
     assert_eq!(store.index.dump(), same.index.dump());
     let usage = store.reader().disk_usage().expect("a look");
-    assert!(usage.log_bytes > 0 && usage.journal_bytes > 0 && usage.index_bytes > 0 && usage.archive_bytes > 0);
+    assert!(
+        usage.log_bytes > 0 && usage.journal_bytes > 0 && usage.index_bytes > 0 && usage.archive_bytes > 0
+    );
 }
 
 /// Archive segments that the script sealed in memory.

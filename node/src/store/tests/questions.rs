@@ -50,7 +50,7 @@ fn keys_come_with_the_transactions_that_brought_them() {
     let (_store, reader) = run(&mut script, &disk, 30);
     let issuer = Issuer([100; 32]);
     let first = script.transactions.iter().find(|(r, _)| r.issuer == issuer).expect("it issued");
-    assert_eq!(reader.key_transactions(&issuer, 0).expect("reads"), [first.1.clone()]);
+    assert_eq!(reader.key_transactions(&issuer, 0).expect("reads"), std::slice::from_ref(&first.1));
     let state = reader.issuer_state(&issuer).expect("reads").expect("known");
     assert_eq!((state.keys.len(), state.keys[0].brought_by), (1, first.0.number));
     assert!(reader.key_transactions(&script.own, 5).expect("reads").is_empty(), "its key is of the genesis");
@@ -119,7 +119,8 @@ fn a_reader_beside_the_writer_sees_no_gap_and_nothing_twice() {
             while !done.load(Ordering::Acquire) {
                 for (stream, least) in acknowledged.iter().enumerate() {
                     let least = least.load(Ordering::Acquire);
-                    let readings = reader.readings(&Script::name_of(stream), Range::default()).expect("reads");
+                    let readings =
+                        reader.readings(&Script::name_of(stream), Range::default()).expect("reads");
                     let counters: Vec<u64> = readings.map(|r| r.expect("reads").reading.counter).collect();
                     assert!(counters.iter().copied().eq(0..counters.len() as u64), "{counters:?}");
                     assert!(counters.len() as u64 >= least, "an acknowledged reading is not shown");

@@ -88,7 +88,8 @@ impl Script {
     }
 
     fn below(&mut self, bound: u64) -> u64 {
-        self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.random =
+            self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.random >> 33) % bound
     }
 
@@ -162,9 +163,8 @@ impl Script {
             }
             let bytes: Arc<[u8]> = self.descriptor(stream).to_bytes().into();
             let hash = Descriptor::hash_of(&bytes);
-            if !self.described.contains_key(&hash) {
-                writes.push(Write::Descriptor { hash, bytes: Arc::clone(&bytes) });
-                self.described.insert(hash, bytes);
+            if self.described.insert(hash, Arc::clone(&bytes)).is_none() {
+                writes.push(Write::Descriptor { hash, bytes });
             }
             let counter = self.issued.counters[stream];
             let known = self.open.streams.iter().map(|s| s.descriptor);
@@ -217,7 +217,8 @@ impl Script {
 
     fn own_batch(&mut self, disk: &MemDisk, writes: &mut Vec<Write>) -> Result<(), StoreError> {
         let Some(content) = self.closed.front().cloned() else { return Ok(()) };
-        let descriptors = content.streams.iter().map(|s| Arc::clone(&self.described[&s.descriptor])).collect();
+        let descriptors =
+            content.streams.iter().map(|s| Arc::clone(&self.described[&s.descriptor])).collect();
         let closed = ClosedBatch { secret: [content.number as u8; 32], content, descriptors };
         let (root, segment, segment_bytes) = archive::seal(&closed, disk)?;
         let batch = SealedBatch::new(&closed).payload(root, segment, segment_bytes);
@@ -230,7 +231,9 @@ impl Script {
 
     fn reference(&self, number: u64) -> Reference {
         match self.transactions.get(number as usize) {
-            Some((record, _)) => Reference { issuer: record.issuer, sequence: record.sequence, id: record.id },
+            Some((record, _)) => {
+                Reference { issuer: record.issuer, sequence: record.sequence, id: record.id }
+            }
             None => Reference::genesis(self.network.id()),
         }
     }
@@ -272,8 +275,12 @@ impl Script {
         };
         let body = codec::encode(&body);
         let signature = vec![sequence as u8; 2_420];
-        let envelope =
-            codec::encode(&Envelope { scheme: Scheme::MlDsa44, key_number: 0, signature: &signature, body: &body });
+        let envelope = codec::encode(&Envelope {
+            scheme: Scheme::MlDsa44,
+            key_number: 0,
+            signature: &signature,
+            body: &body,
+        });
         let record = Record {
             number: self.transactions.len() as u64,
             id: self.network.transaction_id(&body),
@@ -362,14 +369,18 @@ impl Script {
                 forks.insert((record.issuer, record.sequence));
             }
             if record.issuer == self.own {
-                greatest_own = greatest_own.max(Envelope::open(envelope).expect("own").1.issued_at_ms as i64 * 1_000_000);
+                greatest_own = greatest_own
+                    .max(Envelope::open(envelope).expect("own").1.issued_at_ms as i64 * 1_000_000);
             }
         }
         if restored.forks.iter().copied().collect::<BTreeSet<_>>() != forks {
             return Err(format!("forks: got {:?}, expected {forks:?}", restored.forks));
         }
         if restored.last_wall_ns < greatest_own {
-            return Err(format!("last wall time: got {}, expected {greatest_own} or later", restored.last_wall_ns));
+            return Err(format!(
+                "last wall time: got {}, expected {greatest_own} or later",
+                restored.last_wall_ns
+            ));
         }
         let issuers: BTreeSet<Issuer> = places.iter().map(|(issuer, _)| *issuer).collect();
         if restored.issuers.iter().map(|s| s.issuer).collect::<BTreeSet<_>>() != issuers {
@@ -378,7 +389,10 @@ impl Script {
         for state in &restored.issuers {
             let newest = places.iter().filter(|(issuer, _)| *issuer == state.issuer).map(|(_, s)| *s).max();
             if state.heads.iter().map(|h| h.sequence).max() != newest {
-                return Err(format!("heads of {:?}: got {:?}, expected {newest:?}", state.issuer, state.heads));
+                return Err(format!(
+                    "heads of {:?}: got {:?}, expected {newest:?}",
+                    state.issuer, state.heads
+                ));
             }
             if (state.issuer == self.own) != state.keys.is_empty() {
                 return Err(format!("keys of {:?}: got {}", state.issuer, state.keys.len()));
@@ -415,7 +429,8 @@ impl Script {
             }
         }
         let backlog = reader.backlog().map_err(text)?;
-        let mut in_batches: u64 = restored.closed_batches.iter().map(|(_, readings)| u64::from(*readings)).sum();
+        let mut in_batches: u64 =
+            restored.closed_batches.iter().map(|(_, readings)| u64::from(*readings)).sum();
         let mut numbers: Vec<u64> = restored.closed_batches.iter().map(|(number, _)| *number).collect();
         if let Some((number, records)) = &restored.open_batch {
             let mut content = BatchContent::new(*number);
@@ -425,8 +440,11 @@ impl Script {
             in_batches += content.blocks.len() as u64;
             numbers.push(*number);
         }
-        if in_batches != journaled || backlog.readings != journaled || backlog.batches != numbers.len() as u64 {
-            return Err(format!("backlog {backlog:?}, {in_batches} in batches, expected {journaled} readings"));
+        if in_batches != journaled || backlog.readings != journaled || backlog.batches != numbers.len() as u64
+        {
+            return Err(format!(
+                "backlog {backlog:?}, {in_batches} in batches, expected {journaled} readings"
+            ));
         }
         if numbers.first().is_some_and(|n| *n < restored.next_batch) || !numbers.is_sorted_by(|a, b| a < b) {
             return Err(format!("journaled batches {numbers:?}, expected from {} on", restored.next_batch));

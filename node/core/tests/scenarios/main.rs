@@ -1,0 +1,21 @@
+//! One node, driven by hand: its inputs answered, delayed, lost or failed as a scenario wants it, and after every
+//! input the invariants of [`selvedge_core::invariants`].
+
+mod approving;
+mod chaos;
+
+mod driver;
+mod forks;
+mod issuing;
+mod keys;
+mod lost_work;
+mod order;
+mod peers;
+mod readings;
+mod rejects;
+mod restarts;
+mod store;
+mod waiting;
+mod window;
+mod witnessed;
+mod world;
