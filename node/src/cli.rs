@@ -116,7 +116,7 @@ pub struct Failed(pub String);
 fn dispatch(command: Command, globals: &Globals) -> anyhow::Result<ExitCode> {
     match command {
         Command::Init(args) => init::run(args, globals),
-        Command::Run(args) => run::run(args, globals),
+        Command::Run(args) => run::run(&args, globals),
         Command::Demo(args) => demo::run(args, globals),
         Command::Status(args) => status::run(args, globals),
         Command::Streams(args) => streams::run(args, globals),

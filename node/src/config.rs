@@ -208,7 +208,7 @@ pub fn parse(text: &str) -> Result<Settings, Vec<Finding>> {
     if !(1_024..=8 * 1024 * 1024).contains(&policy.bytes_max) {
         wrong(&["batch", "bytes"], "key `bytes`: expected 1024 to 8388608 bytes a batch");
     }
-    if !(Duration::from_millis(100)..=Duration::from_secs(3_600)).contains(&file.batch.age.0) {
+    if !(Duration::from_millis(100)..=Duration::from_hours(1)).contains(&file.batch.age.0) {
         wrong(&["batch", "age"], "key `age`: expected 100ms to 1h");
     }
     if file.journal.sync_within.0 > Duration::from_secs(10) {
@@ -253,11 +253,10 @@ fn explain(text: &str, error: &toml::de::Error) -> Finding {
         && let Some((unknown, expected)) = rest.split_once('`')
     {
         let valid: Vec<&str> = expected.split('`').skip(1).step_by(2).collect();
-        what = format!("unknown key `{unknown}`");
-        match nearest(unknown, &valid) {
-            Some(near) => what += &format!("; did you mean `{near}`?"),
-            None => what += &format!("; valid here: {}", valid.join(", ")),
-        }
+        what = match nearest(unknown, &valid) {
+            Some(near) => format!("unknown key `{unknown}`; did you mean `{near}`?"),
+            None => format!("unknown key `{unknown}`; valid here: {}", valid.join(", ")),
+        };
     }
     Finding { line, what }
 }

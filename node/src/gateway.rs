@@ -21,7 +21,7 @@ use crate::api;
 use crate::config::Settings;
 use crate::engine::{self, Engine, Running, Snapshot};
 use crate::folder::Folder;
-use crate::store::{RealDisk, Store, StoreOptions, StoreReader};
+use crate::store::{RealDisk, Store, StoreError, StoreOptions, StoreReader};
 
 /// Others' transactions may wait this long for a sync: they can be fetched again.
 const FOREIGN_WITHIN: Duration = Duration::from_secs(1);
@@ -29,6 +29,9 @@ const FOREIGN_WITHIN: Duration = Duration::from_secs(1);
 const APPROVE_WITHIN: Duration = Duration::from_secs(2);
 /// When stopping, the open batch has this long to get into a transaction.
 const FLUSH_WITHIN: Duration = Duration::from_secs(5);
+/// The data folder may be taken for this long by a question, and is looked at this often.
+const LOCK_WITHIN: Duration = Duration::from_secs(3);
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// The live figures are made anew this often.
 const LIVE_EVERY: Duration = Duration::from_millis(200);
 
@@ -55,7 +58,7 @@ impl Gateway {
     pub async fn start(folder: &Folder, settings: Settings, passphrase: Option<&str>) -> anyhow::Result<Self> {
         let started = Instant::now();
         let signer = selvedge_crypto::signer(&folder.gateway_key(passphrase)?)?;
-        let disk = Arc::new(RealDisk::open(folder.store_path())?);
+        let disk = Arc::new(open_disk(folder).await?);
         let options = StoreOptions::new(folder.network(), folder.issuer());
         let (store, restored, report) = Store::open(disk.clone(), &options)?;
         engine::log_open(&report);
@@ -130,6 +133,17 @@ impl Gateway {
             let _ = task.await;
         }
         joined.map_err(|why| anyhow::anyhow!("the node stopped by itself: {why}"))
+    }
+}
+
+/// Takes the data folder. A question that found no node running holds it for some milliseconds: no reason to fail.
+async fn open_disk(folder: &Folder) -> Result<RealDisk, StoreError> {
+    let started = Instant::now();
+    loop {
+        match RealDisk::open(folder.store_path()) {
+            Err(StoreError::Locked { .. }) if started.elapsed() < LOCK_WITHIN => tokio::time::sleep(LOOK_EVERY).await,
+            opened => return opened,
+        }
     }
 }
 

@@ -192,7 +192,7 @@ pub enum Effect {
         /// The references.
         references: Vec<Reference>,
     },
-    /// Read the records of a closed batch back from the journal.
+    /// Read the records of a closed batch back from the journal. All of them are durable by then.
     LoadBatch {
         /// The ticket.
         ticket: Ticket,

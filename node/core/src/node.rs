@@ -167,7 +167,7 @@ impl Node {
                 self.sealed(ticket, root, segment, segment_bytes);
             }
             Input::Signed { ticket, signature } => self.signed(now, ticket, &signature, out),
-            Input::Persisted { ticket } => self.persisted(ticket, out),
+            Input::Persisted { ticket } => self.persisted(now, ticket, out),
             Input::Failed { ticket, why } => self.failed(now, ticket, why, out),
             Input::Tick => {}
         }
@@ -245,7 +245,7 @@ impl Node {
         ticket
     }
 
-    fn persisted(&mut self, ticket: Ticket, out: &mut Vec<Effect>) {
+    fn persisted(&mut self, now: Now, ticket: Ticket, out: &mut Vec<Effect>) {
         let Some(held) = self.held.remove(&ticket) else { return };
         out.extend(held);
         if let Some(number) = self.attaching.remove(&ticket) {
@@ -253,6 +253,7 @@ impl Node {
             self.window.set_durable(number + 1);
         }
         self.own.persisted(ticket);
+        self.synced(now, ticket, out);
     }
 
     fn failed(&mut self, now: Now, ticket: Ticket, why: String, out: &mut Vec<Effect>) {
@@ -282,7 +283,7 @@ impl Node {
     /// The wall time to stamp with: while the clock is not synchronised it never falls below what was persisted.
     fn stamp_ns(&mut self, now: Now) -> i64 {
         let stamp = if now.synchronised { now.wall_ns } else { now.wall_ns.max(self.last_wall_ns) };
-        self.last_wall_ns = stamp;
+        self.last_wall_ns = self.last_wall_ns.max(stamp);
         stamp
     }
 

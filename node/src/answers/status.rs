@@ -19,8 +19,6 @@ use crate::store::StoreError;
 
 /// Less free space than this needs a person.
 const FREE_BYTES_LOW: u64 = 200_000_000;
-/// No gateway ran before this moment (2026-01-01, ns since 1970 UTC): an earlier wall clock is wrong.
-const EARLIEST_NS: i64 = 1_767_225_600_000_000_000;
 /// A wall clock this far behind what is stored already was set back.
 const BEHIND_NS: i64 = 60_000_000_000;
 /// Forks listed.
@@ -237,7 +235,7 @@ impl Answers {
             clock: ClockAnswer {
                 now: asked,
                 synchronised: live.map(|live| live.synchronised),
-                plausible: asked.0 >= EARLIEST_NS
+                plausible: asked.0 >= crate::engine::clock::EARLIEST_NS
                     && newest.is_none_or(|newest| asked.0 >= newest.0.saturating_sub(BEHIND_NS)),
             },
             devices: devices(live, &streams),

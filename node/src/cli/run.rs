@@ -31,7 +31,7 @@ pub struct Args {
 }
 
 /// Runs it.
-pub fn run(args: Args, globals: &Globals) -> anyhow::Result<ExitCode> {
+pub fn run(args: &Args, globals: &Globals) -> anyhow::Result<ExitCode> {
     start_log("info");
     engine::die_on_panic();
     let folder = Folder::open(&globals.data)?;

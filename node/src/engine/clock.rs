@@ -6,7 +6,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use selvedge_core::border::Now;
 
 /// No gateway ran before this moment (2026-01-01, ns since 1970 UTC): an earlier wall clock is wrong.
-const EARLIEST_NS: i64 = 1_767_225_600_000_000_000;
+pub(crate) const EARLIEST_NS: i64 = 1_767_225_600_000_000_000;
 /// systemd-timesyncd makes this file once the clock is synchronised, and chrony's and ntpd's units order on it.
 const SYNCHRONISED_MARK: &str = "/run/systemd/timesync/synchronized";
 

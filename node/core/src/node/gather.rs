@@ -9,6 +9,7 @@ use crate::batch::{BatchContent, BatchError, BatchStream, ClosedBatch, secret_of
 use crate::border::{
     BatchPolicy, Effect, NewReading, Now, Outcome, Refusal, ReplyTo, StreamHandle, StreamState, Ticket, Write,
 };
+use crate::codec::Canonical;
 use crate::hash::Hash;
 use crate::journal::{JournalRecord, JournalStream};
 use crate::limits;
@@ -44,6 +45,8 @@ struct Closed {
 enum Work {
     #[default]
     Idle,
+    /// Its records are being made durable, so that they can be read back.
+    Syncing(Ticket, u64),
     /// Read back from the journal.
     Loading(Ticket, u64),
     /// Hashed, and its archive segment written.
@@ -194,8 +197,8 @@ impl Node {
     ) {
         let (bytes, at) = (Arc::<[u8]>::from(descriptor.to_bytes()), stream.0 as usize);
         let hash = Descriptor::hash_of(&bytes);
-        if at >= limits::STREAMS_MAX {
-            // Its readings are refused as those of an unknown stream; the shell checks the number beforehand.
+        if at >= limits::STREAMS_MAX || bytes.len() > Descriptor::BYTES_MAX || descriptor.check().is_err() {
+            // Its readings are refused as those of an unknown stream; the shell checks both beforehand.
             return;
         }
         let gatherer = &mut self.gatherer;
@@ -363,6 +366,21 @@ impl Node {
         if let Some(content) = oldest.content.take() {
             return self.seal(now, content, out);
         }
+        // Its last records may still wait for their sync, and the store shows only what is durable.
+        let ticket = self.persist(Vec::new(), 0, Vec::new(), out);
+        self.gatherer.work = Work::Syncing(ticket, number);
+    }
+
+    /// The records of the oldest closed batch are durable: they can be read back.
+    pub(super) fn synced(&mut self, now: Now, ticket: Ticket, out: &mut Vec<Effect>) {
+        if let Work::Syncing(asked, number) = self.gatherer.work
+            && asked == ticket
+        {
+            self.load_batch(now, number, out);
+        }
+    }
+
+    fn load_batch(&mut self, now: Now, number: u64, out: &mut Vec<Effect>) {
         let ticket = self.ticket();
         self.gatherer.due_us = now.monotonic_us + limits::COMPLETION_TIMEOUT_US;
         self.gatherer.work = Work::Loading(ticket, number);
@@ -453,7 +471,7 @@ impl Node {
         }
         match core::mem::take(&mut self.gatherer.work) {
             Work::Sealing(_, batch) => self.ask_to_seal(now, batch, out),
-            Work::Loading(..) => self.work_on_oldest(now, out),
+            Work::Loading(_, number) => self.load_batch(now, number, out),
             other => self.gatherer.work = other,
         }
     }
