@@ -167,7 +167,7 @@ impl Node {
                 self.sealed(ticket, root, segment, segment_bytes);
             }
             Input::Signed { ticket, signature } => self.signed(now, ticket, &signature, out),
-            Input::Persisted { ticket } => self.persisted(now, ticket, out),
+            Input::Persisted { ticket } => self.persisted(ticket, out),
             Input::Failed { ticket, why } => self.failed(now, ticket, why, out),
             Input::Tick => {}
         }
@@ -245,7 +245,7 @@ impl Node {
         ticket
     }
 
-    fn persisted(&mut self, now: Now, ticket: Ticket, out: &mut Vec<Effect>) {
+    fn persisted(&mut self, ticket: Ticket, out: &mut Vec<Effect>) {
         let Some(held) = self.held.remove(&ticket) else { return };
         out.extend(held);
         if let Some(number) = self.attaching.remove(&ticket) {
@@ -253,7 +253,6 @@ impl Node {
             self.window.set_durable(number + 1);
         }
         self.own.persisted(ticket);
-        self.synced(now, ticket, out);
     }
 
     fn failed(&mut self, now: Now, ticket: Ticket, why: String, out: &mut Vec<Effect>) {

@@ -45,8 +45,6 @@ struct Closed {
 enum Work {
     #[default]
     Idle,
-    /// Its records are being made durable, so that they can be read back.
-    Syncing(Ticket, u64),
     /// Read back from the journal.
     Loading(Ticket, u64),
     /// Hashed, and its archive segment written.
@@ -366,18 +364,9 @@ impl Node {
         if let Some(content) = oldest.content.take() {
             return self.seal(now, content, out);
         }
-        // Its last records may still wait for their sync, and the store shows only what is durable.
-        let ticket = self.persist(Vec::new(), 0, Vec::new(), out);
-        self.gatherer.work = Work::Syncing(ticket, number);
-    }
-
-    /// The records of the oldest closed batch are durable: they can be read back.
-    pub(super) fn synced(&mut self, now: Now, ticket: Ticket, out: &mut Vec<Effect>) {
-        if let Work::Syncing(asked, number) = self.gatherer.work
-            && asked == ticket
-        {
-            self.load_batch(now, number, out);
-        }
+        // Its records are durable: it was laid by because eight batches stood before it, and each of those has gone
+        // into a transaction since, whose `Persist` came after them.
+        self.load_batch(now, number, out);
     }
 
     fn load_batch(&mut self, now: Now, number: u64, out: &mut Vec<Effect>) {
