@@ -37,7 +37,7 @@ use selvedge_core::{Issuer, Network};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::folder::Folder;
+use crate::folder::{Folder, FolderError};
 use crate::store::{StoreError, StoreReader};
 pub use live::{EventCounts, Live};
 pub use shown::Time;
@@ -61,15 +61,18 @@ pub struct Facts {
 
 impl Facts {
     /// Those of a data folder.
-    pub fn of(folder: &Folder) -> Self {
-        Self {
+    ///
+    /// # Errors
+    /// When the mark of a restored folder cannot be looked for.
+    pub fn of(folder: &Folder) -> Result<Self, FolderError> {
+        Ok(Self {
             network: folder.network().clone(),
             genesis: folder.genesis(),
             genesis_bytes: folder.genesis_bytes(),
             issuer: folder.issuer(),
             folder: folder.path().to_owned(),
-            restored_mark: folder.restored_mark(),
-        }
+            restored_mark: folder.restored_mark()?,
+        })
     }
 }
 

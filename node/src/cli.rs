@@ -102,10 +102,23 @@ pub fn main() -> ExitCode {
     match dispatch(command, &globals) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("selvedge: {error:#}");
+            eprintln!("selvedge: {}", in_words(&error));
             ExitCode::from(if error.is::<Failed>() { 1 } else { 2 })
         }
     }
+}
+
+/// The whole chain of an error, without what a link before has said already.
+fn in_words(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |said, link| {
+        if said.is_empty() {
+            link
+        } else if said.ends_with(&link) {
+            said
+        } else {
+            said + ": " + &link
+        }
+    })
 }
 
 /// Something failed while working, as opposed to wrong use: exit code 1.
@@ -135,7 +148,8 @@ fn dispatch(command: Command, globals: &Globals) -> anyhow::Result<ExitCode> {
 pub(crate) fn start_log(default: &str) {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    let builder =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
     // journald stamps each line itself, and keeps no colours.
     if std::env::var_os("JOURNAL_STREAM").is_some() {
         let _ = builder.without_time().with_ansi(false).try_init();

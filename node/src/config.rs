@@ -117,7 +117,9 @@ impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         edge_adapters::config::duration(&text).map(Self).map_err(|_| {
-            serde::de::Error::custom(format!("{text:?} is no duration; expected one such as \"10s\" or \"200ms\""))
+            serde::de::Error::custom(format!(
+                "{text:?} is no duration; expected one such as \"10s\" or \"200ms\""
+            ))
         })
     }
 }
@@ -181,7 +183,10 @@ pub fn load(path: &Path) -> Result<Settings, ConfigError> {
     let io = |why| ConfigError::Io { path: path.to_owned(), why };
     if std::fs::metadata(path).map_err(io)?.len() > CONFIG_BYTES_MAX {
         let what = format!("longer than {CONFIG_BYTES_MAX} bytes; this is no configuration");
-        return Err(ConfigError::Wrong { path: path.to_owned(), findings: vec![Finding { line: None, what }] });
+        return Err(ConfigError::Wrong {
+            path: path.to_owned(),
+            findings: vec![Finding { line: None, what }],
+        });
     }
     let text = std::fs::read_to_string(path).map_err(io)?;
     parse(&text).map_err(|findings| ConfigError::Wrong { path: path.to_owned(), findings })
@@ -212,7 +217,10 @@ pub fn parse(text: &str) -> Result<Settings, Vec<Finding>> {
         wrong(&["batch", "age"], "key `age`: expected 100ms to 1h");
     }
     if file.journal.sync_within.0 > Duration::from_secs(10) {
-        wrong(&["journal", "sync_within"], "key `sync_within`: expected at most 10s; a power cut loses what was not synced");
+        wrong(
+            &["journal", "sync_within"],
+            "key `sync_within`: expected at most 10s; a power cut loses what was not synced",
+        );
     }
     if !file.tips.alpha.is_finite() || file.tips.alpha < 0.0 {
         wrong(&["tips", "alpha"], "key `alpha`: expected a number from 0 up");
@@ -258,7 +266,19 @@ fn explain(text: &str, error: &toml::de::Error) -> Finding {
             None => format!("unknown key `{unknown}`; valid here: {}", valid.join(", ")),
         };
     }
+    if !what.contains('`')
+        && let Some(key) = error.span().and_then(|span| key_at(text, span.start))
+    {
+        what = format!("key `{key}`: {what}");
+    }
     Finding { line, what }
+}
+
+/// The key at the start of the line that holds this place.
+fn key_at(text: &str, offset: usize) -> Option<&str> {
+    let start = text.get(..offset)?.rfind('\n').map_or(0, |at| at + 1);
+    let (key, _) = text[start..].lines().next()?.split_once('=')?;
+    Some(key.trim()).filter(|key| !key.is_empty())
 }
 
 /// The valid key that is most like an unknown one, when one is like it at all.
@@ -290,7 +310,11 @@ fn line_of_key(text: &str, path: &[&str]) -> Option<usize> {
 }
 
 /// The `number`th table of an array of tables.
-fn nth<'a>(table: &toml::de::DeTable<'a>, name: &str, number: usize) -> Option<toml::Spanned<toml::de::DeValue<'a>>> {
+fn nth<'a>(
+    table: &toml::de::DeTable<'a>,
+    name: &str,
+    number: usize,
+) -> Option<toml::Spanned<toml::de::DeValue<'a>>> {
     table.iter().find(|(k, _)| k.get_ref() == name)?.1.get_ref().as_array()?.get(number).cloned()
 }
 
@@ -321,8 +345,10 @@ mod tests {
     fn the_template_is_valid_as_written_and_with_its_example_device() {
         let plain = template("g1", "works");
         assert!(parse(&plain).expect("valid").devices.is_empty());
-        let with_device: String =
-            plain.lines().map(|line| line.strip_prefix("#:").map_or(line, str::trim_start).to_owned() + "\n").collect();
+        let with_device: String = plain
+            .lines()
+            .map(|line| line.strip_prefix("#:").map_or(line, str::trim_start).to_owned() + "\n")
+            .collect();
         let settings = parse(&with_device).expect("the example is valid");
         assert_eq!(settings.devices.len(), 1);
         assert!(settings.devices[0].streams().len() >= 2);
@@ -331,7 +357,10 @@ mod tests {
     #[test]
     fn an_unknown_key_names_the_nearest_one_with_its_line() {
         let found = findings("[batch]\nreadings = 10\nagee = \"1s\"\n");
-        assert_eq!(found, [Finding { line: Some(3), what: "unknown key `agee`; did you mean `age`?".into() }]);
+        assert_eq!(
+            found,
+            [Finding { line: Some(3), what: "unknown key `agee`; did you mean `age`?".into() }]
+        );
         let found = findings("[[device]]\nname = \"a\"\nprotocol = \"modbus-tcp\"\nadress = \"x:1\"\n");
         assert_eq!(found[0].line, Some(4));
         assert!(found[0].what.contains("did you mean `address`"), "{found:?}");

@@ -57,14 +57,29 @@ pub enum EngineError {
 /// What the daemon asks of the loop.
 #[derive(Debug)]
 pub(crate) enum Request {
-    Describe { stream: StreamHandle, descriptor: Descriptor, urgent: bool },
-    Submit { readings: Vec<NewReading>, reply: oneshot::Sender<Outcome> },
-    Issue { kind: u16, payload: Vec<u8>, reply: oneshot::Sender<Outcome> },
+    Describe {
+        stream: StreamHandle,
+        descriptor: Descriptor,
+        urgent: bool,
+    },
+    Submit {
+        readings: Vec<NewReading>,
+        reply: oneshot::Sender<Outcome>,
+    },
+    Issue {
+        kind: u16,
+        payload: Vec<u8>,
+        reply: oneshot::Sender<Outcome>,
+    },
     Flush,
     /// Nothing: the answer shows that the loop turns.
-    Turn { reply: oneshot::Sender<()> },
+    Turn {
+        reply: oneshot::Sender<()>,
+    },
     /// Close the open batch, issue what can be issued, sync, and end.
-    Stop { within: std::time::Duration },
+    Stop {
+        within: std::time::Duration,
+    },
 }
 
 /// The loop is gone: it was stopped, or the store failed.
@@ -179,7 +194,12 @@ impl Engine {
     ///
     /// # Errors
     /// When the loop is gone.
-    pub async fn describe(&self, stream: StreamHandle, descriptor: Descriptor, urgent: bool) -> Result<(), Stopped> {
+    pub async fn describe(
+        &self,
+        stream: StreamHandle,
+        descriptor: Descriptor,
+        urgent: bool,
+    ) -> Result<(), Stopped> {
         self.requests.send(Request::Describe { stream, descriptor, urgent }).await.map_err(|_| Stopped)
     }
 
@@ -195,7 +215,10 @@ impl Engine {
     ///
     /// # Errors
     /// When the loop is gone.
-    pub async fn submit_later(&self, readings: Vec<NewReading>) -> Result<oneshot::Receiver<Outcome>, Stopped> {
+    pub async fn submit_later(
+        &self,
+        readings: Vec<NewReading>,
+    ) -> Result<oneshot::Receiver<Outcome>, Stopped> {
         let (reply, outcome) = oneshot::channel();
         self.requests.send(Request::Submit { readings, reply }).await.map_err(|_| Stopped)?;
         Ok(outcome)
@@ -254,7 +277,23 @@ impl Engine {
 
 /// One line about how the store was opened, for the log.
 pub fn log_open(report: &OpenReport) {
-    tracing::info!(report = ?report, "store open");
+    tracing::info!(
+        new = report.new,
+        replayed = report.replayed,
+        log_cut_frames = report.log_cut_frames,
+        journal_cut_frames = report.journal_cut_frames,
+        "store open"
+    );
+    if let Some(why) = &report.rebuilt {
+        tracing::warn!(%why, "the index was made again from the log");
+    }
+    if report.lost_entries > 0 {
+        tracing::error!(
+            entries = report.lost_entries,
+            "the log lacks entries that were durable: a card that lies about syncs, or a restored image. Proofs made of \
+             them may contradict what is signed from now on; replace the card"
+        );
+    }
 }
 
 /// From now on a panic in a thread of ours other than an adapter's ends the process.

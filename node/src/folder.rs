@@ -118,8 +118,10 @@ impl Folder {
     /// When the folder holds a gateway already, or something cannot be written.
     pub fn create(path: &Path, contents: &Contents<'_>) -> Result<Self, FolderError> {
         let taken = [name::GENESIS, name::GATEWAY_KEY, name::STORE];
-        if taken.iter().any(|n| path.join(n).exists()) {
-            return Err(FolderError::Taken { path: path.display().to_string() });
+        for file in taken {
+            if is_there(&path.join(file))? {
+                return Err(FolderError::Taken { path: path.display().to_string() });
+            }
         }
         make_private_folder(path)?;
         make_private_folder(&path.join("keys"))?;
@@ -128,11 +130,13 @@ impl Folder {
             keyfile::create(&path.join(name::ORGANISATION_KEY), organisation, contents.passphrase)?;
         }
         secret_file::create(&path.join(name::SALT_KEY), contents.salt_key)?;
-        if !path.join(name::CONFIG).exists() {
+        if !is_there(&path.join(name::CONFIG))? {
             write(&path.join(name::CONFIG), contents.config.as_bytes())?;
         }
-        let signer = selvedge_crypto::signer(contents.gateway)
-            .map_err(|why| FolderError::Content { path: path.join(name::GATEWAY_KEY), why: why.to_string() })?;
+        let signer = selvedge_crypto::signer(contents.gateway).map_err(|why| FolderError::Content {
+            path: path.join(name::GATEWAY_KEY),
+            why: why.to_string(),
+        })?;
         let identity = ids::to_text(&signer.public_key().issuer());
         write(&path.join(name::IDENTITY), format!("{identity}\n").as_bytes())?;
         // Last: a folder without a genesis is no gateway, so a half-made one can be made again.
@@ -146,17 +150,19 @@ impl Folder {
     /// When there is no gateway in it, or genesis or identity do not decode.
     pub fn open(path: &Path) -> Result<Self, FolderError> {
         let file = path.join(name::GENESIS);
-        if !file.exists() {
+        if !is_there(&file)? {
             return Err(FolderError::Empty { path: path.display().to_string(), missing: name::GENESIS });
         }
         let genesis_bytes = read(&file)?;
         let content = |path: PathBuf, why: String| FolderError::Content { path, why };
-        let genesis: Genesis = codec::decode(&genesis_bytes)
-            .map_err(|why| content(file, format!("{why}; expected the genesis of a network, as `init` wrote it")))?;
+        let genesis: Genesis = codec::decode(&genesis_bytes).map_err(|why| {
+            content(file, format!("{why}; expected the genesis of a network, as `init` wrote it"))
+        })?;
         let file = path.join(name::IDENTITY);
         let text = String::from_utf8_lossy(&read(&file)?).trim().to_owned();
-        let issuer = ids::parse(&text)
-            .map_err(|why| content(file, format!("{why}; expected this gateway's identity, as `init` wrote it")))?;
+        let issuer = ids::parse(&text).map_err(|why| {
+            content(file, format!("{why}; expected this gateway's identity, as `init` wrote it"))
+        })?;
         let network = Network::new(Genesis::network_id_of(&genesis_bytes));
         Ok(Self {
             path: path.to_owned(),
@@ -201,8 +207,11 @@ impl Folder {
     }
 
     /// Do the keys come from a backup without their chain?
-    pub fn restored_mark(&self) -> bool {
-        self.path.join(name::RESTORED).exists()
+    ///
+    /// # Errors
+    /// When that cannot be found out: to issue on a guess could contradict what was signed before.
+    pub fn restored_mark(&self) -> Result<bool, FolderError> {
+        is_there(&self.path.join(name::RESTORED))
     }
 
     /// Marks the store: nothing is issued until peers know the chain.
@@ -245,7 +254,7 @@ impl Folder {
     /// As for [`gateway_key`](Self::gateway_key).
     pub fn organisation_key(&self, passphrase: Option<&str>) -> Result<Option<SecretKey>, FolderError> {
         let path = self.path.join(name::ORGANISATION_KEY);
-        if !path.exists() {
+        if !is_there(&path)? {
             return Ok(None);
         }
         Ok(Some(keyfile::load(&path, passphrase)?))
@@ -267,13 +276,13 @@ impl Folder {
         let keys = [(name::GATEWAY_KEY, Some(gateway)), (name::ORGANISATION_KEY, organisation)];
         for (file, key) in keys {
             if let Some(key) = key
-                && !self.path.join(file).exists()
+                && !is_there(&self.path.join(file))?
             {
                 keyfile::create(&self.path.join(file), key, passphrase)?;
                 restored.push(file);
             }
         }
-        if !self.path.join(name::SALT_KEY).exists() {
+        if !is_there(&self.path.join(name::SALT_KEY))? {
             secret_file::create(&self.path.join(name::SALT_KEY), salt_key)?;
             restored.push(name::SALT_KEY);
         }
@@ -293,6 +302,11 @@ impl Folder {
         })?;
         Ok(Zeroizing::new(key))
     }
+}
+
+/// Is there such a file? A folder that cannot be searched is an error, not a no.
+fn is_there(path: &Path) -> Result<bool, FolderError> {
+    path.try_exists().map_err(|why| FolderError::Io { what: "look for", path: path.to_owned(), why })
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, FolderError> {

@@ -55,7 +55,11 @@ impl Gateway {
     ///
     /// # Errors
     /// When keys, store or socket cannot be opened.
-    pub async fn start(folder: &Folder, settings: Settings, passphrase: Option<&str>) -> anyhow::Result<Self> {
+    pub async fn start(
+        folder: &Folder,
+        settings: Settings,
+        passphrase: Option<&str>,
+    ) -> anyhow::Result<Self> {
         let started = Instant::now();
         let signer = selvedge_crypto::signer(&folder.gateway_key(passphrase)?)?;
         let disk = Arc::new(open_disk(folder).await?);
@@ -88,7 +92,7 @@ impl Gateway {
         };
         let (live_out, live) = watch::channel(Arc::new(publisher.live()));
         let publishing = publisher.run(live_out, engine.events(), stop_all.clone());
-        let serving = serve(listener, engine.reader(), Facts::of(folder), live.clone(), stop_all.clone());
+        let serving = serve(listener, engine.reader(), Facts::of(folder)?, live.clone(), stop_all.clone());
         let others = vec![tokio::spawn(publishing), tokio::spawn(serving)];
         Ok(Self { engine, running: Some(running), live, stop_adapters, stop_all, supervisor, pump, others })
     }
@@ -141,10 +145,17 @@ async fn open_disk(folder: &Folder) -> Result<RealDisk, StoreError> {
     let started = Instant::now();
     loop {
         match RealDisk::open(folder.store_path()) {
-            Err(StoreError::Locked { .. }) if started.elapsed() < LOCK_WITHIN => tokio::time::sleep(LOOK_EVERY).await,
+            Err(StoreError::Locked { .. }) if started.elapsed() < LOCK_WITHIN && !is_running(folder) => {
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
             opened => return opened,
         }
     }
+}
+
+/// Does a node answer on this folder?
+fn is_running(folder: &Folder) -> bool {
+    std::os::unix::net::UnixStream::connect(folder.socket_path()).is_ok()
 }
 
 fn core_config(folder: &Folder, settings: &Settings) -> anyhow::Result<Config> {
@@ -159,7 +170,7 @@ fn core_config(folder: &Folder, settings: &Settings) -> anyhow::Result<Config> {
         foreign_within_us: micros(FOREIGN_WITHIN),
         tips: settings.tips,
         approve_delay_max_us: micros(APPROVE_WITHIN),
-        may_issue: !folder.restored_mark(),
+        may_issue: !folder.restored_mark()?,
         window_records: selvedge_core::limits::WINDOW_RECORDS,
     })
 }
@@ -194,7 +205,9 @@ async fn pump(engine: Engine, mut deliveries: mpsc::Receiver<Delivery>) {
                 (Ok(Outcome::Durable), None) => {}
                 (Ok(Outcome::Refused(why)), _) => tracing::error!(%why, "readings were refused"),
                 (Ok(Outcome::Unknown) | Err(_), _) => {
-                    tracing::error!("readings may be lost: the store stopped before it said that they are durable");
+                    tracing::error!(
+                        "readings may be lost: the store stopped before it said that they are durable"
+                    );
                 }
             }
         });

@@ -55,13 +55,8 @@ impl Answers {
     }
 
     fn stream(&self, info: StreamInfo) -> Result<StreamAnswer, AskError> {
-        let (mut last, mut last_good) = (None, None);
-        if info.newest.is_some() {
-            let range = Range { last: Some(1), ..Range::default() };
-            let newest = self.reader.readings(&info.name, range)?.next().transpose()?;
-            last = newest.map(|reading| ReadingAnswer::new(&reading));
-            last_good = last.clone().filter(ReadingAnswer::is_good);
-        }
+        let last = info.newest.as_ref().map(ReadingAnswer::new);
+        let mut last_good = last.clone().filter(ReadingAnswer::is_good);
         if last.is_some() && last_good.is_none() {
             let range = Range { last: Some(GOOD_WITHIN), ..Range::default() };
             for reading in self.reader.readings(&info.name, range)? {
@@ -71,8 +66,6 @@ impl Answers {
                 }
             }
         }
-        let readings =
-            last.as_ref().map_or(info.next_counter, |last| last.counter + 1).max(info.next_counter);
         let descriptor = info.descriptor;
         Ok(StreamAnswer {
             name: info.name,
@@ -80,7 +73,7 @@ impl Answers {
             address: descriptor.address,
             source_type: descriptor.source_type,
             unit: descriptor.unit,
-            readings,
+            readings: info.next_counter,
             last,
             last_good,
         })

@@ -53,9 +53,16 @@ pub fn span_words(ns: u64) -> String {
     }
 }
 
+/// A question takes no longer than this to answer.
+const MEANWHILE_NS: i64 = 5_000_000_000;
+
 /// How old `then` is: `12 s ago`; `in 3 s` when it lies ahead, as with a clock that was set back.
 pub fn age_words(then: Time, now: Time) -> String {
     let ahead = then.0.saturating_sub(now.0);
+    if (1..MEANWHILE_NS).contains(&ahead) {
+        // It came while the question was being answered.
+        return "just now".into();
+    }
     if ahead > 0 {
         return format!("in {}", span_words(ahead as u64));
     }

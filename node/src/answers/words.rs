@@ -99,9 +99,11 @@ impl StatusAnswer {
     }
 
     fn node_words(&self) -> String {
-        let uptime = self
-            .uptime_s
-            .map_or_else(String::new, |s| format!(" for {}", span_words(s.saturating_mul(1_000_000_000))));
+        let uptime = self.uptime_s.map_or_else(String::new, |s| match s {
+            // Whole seconds are all that is known.
+            0..10 => format!(" for {s} s"),
+            _ => format!(" for {}", span_words(s.saturating_mul(1_000_000_000))),
+        });
         match self.state {
             NodeState::Running => format!("running{uptime}, version {}", self.version),
             NodeState::Silent => {

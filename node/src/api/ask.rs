@@ -95,7 +95,7 @@ impl Ask {
     fn open_store(folder: &Folder, disk: RealDisk) -> anyhow::Result<Self> {
         let options = StoreOptions::new(folder.network(), folder.issuer());
         let (store, _, report) = Store::open(Arc::new(disk), &options)?;
-        let answers = Answers { reader: store.reader(), facts: Arc::new(Facts::of(folder)), live: None };
+        let answers = Answers { reader: store.reader(), facts: Arc::new(Facts::of(folder)?), live: None };
         Ok(Self::Store(Box::new(Opened { answers, store: Some(store), is_behind: report.replayed > 0 })))
     }
 

@@ -50,7 +50,8 @@ struct TestArgs {
 
 /// A duration such as `10s`, for arguments.
 pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
-    edge_adapters::config::duration(text).map_err(|_| format!("{text:?} is no duration; expected one such as 10s or 200ms"))
+    edge_adapters::config::duration(text)
+        .map_err(|_| format!("{text:?} is no duration; expected one such as 10s or 200ms"))
 }
 
 /// Runs it.
@@ -78,7 +79,11 @@ fn chosen(devices: Vec<Arc<dyn Source>>, only: Option<&str>) -> anyhow::Result<V
 }
 
 /// Reads all devices at once. Returns those that gave no good reading.
-async fn read_all(devices: Vec<Arc<dyn Source>>, duration: Duration, json: bool) -> anyhow::Result<Vec<String>> {
+async fn read_all(
+    devices: Vec<Arc<dyn Source>>,
+    duration: Duration,
+    json: bool,
+) -> anyhow::Result<Vec<String>> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let (lines, mut printed) = tokio::sync::mpsc::channel(64);
     let mut tasks = Vec::new();
@@ -125,7 +130,8 @@ async fn read_one(mut trial: Trial, json: bool, lines: &tokio::sync::mpsc::Sende
 
 fn device_line(device: &DeviceSnapshot, json: bool) -> String {
     if json {
-        return serde_json::json!({ "device": device.device, "state": device.state, "error": device.error }).to_string();
+        return serde_json::json!({ "device": device.device, "state": device.state, "error": device.error })
+            .to_string();
     }
     let why = device.error.as_ref().map_or(String::new(), |e| format!(": {e}"));
     format!("{} at {} is {}{why}", device.device, device.address, device.state.name())
@@ -133,8 +139,8 @@ fn device_line(device: &DeviceSnapshot, json: bool) -> String {
 
 fn reading_line(device: &str, reading: &edge_adapters::trial::DecodedReading, json: bool) -> String {
     let time = crate::answers::shown::Time(reading.source_time_ns);
-    let raw = format!("{:?}", reading.raw);
     if json {
+        let raw = crate::answers::shown::Scalar::raw(&reading.raw);
         return serde_json::json!({
             "device": device, "stream": reading.stream, "value": reading.value, "unit": reading.unit, "raw": raw,
             "quality": reading.quality.name(), "status": reading.status,
@@ -146,10 +152,11 @@ fn reading_line(device: &str, reading: &edge_adapters::trial::DecodedReading, js
     let unit = selvedge_proof::unit_text(&reading.unit);
     let status = if reading.status == 0 { String::new() } else { format!(" status {}", reading.status) };
     format!(
-        "{time}  {:<32} {:>14} {unit:<8} {}{status}  raw {raw}",
+        "{time}  {:<32} {:>14} {unit:<8} {}{status}  raw {}",
         reading.stream,
         reading.value.to_string(),
-        reading.quality.name()
+        reading.quality.name(),
+        crate::answers::shown::Scalar::raw(&reading.raw).words()
     )
 }
 

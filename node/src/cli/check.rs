@@ -33,10 +33,8 @@ pub fn run(args: Args, globals: &Globals) -> anyhow::Result<ExitCode> {
         Err(error @ ConfigError::Io { .. }) => Err(error.into()),
         Err(ConfigError::Wrong { path, findings }) => {
             if globals.json {
-                let findings: Vec<_> = findings
-                    .iter()
-                    .map(|f| serde_json::json!({ "line": f.line, "what": f.what }))
-                    .collect();
+                let findings: Vec<_> =
+                    findings.iter().map(|f| serde_json::json!({ "line": f.line, "what": f.what })).collect();
                 println!(
                     "{}",
                     serde_json::json!({ "file": path.display().to_string(), "right": false, "findings": findings })

@@ -52,7 +52,10 @@ pub fn run(args: Args, globals: &Globals) -> anyhow::Result<ExitCode> {
     let (network, gateway) = (ids::to_text(&folder.network().id()), ids::to_text(&folder.issuer()));
     let path = globals.data.display();
     if globals.json {
-        println!("{}", serde_json::json!({ "data": path.to_string(), "network": network, "gateway": gateway }));
+        println!(
+            "{}",
+            serde_json::json!({ "data": path.to_string(), "network": network, "gateway": gateway })
+        );
         return Ok(ExitCode::SUCCESS);
     }
     println!("Network {:?}: {network}", names.network);
@@ -82,7 +85,11 @@ pub struct Names {
 ///
 /// # Errors
 /// When the system gives no randomness, or the folder is taken or cannot be written.
-pub fn new_network(path: &std::path::Path, names: &Names, passphrase: Option<&str>) -> anyhow::Result<Folder> {
+pub fn new_network(
+    path: &std::path::Path,
+    names: &Names,
+    passphrase: Option<&str>,
+) -> anyhow::Result<Folder> {
     let organisation = SecretKey::generate(Scheme::MlDsa65)?;
     let gateway = SecretKey::generate(Scheme::MlDsa44)?;
     let mut salt_key = Zeroizing::new([0; SALT_KEY_BYTES]);
@@ -93,7 +100,10 @@ pub fn new_network(path: &std::path::Path, names: &Names, passphrase: Option<&st
         version: 0,
         network_name: names.network.clone(),
         random,
-        organisations: vec![Organisation { name: names.organisation.clone(), key: public_key(&organisation)? }],
+        organisations: vec![Organisation {
+            name: names.organisation.clone(),
+            key: public_key(&organisation)?,
+        }],
         members: vec![Member {
             organisation: 0,
             key: public_key(&gateway)?,

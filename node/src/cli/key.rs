@@ -134,10 +134,13 @@ fn backup(args: &FileArgs, globals: &Globals) -> anyhow::Result<ExitCode> {
         salt_key: *folder.salt_key()?,
     };
     let content = Zeroizing::new(codec::encode(&backup));
-    let sealed =
-        selvedge_crypto::seal_with_passphrase(&content, &first_line(&args.backup_passphrase_file)?)?;
+    let sealed = selvedge_crypto::seal_with_passphrase(&content, &first_line(&args.backup_passphrase_file)?)?;
     secret_file::create(&args.file, &sealed)?;
-    println!("{} holds the genesis and the keys of {}, sealed.", args.file.display(), ids::to_text(&folder.issuer()));
+    println!(
+        "{} holds the genesis and the keys of {}, sealed.",
+        args.file.display(),
+        ids::to_text(&folder.issuer())
+    );
     println!("Keep it away from this machine, and its passphrase away from it.");
     Ok(ExitCode::SUCCESS)
 }
@@ -163,8 +166,7 @@ fn restore(args: &FileArgs, globals: &Globals) -> anyhow::Result<ExitCode> {
         );
         return restore_beside_chain(&folder, &backup, passphrase);
     }
-    let organisation =
-        backup.organisation.as_ref().map(|seed| SecretKey::from_seed(seed.scheme, &seed.seed));
+    let organisation = backup.organisation.as_ref().map(|seed| SecretKey::from_seed(seed.scheme, &seed.seed));
     let genesis: Genesis = codec::decode(&backup.genesis)?;
     let name = genesis.member(issuer).map_or("restored", |m| m.name.as_str());
     let contents = Contents {
@@ -183,7 +185,11 @@ fn restore(args: &FileArgs, globals: &Globals) -> anyhow::Result<ExitCode> {
 }
 
 /// Puts back those key files that are missing; one that is there must hold the same key.
-fn restore_beside_chain(folder: &Folder, backup: &Backup, passphrase: Option<&str>) -> anyhow::Result<ExitCode> {
+fn restore_beside_chain(
+    folder: &Folder,
+    backup: &Backup,
+    passphrase: Option<&str>,
+) -> anyhow::Result<ExitCode> {
     let gateway = SecretKey::from_seed(backup.gateway.scheme, &backup.gateway.seed);
     let organisation = backup.organisation.as_ref().map(|s| SecretKey::from_seed(s.scheme, &s.seed));
     let restored = folder.put_back_keys(&gateway, organisation.as_ref(), &backup.salt_key, passphrase)?;

@@ -24,7 +24,8 @@ impl PassphraseArgs {
     /// # Errors
     /// When its file cannot be read, is open to others, or is empty.
     pub fn read(&self) -> anyhow::Result<Option<Zeroizing<String>>> {
-        let credential = std::env::var_os("CREDENTIALS_DIRECTORY").map(|dir| Path::new(&dir).join(CREDENTIAL));
+        let credential =
+            std::env::var_os("CREDENTIALS_DIRECTORY").map(|dir| Path::new(&dir).join(CREDENTIAL));
         let path = self.passphrase_file.clone().or_else(|| credential.filter(|path| path.exists()));
         path.map(|path| first_line(&path)).transpose()
     }

@@ -45,7 +45,11 @@ pub fn run(args: &Args, globals: &Globals) -> anyhow::Result<ExitCode> {
     runtime.block_on(daemon(&folder, settings, passphrase.as_ref().map(|p| p.as_str())))
 }
 
-async fn daemon(folder: &Folder, settings: config::Settings, passphrase: Option<&str>) -> anyhow::Result<ExitCode> {
+async fn daemon(
+    folder: &Folder,
+    settings: config::Settings,
+    passphrase: Option<&str>,
+) -> anyhow::Result<ExitCode> {
     // Before anything is started, so that a signal during the start is not missed.
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;

@@ -38,7 +38,7 @@ impl Reopened {
     pub fn open(folder: &Folder) -> anyhow::Result<Self> {
         let disk = Arc::new(RealDisk::open(folder.store_path())?);
         let (store, _, _) = Store::open(disk, &StoreOptions::new(folder.network(), folder.issuer()))?;
-        let answers = Answers { reader: store.reader(), facts: Arc::new(Facts::of(folder)), live: None };
+        let answers = Answers { reader: store.reader(), facts: Arc::new(Facts::of(folder)?), live: None };
         Ok(Self { answers, store })
     }
 

@@ -77,11 +77,12 @@ impl Frame {
             readings += stream.next_counter;
             let Some(newest) = stream.newest else { continue };
             let number = newest
+                .reading
                 .value
                 .as_f64()
                 .map(|raw| raw * stream.descriptor.scale.to_f64() + stream.descriptor.offset.to_f64());
             if let Some(value) = number {
-                values.insert(stream.name, Shown { value, good: newest.quality == Quality::Good });
+                values.insert(stream.name, Shown { value, good: newest.reading.quality == Quality::Good });
             }
         }
         let device = live.devices.first();

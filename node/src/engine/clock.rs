@@ -39,7 +39,11 @@ impl Clock {
     /// Clocks that count from now.
     pub fn new(trust: Trust) -> Self {
         let start = Instant::now();
-        Self { start, trust, synchronised: Checked { at: start, found: Path::new(SYNCHRONISED_MARK).exists() } }
+        Self {
+            start,
+            trust,
+            synchronised: Checked { at: start, found: Path::new(SYNCHRONISED_MARK).exists() },
+        }
     }
 
     /// Both, now.

@@ -9,9 +9,9 @@ use selvedge_core::node::Node;
 use tokio::sync::mpsc::{Receiver, UnboundedReceiver, UnboundedSender};
 use tokio::sync::{broadcast, oneshot, watch};
 
-use super::{Request, Snapshot};
 use super::clock::Clock;
 use super::workers::{Job, Workers};
+use super::{Request, Snapshot};
 use crate::store::{Committer, GroupOutcome, StoreError};
 
 /// Inputs handled in a row before the snapshot is published and deadlines are looked at.
@@ -105,7 +105,11 @@ impl Turn {
         self.end(completions)
     }
 
-    async fn wait(&mut self, inbox: &mut Receiver<Request>, completions: &mut UnboundedReceiver<Input>) -> Woken {
+    async fn wait(
+        &mut self,
+        inbox: &mut Receiver<Request>,
+        completions: &mut UnboundedReceiver<Input>,
+    ) -> Woken {
         let deadline = self.deadline();
         let sleep = async {
             match deadline {
@@ -155,7 +159,9 @@ impl Turn {
 
     fn asked(&mut self, request: Request) {
         let input = match request {
-            Request::Describe { stream, descriptor, urgent } => Input::Describe { stream, descriptor, urgent },
+            Request::Describe { stream, descriptor, urgent } => {
+                Input::Describe { stream, descriptor, urgent }
+            }
             Request::Submit { readings, reply } => Input::Submit { readings, reply: self.note_reply(reply) },
             Request::Issue { kind, payload, reply } => {
                 Input::Issue { kind, payload, reply: self.note_reply(reply) }
@@ -231,7 +237,9 @@ impl Turn {
             Event::Silent => tracing::warn!(
                 "restored without its chain: readings are journaled, nothing is issued; restore into the folder that holds the chain"
             ),
-            Event::Forked { issuer, sequence } => tracing::warn!(%issuer, sequence, "an issuer forked its chain"),
+            Event::Forked { issuer, sequence } => {
+                tracing::warn!(%issuer, sequence, "an issuer forked its chain")
+            }
             Event::Batched { batch, readings, id } => tracing::debug!(batch, readings, %id, "batch issued"),
             Event::Attached { .. } => {}
         }

@@ -117,9 +117,10 @@ impl Tools {
             Ok(signature) if self.verifier.verify(self.signer.public_key(), message, &signature) => {
                 Input::Signed { ticket, signature }
             }
-            Ok(_) => {
-                Input::Failed { ticket, why: "the signature just made does not verify: faulty hardware?".into() }
-            }
+            Ok(_) => Input::Failed {
+                ticket,
+                why: "the signature just made does not verify: faulty hardware?".into(),
+            },
             Err(why) => Input::Failed { ticket, why: why.to_string() },
         }
     }

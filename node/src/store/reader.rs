@@ -7,7 +7,6 @@ use selvedge_core::batch::BatchContent;
 use selvedge_core::border::IssuerState;
 use selvedge_core::codec;
 use selvedge_core::hash::{Hash, Id, Issuer};
-use selvedge_core::reading::Reading;
 use selvedge_core::record::{GENESIS_NUMBER, Record, Stored};
 use selvedge_core::seal::SealedBatch;
 use selvedge_core::stream::Descriptor;
@@ -20,7 +19,8 @@ use super::error::StoreError;
 use super::index::{IndexReader, OwnBatch, StreamRow, View, state};
 use super::journal::{JournalReader, JournaledBatch};
 use super::log::LogReader;
-use super::readings::{self, Range, Readings};
+
+use super::readings::{self, Range, Readings, StreamReading};
 
 /// Hashes and encodings, as [`Restored::descriptors`](selvedge_core::border::Restored::descriptors) has them.
 type Encoded = Vec<(Hash, Arc<[u8]>)>;
@@ -44,7 +44,7 @@ pub struct StreamInfo {
     /// The counter of its next reading.
     pub next_counter: u64,
     /// Its newest reading.
-    pub newest: Option<Reading>,
+    pub newest: Option<StreamReading>,
 }
 
 /// Journaled readings that are in no transaction yet.
@@ -262,7 +262,7 @@ impl StoreReader {
 /// Looks for the newest reading of each stream, from the newest batch backwards.
 struct Newest<'a> {
     reader: &'a StoreReader,
-    found: BTreeMap<u32, (Arc<Descriptor>, Reading)>,
+    found: BTreeMap<u32, StreamReading>,
 }
 
 impl Newest<'_> {
@@ -274,7 +274,8 @@ impl Newest<'_> {
                 continue;
             }
             if let Some(reading) = readings::journaled(content, index as u32)?.pop() {
-                within.insert(stream, (descriptor, reading));
+                let (batch, transaction) = (content.number, None);
+                within.insert(stream, StreamReading { reading, descriptor, batch, transaction });
             }
         }
         self.found.extend(within);
@@ -291,12 +292,13 @@ impl Newest<'_> {
             }
         }
         for (batch, streams) in wanted {
-            let sealed = readings::archived_batch(self.reader, batch)?.1;
+            let (id, sealed) = readings::archived_batch(self.reader, batch)?;
             let seen: BTreeSet<(u32, u32)> = streams.into_iter().collect();
             for (stream, index) in seen {
                 let descriptor = readings::descriptor_of(&sealed, index)?;
                 if let Some(reading) = readings::archived(&sealed, index)?.pop() {
-                    self.found.insert(stream, (descriptor, reading));
+                    let transaction = Some(id);
+                    self.found.insert(stream, StreamReading { reading, descriptor, batch, transaction });
                 }
             }
         }
@@ -305,10 +307,10 @@ impl Newest<'_> {
 
     fn info(&mut self, row: StreamRow) -> Result<StreamInfo, StoreError> {
         let (descriptor, newest) = match self.found.remove(&row.number) {
-            Some((descriptor, reading)) => (descriptor, Some(reading)),
+            Some(newest) => (Arc::clone(&newest.descriptor), Some(newest)),
             None => (self.reader.described(&row.descriptor)?.0, None),
         };
-        let journaled = newest.as_ref().map_or(0, |reading| reading.counter + 1);
+        let journaled = newest.as_ref().map_or(0, |newest| newest.reading.counter + 1);
         Ok(StreamInfo {
             name: row.name,
             descriptor: Arc::unwrap_or_clone(descriptor),

@@ -98,8 +98,8 @@ fn streams_show_their_newest_reading_and_its_descriptor() {
             let range = Range { last: Some(1), ..Range::default() };
             let newest = all(reader.readings(&info.name, range).expect("a stream")).pop().expect("a reading");
             assert_eq!(info.next_counter, script.issued.counters[stream]);
-            assert_eq!(info.newest, Some(newest.reading));
             assert_eq!(info.descriptor, *newest.descriptor);
+            assert_eq!(info.newest, Some(newest));
             let batches = reader.batches_of_stream(&info.name, 1_000).expect("reads");
             assert!(batches.is_sorted_by(|a, b| a > b), "newest first, each once");
             let hash = selvedge_core::stream::Descriptor::hash_of(&info.descriptor.to_bytes());
