@@ -185,7 +185,8 @@ mod tests {
             assert_eq!(span_words(ns), words);
         }
         assert_eq!(age_words(Time(NOW.0 - 12_000_000_000), NOW), "12 s ago");
-        assert_eq!(age_words(Time(NOW.0 + 3_000_000_000), NOW), "in 3.0 s");
+        assert_eq!(age_words(Time(NOW.0 + 3_000_000_000), NOW), "just now", "it came meanwhile");
+        assert_eq!(age_words(Time(NOW.0 + 9_000_000_000), NOW), "in 9.0 s");
         assert_eq!(age_words(Time(i64::MAX), Time(i64::MIN)).as_bytes()[..3], *b"in ");
     }
 

@@ -5,7 +5,7 @@ pub fn template(gateway: &str, network: &str) -> String {
     format!(
         r##"# Configuration of the Selvedge gateway {gateway:?} in the network {network:?}.
 # `selvedge check` says whether it is right; `selvedge adapter test` shows what the devices say.
-# Durations are written as "10s", "200ms", "1m".
+# Durations are written as "10s", "200ms", "1min".
 
 [batch]
 # A batch is closed, hashed and signed when it holds this many readings ...

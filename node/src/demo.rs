@@ -36,6 +36,7 @@ use tokio_util::sync::CancellationToken;
 use crate::answers::times::{count_words, plural};
 use crate::cli::Failed;
 use crate::cli::init::{Names, new_network};
+use crate::cli::prove::shell_word;
 use crate::cli::verify::refusal_words;
 use crate::config;
 use crate::folder::Folder;
@@ -367,7 +368,7 @@ impl Story<'_> {
     fn tell(&self, said: &Said, file: &Path, audience: &mut dyn Audience) {
         audience.say("");
         if self.place.kept().is_some() {
-            audience.say(&format!("  $ selvedge verify {} --network {}", shell_word(file), self.network));
+            audience.say(&format!("  $ selvedge verify {} --network {}", shell_path(file), self.network));
         }
         let words = match said {
             Ok(verdict) => verdict.words(),
@@ -400,7 +401,7 @@ impl Story<'_> {
             audience.say("Nothing of it is left on the disk. With --keep DIR it stays, and each step can be done by hand.");
             return;
         };
-        let (data, proof) = (shell_word(kept), shell_word(&self.files.last));
+        let (data, proof) = (shell_path(kept), shell_path(&self.files.last));
         audience.say(&format!("\nIt is all in {}. By hand:", kept.display()));
         for command in [
             format!("selvedge readings {LEVEL} --last 5 --data {data}"),
@@ -414,10 +415,6 @@ impl Story<'_> {
 }
 
 /// A path as a word of a shell's command line.
-fn shell_word(path: &Path) -> String {
-    let text = path.display().to_string();
-    if text.chars().all(|c| c.is_alphanumeric() || "-_./+:@%".contains(c)) {
-        return text;
-    }
-    format!("'{}'", text.replace('\'', r"'\''"))
+fn shell_path(path: &Path) -> String {
+    shell_word(&path.display().to_string())
 }
