@@ -1,0 +1,56 @@
+//! The benches work: each does a little, checks what it did, and gives all of its parts.
+
+use std::process::Command;
+
+#[test]
+fn every_bench_does_its_work_at_a_tiny_size() {
+    let output = Command::new(env!("CARGO_BIN_EXE_selvedge-benches"))
+        .args(["headline", "--smoke", "--json"])
+        .output()
+        .expect("the program starts");
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{err}\n{out}");
+    let last: serde_json::Value =
+        serde_json::from_str(out.lines().last().expect("a last line")).expect("JSON");
+    let figures = last["figures"].as_array().expect("figures");
+    let parts: Vec<(u64, &str)> =
+        figures.iter().map(|f| (f["figure"].as_u64().unwrap(), f["part"].as_str().unwrap())).collect();
+    let expected = [
+        (1, "1000"),
+        (1, "4096"),
+        (1, "adapter"),
+        (3, "vs bulk"),
+        (3, "vs rs_merkle"),
+        (5, "bytes"),
+        (6, "make"),
+        (6, "verify"),
+        (6, "bytes"),
+        (14, "journal p50"),
+        (14, "journal p99"),
+        (14, "transaction p50"),
+        (14, "transaction p99"),
+    ];
+    assert_eq!(parts, expected, "{err}");
+    for figure in figures {
+        assert_eq!(figure.as_object().unwrap().len(), 8, "{figure}");
+        let [measured, reference, ratio] = ["measured", "reference", "ratio"].map(|key| figure[key].as_f64());
+        let (Some(measured), Some(reference), Some(ratio)) = (measured, reference, ratio) else {
+            panic!("not all numbers: {figure}");
+        };
+        assert!(measured > 0.0 && (ratio - measured / reference).abs() < 1e-9 * ratio, "{figure}");
+        assert!(
+            figure["met"].is_null() && figure["goal"].is_string() && figure["unit"].is_string(),
+            "{figure}"
+        );
+    }
+}
+
+#[test]
+fn a_figure_that_is_not_there_is_named() {
+    let output = Command::new(env!("CARGO_BIN_EXE_selvedge-benches"))
+        .args(["headline", "--only", "2"])
+        .output()
+        .expect("the program starts");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("expected 1, 3, 5, 6 or 14"));
+}

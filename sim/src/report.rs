@@ -1,0 +1,107 @@
+//! What a run ends with: figures when all checks held, the first broken one when not.
+
+use std::fmt;
+
+use serde_json::{Value, json};
+
+/// A check that did not hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// The run.
+    pub seed: u64,
+    /// Virtual time, microseconds since the start of the run; `None` after a panic.
+    pub time_us: Option<u64>,
+    /// The gateway that showed it.
+    pub gateway: Option<usize>,
+    /// What broke.
+    pub what: String,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "seed {}", self.seed)?;
+        if let Some(time) = self.time_us {
+            write!(f, ", at {}.{:06} s", time / 1_000_000, time % 1_000_000)?;
+        }
+        if let Some(gateway) = self.gateway {
+            write!(f, ", gateway {gateway}")?;
+        }
+        write!(f, ": {}", self.what)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// A run in which every check held.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Report {
+    /// The run.
+    pub seed: u64,
+    /// BLAKE3 over all that went into the cores and came out of them, in hexadecimal.
+    pub trace_hash: String,
+    /// Gateways.
+    pub nodes: usize,
+    /// Transactions attached everywhere.
+    pub transactions: usize,
+    /// Readings that are in a batch of one of them.
+    pub readings: u64,
+    /// Readings that a client was told are durable; all of them are among `readings`.
+    pub acknowledged: u64,
+    /// Batches.
+    pub batches: u64,
+    /// Mean number of tips over time and gateways while readings came in.
+    pub mean_tips: f64,
+    /// Most tips at any moment.
+    pub max_tips: usize,
+    /// Share of the gateways' transactions that approve two different ones.
+    pub two_tips_share: f64,
+    /// Places with more than one transaction.
+    pub forks: usize,
+    /// Did all gateways end with the same set of transactions? A run in which they did not is a failure.
+    pub ledgers_equal: bool,
+    /// Inputs handled.
+    pub steps: u64,
+    /// Crashes.
+    pub crashes: u64,
+}
+
+impl Report {
+    /// One object, for machines.
+    pub fn to_json(&self) -> Value {
+        json!({
+            "seed": self.seed,
+            "trace_hash": self.trace_hash,
+            "nodes": self.nodes,
+            "transactions": self.transactions,
+            "readings": self.readings,
+            "acknowledged": self.acknowledged,
+            "batches": self.batches,
+            "mean_tips": thousandths(self.mean_tips),
+            "max_tips": self.max_tips,
+            "two_tips_share": thousandths(self.two_tips_share),
+            "forks": self.forks,
+            "ledgers_equal": self.ledgers_equal,
+            "steps": self.steps,
+            "crashes": self.crashes,
+        })
+    }
+}
+
+fn thousandths(number: f64) -> f64 {
+    (number * 1_000.0).round() / 1_000.0
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let percent = self.two_tips_share * 100.0;
+        writeln!(f, "{} gateways, seed {}, {} crashes", self.nodes, self.seed, self.crashes)?;
+        writeln!(f, "  readings      {} in {} batches", self.readings, self.batches)?;
+        writeln!(f, "                {} acknowledged: none lost, none doubled, no gap", self.acknowledged)?;
+        writeln!(f, "  transactions  {}, the same on every gateway", self.transactions)?;
+        writeln!(f, "  tips          {:.2} on average, {} at most", self.mean_tips, self.max_tips)?;
+        writeln!(f, "                {percent:.0} % of the gateways' transactions approve two different ones")?;
+        writeln!(f, "  forks         {} places with two transactions, by a hostile issuer", self.forks)?;
+        writeln!(f, "  steps         {}, every invariant checked after each", self.steps)?;
+        write!(f, "  trace hash    {}", self.trace_hash)
+    }
+}

@@ -1,0 +1,143 @@
+//! Signatures: modelled by default, as tokens of the right length that nobody without the secret can make; or real.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use selvedge_core::genesis::PublicKey;
+use selvedge_core::{Id, Issuer, Scheme};
+
+/// Which signatures a run uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Tokens: keyed BLAKE3, stretched. The ledger cannot tell the difference, and a run is ten times faster.
+    Modelled,
+    /// ML-DSA, as shipped. Signing is randomised, so the trace hash leaves signatures out.
+    #[cfg(feature = "real-signatures")]
+    Real,
+}
+
+/// A key pair of the world.
+#[derive(Debug, Clone)]
+pub struct Key {
+    /// The public half.
+    pub public: Arc<PublicKey>,
+    secret: [u8; 32],
+}
+
+/// All keys of a world.
+#[derive(Debug)]
+pub struct Keyring {
+    mode: Mode,
+    secrets: BTreeMap<Issuer, [u8; 32]>,
+    /// What was signed by the owner of a key: transaction, key and message.
+    signed: BTreeMap<Id, (Arc<PublicKey>, Vec<u8>)>,
+}
+
+const NONCE_BYTES: usize = 16;
+
+impl Keyring {
+    /// Without keys.
+    pub fn new(mode: Mode) -> Self {
+        Self { mode, secrets: BTreeMap::new(), signed: BTreeMap::new() }
+    }
+
+    /// Makes a key from a secret.
+    pub fn make(&mut self, scheme: Scheme, secret: [u8; 32]) -> Key {
+        let public = Arc::new(self.public_of(scheme, &secret));
+        self.secrets.insert(public.issuer(), secret);
+        Key { public, secret }
+    }
+
+    fn public_of(&self, scheme: Scheme, secret: &[u8; 32]) -> PublicKey {
+        match self.mode {
+            Mode::Modelled => {
+                let mut bytes = vec![0; scheme.public_key_bytes()];
+                let mut hasher = blake3::Hasher::new_derive_key("selvedge-sim v0 public key");
+                hasher.update(&[scheme.tag()]).update(secret).finalize_xof().fill(&mut bytes);
+                PublicKey { scheme, bytes }
+            }
+            #[cfg(feature = "real-signatures")]
+            Mode::Real => real_signer(scheme, secret).public_key().clone(),
+        }
+    }
+
+    /// Signs. Like ML-DSA with randomness: another `nonce` gives another signature of the same message.
+    pub fn sign(&mut self, key: &Key, message: &[u8], nonce: u64) -> Vec<u8> {
+        // Every message ends with the hash of what is signed.
+        if let Some(id) = message.last_chunk::<32>() {
+            self.signed.insert(Id(*id), (key.public.clone(), message.to_vec()));
+        }
+        match self.mode {
+            Mode::Modelled => {
+                let mut prefix = [0; NONCE_BYTES];
+                prefix[..8].copy_from_slice(&nonce.to_le_bytes());
+                token(&key.secret, key.public.scheme, &prefix, message)
+            }
+            #[cfg(feature = "real-signatures")]
+            Mode::Real => real_signer(key.public.scheme, &key.secret)
+                .sign(message)
+                .expect("a key of the right length signs whenever the system has randomness"),
+        }
+    }
+
+    /// Is this a signature of `message` by the owner of `key`?
+    pub fn verify(&self, key: &PublicKey, message: &[u8], signature: &[u8]) -> bool {
+        match self.mode {
+            Mode::Modelled => {
+                let Some(secret) = self.secrets.get(&key.issuer()) else { return false };
+                let Some(nonce) = signature.first_chunk::<NONCE_BYTES>() else { return false };
+                token(secret, key.scheme, nonce, message) == signature
+            }
+            #[cfg(feature = "real-signatures")]
+            Mode::Real => selvedge_crypto::default_verifier().verify(key, message, signature),
+        }
+    }
+
+    /// Was this transaction signed by the owner of a key, and is this such a signature?
+    pub fn is_genuine(&self, id: &Id, signature: &[u8]) -> bool {
+        self.signed.get(id).is_some_and(|(key, message)| self.verify(key, message, signature))
+    }
+
+    /// Do the same inputs give the same signatures?
+    pub fn is_reproducible(&self) -> bool {
+        self.mode == Mode::Modelled
+    }
+}
+
+fn token(secret: &[u8; 32], scheme: Scheme, nonce: &[u8; NONCE_BYTES], message: &[u8]) -> Vec<u8> {
+    let mut signature = vec![0; scheme.signature_bytes()];
+    signature[..NONCE_BYTES].copy_from_slice(nonce);
+    let mut hasher = blake3::Hasher::new_keyed(secret);
+    hasher.update(nonce).update(message).finalize_xof().fill(&mut signature[NONCE_BYTES..]);
+    signature
+}
+
+#[cfg(feature = "real-signatures")]
+fn real_signer(scheme: Scheme, secret: &[u8; 32]) -> Arc<dyn selvedge_crypto::Signer> {
+    let secret = selvedge_crypto::SecretKey::from_seed(scheme, secret);
+    selvedge_crypto::signer(&secret).expect("any 32 bytes are a seed")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_holds_for_its_key_and_message_only() {
+        let mut ring = Keyring::new(Mode::Modelled);
+        let key = ring.make(Scheme::MlDsa44, [1; 32]);
+        let other = ring.make(Scheme::MlDsa44, [2; 32]);
+        let signature = ring.sign(&key, b"message", 7);
+        assert_eq!(signature.len(), 2_420);
+        assert_eq!(key.public.bytes.len(), 1_312);
+        assert_ne!(signature, ring.sign(&key, b"message", 8));
+        assert!(ring.verify(&key.public, b"message", &signature));
+        assert!(!ring.verify(&key.public, b"massage", &signature));
+        assert!(!ring.verify(&other.public, b"message", &signature));
+        for at in [0, 16, 2_419] {
+            let mut broken = signature.clone();
+            broken[at] ^= 1;
+            assert!(!ring.verify(&key.public, b"message", &broken), "byte {at}");
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! Clients, clocks, crashes and starts.
+
+use selvedge_core::border::{Input, NewReading, Refusal, ReplyTo, StreamHandle};
+use selvedge_core::node::Node;
+use selvedge_core::payload::PayloadKind;
+use selvedge_core::reading::{Quality, Value};
+use selvedge_core::stream::{Attestation, Decimal, Descriptor};
+
+use super::{Checked, Event, Peer, World};
+use crate::plan::Plant;
+use crate::restore::restored;
+
+const HOUR_NS: u64 = 3_600_000_000_000;
+
+impl World {
+    /// A client hands readings in.
+    pub(super) fn submit(&mut self, at: usize, again: bool) -> Checked {
+        if again && !self.is_load_over() {
+            let after_us = self.clients.between(self.plan.submit_every_us / 4, self.plan.submit_every_us);
+            self.at(after_us, Event::Submit { at, again });
+        }
+        if self.gateways[at].node.is_none() {
+            return Ok(());
+        }
+        let now = self.gateways[at].clock.now(self.time_us);
+        let (mut readings, mut remembered) = (Vec::new(), Vec::new());
+        for place in 0..self.clients.between(1, self.plan.submit_readings_max) {
+            let stream = self.clients.below(self.gateways[at].streams.len() as u64) as usize;
+            let value = self.value(stream);
+            let source_time_ns = now.wall_ns - self.clients.below(1_000_000) as i64 - place as i64;
+            remembered.push((self.gateways[at].streams[stream].0.clone(), value.clone(), source_time_ns));
+            readings.push(NewReading {
+                stream: StreamHandle(stream as u32),
+                value,
+                quality: Quality::Good,
+                flags: 0,
+                status: place as u32,
+                source_time_ns,
+                receive_time_ns: now.wall_ns,
+            });
+        }
+        if self.clients.chance(10) {
+            // One that no reading can hold: then none of them is kept.
+            readings[0].value = Value::Float(f64::NAN);
+        }
+        let reply = self.reply();
+        self.gateways[at].oracle.submit(reply, remembered);
+        self.step(at, Input::Submit { readings, reply })?;
+        if self.clients.chance(20) { self.step(at, Input::Flush) } else { Ok(()) }
+    }
+
+    /// Every value is another one, but for bits.
+    fn value(&mut self, stream: usize) -> Value {
+        let unique = self.clients.bits();
+        match stream {
+            0 => Value::Unsigned(unique),
+            1 => Value::Float((unique >> 12) as f64 / 1_024.0),
+            2 => Value::Bool(unique % 2 == 1),
+            _ if unique.is_multiple_of(3) => Value::Bytes(unique.to_le_bytes().repeat(20)),
+            _ => Value::Text(format!("state {unique}")),
+        }
+    }
+
+    /// A client asks for a payload to be issued, or for what must be refused.
+    pub(super) fn issue(&mut self, at: usize) -> Checked {
+        if self.is_load_over() {
+            return Ok(());
+        }
+        let after_us = self.clients.between(self.plan.issue_every_us / 4, self.plan.issue_every_us);
+        self.at(after_us, Event::Issue { at });
+        if self.gateways[at].node.is_none() {
+            return Ok(());
+        }
+        let kinds = [PayloadKind::Note, PayloadKind::Note, PayloadKind::Registry, PayloadKind::Enrol];
+        let kind = self.clients.pick(&kinds) as u16;
+        let payload = format!("client note {}", self.clients.bits()).into_bytes();
+        let reply = self.reply();
+        self.gateways[at].oracle.issue(reply, payload.clone());
+        self.step(at, Input::Issue { kind, payload, reply })
+    }
+
+    fn reply(&mut self) -> ReplyTo {
+        self.next_reply += 1;
+        ReplyTo(self.next_reply)
+    }
+
+    /// The wall clock of a gateway jumps by up to an hour, and may lose its time server.
+    pub(super) fn jump(&mut self, at: usize) {
+        let jump_ns = self.dice.below(2 * HOUR_NS) as i64 - HOUR_NS as i64;
+        let synchronised = self.dice.chance(500);
+        let clock = &mut self.gateways[at].clock;
+        clock.wall_base_ns += jump_ns;
+        clock.synchronised = synchronised;
+    }
+
+    /// After an effect of a gateway: is it the one at which it crashes?
+    pub(super) fn count_down(&mut self, at: usize) -> Checked {
+        let Some(left) = self.gateways[at].crash_after.as_mut() else { return Ok(()) };
+        *left -= 1;
+        if *left == 0 { self.crash(at) } else { Ok(()) }
+    }
+
+    fn crash(&mut self, at: usize) -> Checked {
+        self.trace.note(self.time_us, at, "crash");
+        self.figures.crashes += 1;
+        let volatile = self.gateways[at].store.volatile_writes() as u64;
+        // Nothing that was not synced, all of it, or its beginning.
+        let keep = match self.dice.below(3) {
+            0 => 0,
+            1 => volatile,
+            _ => self.dice.below(volatile + 1),
+        };
+        let down_us = self.dice.between(10_000, 3_000_000);
+        let gateway = &mut self.gateways[at];
+        gateway.node = None;
+        gateway.crash_after = None;
+        gateway.may_halt = false;
+        gateway.wakes_at_us = None;
+        gateway.start += 1;
+        gateway.store.crash(keep as usize)?;
+        if self.plan.plant == Plant::LoseSynced {
+            gateway.store.lose_durable(3)?;
+        }
+        gateway.oracle.after_crash(&gateway.store)?;
+        self.part(at);
+        self.at(down_us, Event::Start { at });
+        Ok(())
+    }
+
+    /// A gateway starts from what is durable.
+    pub(super) fn start(&mut self, at: usize) -> Checked {
+        self.trace.note(self.time_us, at, "start");
+        let (seed, plant) = (self.dice.bytes32(), self.plan.plant);
+        let crash_max = self.faults.crash_effects_max;
+        let crash_after = (crash_max > 0).then(|| self.dice.between(1, crash_max));
+        let gateway = &mut self.gateways[at];
+        gateway.start += 1;
+        let config = gateway.config.clone();
+        let mut from = restored(&gateway.store, config.issuer, config.window_records)?;
+        match plant {
+            Plant::ForgetTip => drop(from.tips.pop()),
+            Plant::CounterBack => {
+                from.streams.iter_mut().for_each(|s| s.next_counter = s.next_counter.saturating_sub(1));
+            }
+            Plant::BatchAgain => from.next_batch = from.next_batch.saturating_sub(1),
+            _ => {}
+        }
+        gateway.last_stamp_ns = from.last_wall_ns;
+        gateway.crash_after = crash_after;
+        let now = gateway.clock.now(self.time_us);
+        let mut effects = Vec::new();
+        let node = Node::open(config, &seed, from, now, &mut effects);
+        gateway.node = Some(node.map_err(|why| format!("it cannot be opened again: {why}"))?);
+        self.after_step(at, effects)?;
+        self.describe_all(at)?;
+        for other in (0..self.gateways.len()).filter(|other| *other != at) {
+            let after_us = self.dice.below(100_000);
+            self.at(after_us, Event::Connect { one: Peer::Gateway(other), other: at });
+        }
+        if self.hostile.is_some() {
+            self.at(50_000, Event::Connect { one: Peer::Hostile, other: at });
+        }
+        Ok(())
+    }
+
+    /// Its adapters make their streams known; now and then one means something else than before.
+    fn describe_all(&mut self, at: usize) -> Checked {
+        for stream in 0..self.gateways[at].streams.len() {
+            if self.dice.chance(200) {
+                self.gateways[at].streams[stream].1 += 1;
+            }
+            let (name, edition) = self.gateways[at].streams[stream].clone();
+            let descriptor = Descriptor {
+                name,
+                device: "plant".to_owned(),
+                address: format!("register {stream}"),
+                source_type: "u64".to_owned(),
+                unit: format!("unit {edition}"),
+                scale: Decimal::ONE,
+                offset: Decimal::ZERO,
+                attestation: Attestation::Gateway,
+            };
+            let urgent = stream == 2 && self.plan.seed.is_multiple_of(4);
+            let stream = StreamHandle(stream as u32);
+            self.step(at, Input::Describe { stream, descriptor, urgent })?;
+        }
+        Ok(())
+    }
+
+    /// A stream that was never described is refused, and nothing is kept of it.
+    pub(super) fn submit_to_nowhere(&mut self, at: usize) -> Checked {
+        let now = self.gateways[at].clock.now(self.time_us);
+        let reading = NewReading {
+            stream: StreamHandle(99),
+            value: Value::Unsigned(1),
+            quality: Quality::Good,
+            flags: 0,
+            status: 0,
+            source_time_ns: now.wall_ns,
+            receive_time_ns: now.wall_ns,
+        };
+        let Some(node) = self.gateways[at].node.as_mut() else { return Ok(()) };
+        let (reply, mut effects) = (ReplyTo(0), Vec::new());
+        node.handle(now, Input::Submit { readings: vec![reading], reply }, &mut effects);
+        let is_refused = effects.iter().any(|e| {
+            use selvedge_core::border::{Effect, Outcome};
+            let refused = Outcome::Refused(Refusal::UnknownStream(99));
+            matches!(e, Effect::Reply { outcome, .. } if *outcome == refused)
+        });
+        is_refused.then_some(()).ok_or_else(|| "a reading of an unknown stream is not refused".into())
+    }
+}

@@ -1,0 +1,17 @@
+//! Tests of Selvedge from the outside: real processes, real servers on the loopback interface, real files.
+//!
+//! Each needs Python with the packages of `tests/requirements.txt` or nothing; `tests/run` brings it. Some use
+//! `unshare` (util-linux) for an empty network or a small disk without being root.
+
+mod bad_files;
+mod bad_folders;
+mod bad_world;
+mod commands;
+mod demo;
+mod documents;
+mod first_hour;
+mod keys;
+mod kill;
+mod memdisk;
+mod purity;
+mod show;

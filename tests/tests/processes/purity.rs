@@ -1,0 +1,241 @@
+//! The crates' borders, checked by machine: who may use whom, and that the core touches nothing of the world.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::process::Command;
+
+use selvedge_tests::process::Process;
+use selvedge_tests::project;
+use serde_json::Value;
+
+/// Who may use whom (the design's layout). Tests and benches may use all.
+const MAY_USE: &[(&str, &[&str])] = &[
+    ("selvedge", &["edge-adapters", "selvedge-proof", "selvedge-crypto", "selvedge-core"]),
+    ("selvedge-proof", &["selvedge-crypto", "selvedge-core"]),
+    ("edge-adapters", &["selvedge-core"]),
+    ("selvedge-crypto", &["selvedge-core"]),
+    ("selvedge-sim", &["selvedge-core", "selvedge-crypto"]),
+    ("selvedge-core", &[]),
+];
+const MAY_USE_ALL: &[&str] = &["selvedge-tests", "selvedge-benches"];
+
+/// What must not stand anywhere below the core: runtimes, networks, stores, clocks, threads, randomness. (Not in the
+/// list: `libc`, by which BLAKE3 asks some processors what they can do.)
+const NOT_IN_CORE: &[&str] = &[
+    "async-io",
+    "async-std",
+    "aws-lc-rs",
+    "chrono",
+    "crossbeam",
+    "futures",
+    "getrandom",
+    "hashbrown",
+    "jiff",
+    "mio",
+    "parking_lot",
+    "quinn",
+    "rand",
+    "rand_core",
+    "rayon",
+    "redb",
+    "rusqlite",
+    "rustix",
+    "smol",
+    "socket2",
+    "tempfile",
+    "time",
+    "tokio",
+    "tracing",
+    "windows-sys",
+    "zstd",
+];
+
+struct Workspace {
+    metadata: Value,
+}
+
+impl Workspace {
+    fn read() -> Self {
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let mut command = Command::new(cargo);
+        command.args(["metadata", "--format-version", "1", "--offline", "--locked"]).current_dir(project());
+        Self { metadata: Process::start(&mut command).done().expect(0).json() }
+    }
+
+    fn packages(&self) -> &Vec<Value> {
+        self.metadata["packages"].as_array().expect("packages")
+    }
+
+    fn members(&self) -> Vec<&Value> {
+        let members = strings(&self.metadata["workspace_members"]);
+        self.packages().iter().filter(|p| members.contains(&text(&p["id"]))).collect()
+    }
+
+    /// Everything that a package is built from, transitively, without what only its build scripts and tests use.
+    fn built_from(&self, package: &str) -> BTreeSet<String> {
+        let names: BTreeMap<&str, &str> =
+            self.packages().iter().map(|p| (text(&p["id"]), text(&p["name"]))).collect();
+        let nodes = self.metadata["resolve"]["nodes"].as_array().expect("nodes");
+        let uses: BTreeMap<&str, Vec<&str>> = nodes
+            .iter()
+            .map(|node| {
+                let is_normal = |dep: &&Value| {
+                    dep["dep_kinds"].as_array().expect("kinds").iter().any(|k| k["kind"].is_null())
+                };
+                let deps = node["deps"].as_array().expect("deps").iter().filter(is_normal);
+                (text(&node["id"]), deps.map(|dep| text(&dep["pkg"])).collect())
+            })
+            .collect();
+        let start = names.iter().find(|(_, name)| **name == package).expect("the package").0;
+        let (mut found, mut open) = (BTreeSet::new(), vec![*start]);
+        while let Some(id) = open.pop() {
+            for used in &uses[id] {
+                if found.insert(names[used].to_owned()) {
+                    open.push(used);
+                }
+            }
+        }
+        found
+    }
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().expect("text")
+}
+
+fn strings(value: &Value) -> Vec<&str> {
+    value.as_array().expect("a list").iter().map(text).collect()
+}
+
+fn read(file: &str) -> String {
+    fs::read_to_string(project().join(file)).unwrap_or_else(|why| panic!("cannot read {file}: {why}"))
+}
+
+#[test]
+fn imports_go_one_way() {
+    let workspace = Workspace::read();
+    let members = workspace.members();
+    let names: BTreeSet<&str> = members.iter().map(|p| text(&p["name"])).collect();
+    let known: BTreeSet<&str> =
+        MAY_USE.iter().map(|(name, _)| *name).chain(MAY_USE_ALL.iter().copied()).collect();
+    assert_eq!(names, known, "a new crate needs its place in this test and in ARCHITECTURE.md");
+    for member in members {
+        let name = text(&member["name"]);
+        if MAY_USE_ALL.contains(&name) {
+            continue;
+        }
+        let allowed = MAY_USE.iter().find(|(known, _)| *known == name).expect("known").1;
+        for dependency in member["dependencies"].as_array().expect("dependencies") {
+            let used = text(&dependency["name"]);
+            // A crate's tests may switch on its own features.
+            let is_fine = !names.contains(used) || allowed.contains(&used) || used == name;
+            assert!(is_fine, "{name} uses {used}, and may use {allowed:?} only");
+        }
+    }
+}
+
+#[test]
+fn the_core_is_built_from_nothing_that_touches_the_world() {
+    let used = Workspace::read().built_from("selvedge-core");
+    println!("the core is built from {used:?}");
+    assert!(used.contains("blake3") && used.contains("postcard"), "the list is the core's");
+    for name in NOT_IN_CORE {
+        assert!(!used.contains(*name), "the core is built from {name}");
+    }
+    // Few enough to be looked at one by one: a new one is a decision.
+    assert!(used.len() < 40, "the core is built from {} crates: {used:?}", used.len());
+    // The list above finds what is there: the daemon is built from some of it.
+    let daemon = Workspace::read().built_from("selvedge");
+    assert!(["tokio", "redb", "getrandom"].iter().all(|name| daemon.contains(*name)), "{daemon:?}");
+}
+
+#[test]
+fn the_core_is_without_the_standard_library() {
+    let root = read("node/core/src/lib.rs");
+    assert!(root.lines().any(|line| line == "#![no_std]"), "node/core/src/lib.rs lost #![no_std]");
+    assert!(!root.contains("extern crate std"), "the core takes the standard library back in");
+    let features = read("node/core/Cargo.toml");
+    assert!(features.contains("default = []"), "the core is without the standard library as it comes");
+}
+
+#[test]
+fn the_cores_bans_stand_with_reasons() {
+    let bans = read("node/core/clippy.toml");
+    let banned = [
+        "std::time::Instant::now",
+        "std::time::SystemTime::now",
+        "std::thread::spawn",
+        "std::fs::read",
+        "std::fs::write",
+        "std::fs::File",
+        "std::net::TcpStream",
+        "std::net::UdpSocket",
+        "std::collections::HashMap",
+        "std::collections::HashSet",
+    ];
+    for path in banned {
+        let line = bans.lines().find(|line| line.contains(&format!("path = \"{path}\"")));
+        let line = line.unwrap_or_else(|| panic!("node/core/clippy.toml does not ban {path}"));
+        assert!(line.contains("reason = \""), "{line} gives no reason");
+    }
+    let lints = read("Cargo.toml");
+    for lint in ["disallowed_methods = \"allow\"", "disallowed_types = \"allow\"", "style = \"allow\""] {
+        assert!(!lints.contains(lint), "Cargo.toml switches the bans off: {lint}");
+    }
+    for source in rust_files("node/core/src") {
+        let text = read(&source);
+        assert!(!text.contains("disallowed_"), "{source} lifts a ban");
+    }
+}
+
+#[test]
+fn no_crate_may_have_unsafe_code() {
+    assert!(read("Cargo.toml").contains("unsafe_code = \"forbid\""));
+    for member in Workspace::read().members() {
+        let manifest = text(&member["manifest_path"]);
+        let manifest = fs::read_to_string(manifest).expect("it was just read by cargo");
+        let inherits = manifest
+            .split("[lints]")
+            .nth(1)
+            .is_some_and(|rest| rest.trim_start().starts_with("workspace = true"));
+        assert!(inherits, "{} does not inherit the workspace's lints", member["name"]);
+    }
+}
+
+#[test]
+fn the_top_level_is_fixed_and_the_program_is_the_default() {
+    let manifest = read("Cargo.toml");
+    assert!(manifest.contains("default-members = [\"node\"]"), "`cargo run -- demo` must start the program");
+    for name in [
+        "Cargo.toml",
+        "node",
+        "edge-adapters",
+        "sim",
+        "cross",
+        "tests",
+        "benches",
+        "README.md",
+        "rust-toolchain.toml",
+    ] {
+        assert!(project().join(name).exists(), "{name} is missing");
+    }
+    assert!(!read("rust-toolchain.toml").contains("targets"), "a list of targets starts a download");
+}
+
+/// All Rust files below a folder, as paths within the project.
+fn rust_files(folder: &str) -> Vec<String> {
+    let (mut files, mut open) = (Vec::new(), vec![project().join(folder)]);
+    while let Some(folder) = open.pop() {
+        for entry in fs::read_dir(folder).expect("a folder of the project") {
+            let path = entry.expect("readable").path();
+            if path.is_dir() {
+                open.push(path);
+            } else if path.extension().is_some_and(|e| e == "rs") {
+                let within = path.strip_prefix(project()).expect("within the project");
+                files.push(within.to_str().expect("UTF-8").to_owned());
+            }
+        }
+    }
+    assert!(!files.is_empty(), "{folder} holds Rust files");
+    files
+}
