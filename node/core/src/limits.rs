@@ -56,10 +56,11 @@ pub const PENDING_BYTES_MAX: usize = 32 * 1024 * 1024;
 pub const PENDING_PER_PEER_MAX: usize = 1_024;
 /// Bytes of one peer's transactions that may wait.
 pub const PENDING_BYTES_PER_PEER_MAX: usize = PENDING_BYTES_MAX / 4;
-/// A peer with fewer transactions waiting always finds room: half of all room is kept for such peers.
-pub const PENDING_FAIR_SHARE: usize = PENDING_MAX / 2 / PEERS_MAX;
+/// A peer with fewer transactions waiting always finds room: a quarter of all room is kept for such peers, and the
+/// last quarter for what something waits for already.
+pub const PENDING_FAIR_SHARE: usize = PENDING_MAX / 4 / PEERS_MAX;
 /// The same in bytes.
-pub const PENDING_BYTES_FAIR_SHARE: usize = PENDING_BYTES_MAX / 2 / PEERS_MAX;
+pub const PENDING_BYTES_FAIR_SHARE: usize = PENDING_BYTES_MAX / 4 / PEERS_MAX;
 /// Transactions of one peer whose issuer's key is not known yet.
 pub const PENDING_UNKNOWN_KEY_PER_PEER_MAX: usize = 64;
 /// Transactions that nothing holds and something refers to.
@@ -108,7 +109,7 @@ const _: () = {
     assert!(PENDING_BYTES_MAX > 64 * ENVELOPE_BYTES_MAX);
     assert!(PENDING_PER_PEER_MAX <= PENDING_MAX / 2);
     assert!(PENDING_BYTES_PER_PEER_MAX <= PENDING_BYTES_MAX / 2);
-    assert!(PENDING_BYTES_FAIR_SHARE > 2 * ENVELOPE_BYTES_MAX);
+    assert!(PENDING_BYTES_FAIR_SHARE > ENVELOPE_BYTES_MAX);
     assert!(PENDING_FAIR_SHARE > 0);
     assert!(PENDING_UNKNOWN_KEY_PER_PEER_MAX <= PENDING_PER_PEER_MAX);
     assert!(WALK_RECORDS_MAX <= WINDOW_RECORDS);

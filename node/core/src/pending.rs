@@ -30,6 +30,8 @@ pub(crate) enum Stage {
 pub(crate) struct Waiting {
     pub(crate) envelope: Arc<[u8]>,
     pub(crate) peer: PeerId,
+    /// Its issuer was not known when it came.
+    pub(crate) of_stranger: bool,
     pub(crate) body: Body,
     pub(crate) references: Vec<Reference>,
     pub(crate) key_payload: KeyPayload,
@@ -78,25 +80,26 @@ pub(crate) struct Pending {
 #[derive(Debug, Clone, Copy, Default)]
 struct Share {
     count: usize,
+    /// Of these, transactions whose issuer was not known.
+    of_strangers: usize,
     bytes: usize,
 }
 
 impl Pending {
-    /// Is there room for one more of this peer? Half of all room is for peers below their fair share, so that a few
-    /// busy ones cannot keep the others out.
-    pub(crate) fn has_room(&self, peer: PeerId, bytes: usize, key_known: bool) -> bool {
+    /// Is there room for one more of this peer? Half of all room is for whoever comes first, a quarter for peers below
+    /// their fair share, so that a few busy ones cannot keep the others out, and a quarter for what something waits for
+    /// already: else a full set that waits for one missing transaction would refuse just that one.
+    pub(crate) fn has_room(&self, peer: PeerId, id: &Id, bytes: usize, of_stranger: bool) -> bool {
+        if self.awaited.contains_key(id) {
+            return self.count() < limits::PENDING_MAX && self.bytes + bytes <= limits::PENDING_BYTES_MAX;
+        }
         let share = self.of_peer.get(&peer).copied().unwrap_or_default();
-        let count_max = if key_known {
-            limits::PENDING_PER_PEER_MAX
-        } else {
-            // Counted over all of the peer's: a stranger's transactions never crowd out known ones.
-            limits::PENDING_UNKNOWN_KEY_PER_PEER_MAX
-        };
         let is_modest = share.count < limits::PENDING_FAIR_SHARE
             && share.bytes + bytes <= limits::PENDING_BYTES_FAIR_SHARE;
         let is_roomy =
             self.count() < limits::PENDING_MAX / 2 && self.bytes + bytes <= limits::PENDING_BYTES_MAX / 2;
-        share.count < count_max
+        share.count < limits::PENDING_PER_PEER_MAX
+            && !(of_stranger && share.of_strangers >= limits::PENDING_UNKNOWN_KEY_PER_PEER_MAX)
             && share.bytes + bytes <= limits::PENDING_BYTES_PER_PEER_MAX
             && (is_modest || is_roomy)
     }
@@ -106,17 +109,19 @@ impl Pending {
         self.of_peer.values().map(|s| s.count).sum()
     }
 
-    fn charge(&mut self, peer: PeerId, bytes: usize) {
+    fn charge(&mut self, peer: PeerId, bytes: usize, of_stranger: bool) {
         self.bytes += bytes;
         let share = self.of_peer.entry(peer).or_default();
         share.count += 1;
+        share.of_strangers += usize::from(of_stranger);
         share.bytes += bytes;
     }
 
-    fn release(&mut self, peer: PeerId, bytes: usize) {
+    fn release(&mut self, peer: PeerId, bytes: usize, of_stranger: bool) {
         self.bytes -= bytes;
         if let Some(share) = self.of_peer.get_mut(&peer) {
             share.count -= 1;
+            share.of_strangers -= usize::from(of_stranger);
             share.bytes -= bytes;
             if share.count == 0 {
                 self.of_peer.remove(&peer);
@@ -125,16 +130,16 @@ impl Pending {
     }
 
     pub(crate) fn insert(&mut self, id: Id, waiting: Waiting) {
-        self.charge(waiting.peer, waiting.envelope.len());
+        self.charge(waiting.peer, waiting.envelope.len(), waiting.of_stranger);
         self.waiting.insert(id, waiting);
     }
 
     /// Takes one out, with all that was asked for its sake.
     pub(crate) fn remove(&mut self, id: &Id) -> Option<Waiting> {
         let waiting = self.waiting.remove(id)?;
-        self.release(waiting.peer, waiting.envelope.len());
+        self.release(waiting.peer, waiting.envelope.len(), waiting.of_stranger);
         for (peer, copy) in &waiting.copies {
-            self.release(*peer, copy.len());
+            self.release(*peer, copy.len(), false);
         }
         for reference in &waiting.references {
             self.stop_awaiting(&reference.id, id);
@@ -160,12 +165,12 @@ impl Pending {
     /// Keeps another copy of a waiting transaction: the one at hand may have a bad signature or a wrong key number,
     /// which are no part of its id.
     pub(crate) fn keep_copy(&mut self, id: &Id, peer: PeerId, envelope: &Arc<[u8]>) {
-        let has_room = self.has_room(peer, envelope.len(), true);
+        let has_room = self.has_room(peer, id, envelope.len(), false);
         let Some(waiting) = self.waiting.get_mut(id) else { return };
         let is_new = waiting.envelope != *envelope && waiting.copies.iter().all(|(_, e)| e != envelope);
         if is_new && has_room && waiting.copies.len() < limits::COPIES_MAX {
             waiting.copies.push((peer, envelope.clone()));
-            self.charge(peer, envelope.len());
+            self.charge(peer, envelope.len(), false);
         }
     }
 
@@ -177,7 +182,7 @@ impl Pending {
         }
         let (peer, envelope) = waiting.copies.remove(0);
         for (peer, copy) in &waiting.copies {
-            self.charge(*peer, copy.len());
+            self.charge(*peer, copy.len(), false);
         }
         self.insert(*id, Waiting { envelope, peer, stage: Stage::NoKey, loading: None, ..waiting });
         true

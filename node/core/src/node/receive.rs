@@ -70,7 +70,8 @@ impl Node {
             Err(reject) => return out.push(Effect::Drop { peer, reject }),
         };
         let is_known = self.issuers.get(&body.issuer).is_some();
-        if !self.pending.has_room(peer, bytes.len(), is_known) || !(is_known || self.issuers.has_room()) {
+        if !self.pending.has_room(peer, &id, bytes.len(), !is_known) || !(is_known || self.issuers.has_room())
+        {
             // Not its fault and not lost: it can be fetched again.
             return;
         }
@@ -81,6 +82,7 @@ impl Node {
         let waiting = Waiting {
             envelope: bytes.clone(),
             peer,
+            of_stranger: !is_known,
             body,
             references,
             key_payload,
