@@ -19,7 +19,8 @@
 use std::fmt;
 
 use selvedge_core::reading::{Quality, Value};
-use selvedge_core::stream::{Decimal, Descriptor};
+use selvedge_core::scaled::is_scaled;
+use selvedge_core::stream::Descriptor;
 use serde::{Serialize, Serializer};
 
 use crate::status_code;
@@ -242,33 +243,28 @@ fn integer(order: Order, registers: &[u16]) -> u64 {
     if order.words_reversed { registers.iter().rev().fold(0, join) } else { registers.iter().fold(0, join) }
 }
 
-/// A value as people see it: raw × scale + offset. In JSON a plain value, and `null` for none or an infinite number.
-#[derive(Debug, Clone, PartialEq)]
+/// A value as people see it: the text of [`selvedge_core::scaled`], and what kind of value it is. In JSON a plain
+/// value, and `null` for none or an infinite number.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Scaled {
     /// No value.
     None,
     /// A bit.
     Bool(bool),
-    /// An integer without scale and offset.
-    Int(i64),
-    /// An integer without scale and offset.
-    Unsigned(u64),
-    /// A number.
-    Float(f64),
+    /// A number with all of its digits, or `inf`, `-inf`.
+    Number(String),
     /// A text.
     Text(String),
-    /// Bytes; shown in hexadecimal.
-    Bytes(Vec<u8>),
+    /// Bytes, in hexadecimal.
+    Bytes(String),
 }
 
 impl Scaled {
-    /// As a number; bits are 0 and 1.
-    pub const fn as_f64(&self) -> Option<f64> {
+    /// As a number, the nearest one; bits are 0 and 1.
+    pub fn as_f64(&self) -> Option<f64> {
         match self {
             Self::Bool(bit) => Some(if *bit { 1.0 } else { 0.0 }),
-            Self::Int(int) => Some(*int as f64),
-            Self::Unsigned(int) => Some(*int as f64),
-            Self::Float(float) => Some(*float),
+            Self::Number(text) => text.parse().ok(),
             Self::None | Self::Text(_) | Self::Bytes(_) => None,
         }
     }
@@ -279,11 +275,8 @@ impl fmt::Display for Scaled {
         match self {
             Self::None => f.write_str("-"),
             Self::Bool(bit) => write!(f, "{bit}"),
-            Self::Int(int) => write!(f, "{int}"),
-            Self::Unsigned(int) => write!(f, "{int}"),
-            Self::Float(float) => write!(f, "{float}"),
+            Self::Number(text) | Self::Bytes(text) => f.write_str(text),
             Self::Text(text) => write!(f, "{text:?}"),
-            Self::Bytes(bytes) => bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}")),
         }
     }
 }
@@ -291,55 +284,36 @@ impl fmt::Display for Scaled {
 impl Serialize for Scaled {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
+            Self::None => serializer.serialize_none(),
             Self::Bool(bit) => serializer.serialize_bool(*bit),
-            Self::Int(int) => serializer.serialize_i64(*int),
-            Self::Unsigned(int) => serializer.serialize_u64(*int),
-            Self::Float(float) if float.is_finite() => serializer.serialize_f64(*float),
-            Self::None | Self::Float(_) => serializer.serialize_none(),
-            Self::Text(text) => serializer.serialize_str(text),
-            Self::Bytes(_) => serializer.collect_str(self),
+            Self::Number(text) => serialize_number(text, serializer),
+            Self::Text(text) | Self::Bytes(text) => serializer.serialize_str(text),
         }
     }
 }
 
-/// The raw value scaled by its descriptor. Integers are scaled in decimal and rounded once, so that 3 × 0.1 is 0.3;
-/// bits, texts and bytes are not scaled.
-pub fn scaled(raw: &Value, descriptor: &Descriptor) -> Scaled {
-    let Descriptor { scale, offset, .. } = descriptor;
-    let plain = *scale == Decimal::ONE && *offset == Decimal::ZERO;
-    match raw {
-        Value::None => Scaled::None,
-        Value::Bool(bit) => Scaled::Bool(*bit),
-        Value::Text(text) => Scaled::Text(text.clone()),
-        Value::Bytes(bytes) => Scaled::Bytes(bytes.clone()),
-        Value::Float(float) if plain => Scaled::Float(*float),
-        Value::Int(int) if plain => Scaled::Int(*int),
-        Value::Unsigned(int) if plain => Scaled::Unsigned(*int),
-        Value::Float(float) => Scaled::Float(float * scale.to_f64() + offset.to_f64()),
-        Value::Int(int) => Scaled::Float(scaled_integer(i128::from(*int), *scale, *offset)),
-        Value::Unsigned(int) => Scaled::Float(scaled_integer(i128::from(*int), *scale, *offset)),
+/// As the first of `i64`, `u64` and `f64` that can hold it; a float has 17 digits at most.
+fn serialize_number<S: Serializer>(text: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    if let Ok(int) = text.parse() {
+        return serializer.serialize_i64(int);
+    }
+    if let Ok(int) = text.parse() {
+        return serializer.serialize_u64(int);
+    }
+    match text.parse() {
+        Ok(float) if f64::is_finite(float) => serializer.serialize_f64(float),
+        _ => serializer.serialize_none(),
     }
 }
 
-fn scaled_integer(raw: i128, scale: Decimal, offset: Decimal) -> f64 {
-    exact(raw, scale, offset).unwrap_or_else(|| raw as f64 * scale.to_f64() + offset.to_f64())
-}
-
-/// In decimal; `None` where that would leave 128 bits.
-fn exact(raw: i128, scale: Decimal, offset: Decimal) -> Option<f64> {
-    let (scale, scale_digits) = digits(scale)?;
-    let (offset, offset_digits) = digits(offset)?;
-    let places = scale_digits.max(offset_digits);
-    let product = raw.checked_mul(scale)?.checked_mul(10_i128.checked_pow(places - scale_digits)?)?;
-    let sum = product.checked_add(offset.checked_mul(10_i128.checked_pow(places - offset_digits)?)?)?;
-    // Parsing rounds once, correctly.
-    format!("{sum}e-{places}").parse().ok()
-}
-
-/// As an integer and its number of decimal places. An f64 prints with the shortest digits that mean it, which are
-/// those of the decimal that it came from (up to 15 of them).
-fn digits(decimal: Decimal) -> Option<(i128, u32)> {
-    let text = decimal.to_f64().to_string();
-    let (whole, fraction) = text.split_once('.').unwrap_or((&text, ""));
-    Some((format!("{whole}{fraction}").parse().ok()?, u32::try_from(fraction.len()).ok()?))
+/// The raw value scaled by its descriptor, exact; see [`selvedge_core::scaled::scaled`]. A bit that the descriptor
+/// scales is a number.
+pub fn scaled(raw: &Value, descriptor: &Descriptor) -> Scaled {
+    let Some(text) = selvedge_core::scaled::scaled(raw, descriptor) else { return Scaled::None };
+    match raw {
+        Value::Bool(bit) if !is_scaled(descriptor) => Scaled::Bool(*bit),
+        Value::Text(_) => Scaled::Text(text),
+        Value::Bytes(_) => Scaled::Bytes(text),
+        _ => Scaled::Number(text),
+    }
 }

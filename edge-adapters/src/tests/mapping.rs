@@ -184,20 +184,66 @@ fn descriptor(scale: &str, offset: &str) -> Descriptor {
 
 #[test]
 fn integers_are_scaled_in_decimal() {
+    let number = |text: &str| Scaled::Number(text.into());
     for (raw, scale, offset, expected) in [
-        (Value::Int(3), "0.1", "0", Scaled::Float(0.3)),
-        (Value::Unsigned(231), "0.1", "0", Scaled::Float(23.1)),
-        (Value::Unsigned(65_535), "0.001", "-40", Scaled::Float(25.535)),
-        (Value::Int(-7), "1", "0.07", Scaled::Float(-6.93)),
-        (Value::Int(5), "1000", "0", Scaled::Float(5_000.0)),
-        (Value::Int(-7), "1", "0", Scaled::Int(-7)),
-        (Value::Unsigned(u64::MAX), "1", "0", Scaled::Unsigned(u64::MAX)),
-        (Value::Float(2.5), "2", "1", Scaled::Float(6.0)),
-        (Value::Bool(true), "0.1", "3", Scaled::Bool(true)),
+        (Value::Int(3), "0.1", "0", number("0.3")),
+        (Value::Unsigned(231), "0.1", "0", number("23.1")),
+        (Value::Unsigned(65_535), "0.001", "-40", number("25.535")),
+        (Value::Int(-7), "1", "0.07", number("-6.93")),
+        (Value::Int(5), "1000", "0", number("5000")),
+        (Value::Int(-7), "1", "0", number("-7")),
+        (Value::Unsigned(u64::MAX), "1", "0", number("18446744073709551615")),
+        (Value::Float(2.5), "2", "1", number("6")),
+        (Value::Float(f64::NEG_INFINITY), "2", "1", number("-inf")),
+        (Value::Bool(true), "1", "0", Scaled::Bool(true)),
+        (Value::Bool(true), "0.1", "3", number("3.1")),
         (Value::Text("x".into()), "0.1", "3", Scaled::Text("x".into())),
+        (Value::Text("true".into()), "1", "0", Scaled::Text("true".into())),
+        (Value::Bytes(vec![0x0A, 0xFF]), "0.1", "3", Scaled::Bytes("0aff".into())),
         (Value::None, "0.1", "3", Scaled::None),
     ] {
         assert_eq!(scaled(&raw, &descriptor(scale, offset)), expected, "{raw:?} × {scale} + {offset}");
+    }
+}
+
+/// From the registers: 23.1 of a 32-bit instrument is 23.1 here as in answers and proofs, not 23.100000381469727.
+#[test]
+fn a_32_bit_float_is_shown_with_the_digits_of_the_instrument() {
+    let bits = 23.1_f32.to_bits();
+    let encoding = Encoding { kind: Kind::F32, order: Order::default(), not_available: vec![] };
+    let raw = decode_registers(&encoding, &[(bits >> 16) as u16, bits as u16]).value;
+    assert_eq!(raw, Value::Float(f64::from(23.1_f32)));
+    for (scale, offset, shown) in
+        [("1", "0", "23.1"), ("0.1", "0", "2.31"), ("0.1", "-40", "-37.69"), ("1000", "0.5", "23100.5")]
+    {
+        let descriptor = Descriptor { source_type: "f32 ABCD".into(), ..descriptor(scale, offset) };
+        let scaled = scaled(&raw, &descriptor);
+        assert_eq!(scaled.to_string(), shown);
+        assert_eq!(serde_json::to_string(&scaled).unwrap(), shown);
+        assert_eq!(scaled.as_f64(), shown.parse().ok());
+    }
+}
+
+/// Numbers and bits are shown with the very text of the core, which answers and proofs show too.
+#[test]
+fn what_an_adapter_shows_is_what_the_core_shows() {
+    const SEED: u64 = 4;
+    println!("seed: {SEED}");
+    let mut random = SplitMix(SEED);
+    for case in 0..2_000 {
+        let mut bits = || random.next() >> (random.next() % 64);
+        let value = match case % 5 {
+            0 => Value::Int(bits() as i64),
+            1 => Value::Unsigned(bits()),
+            2 => Value::Float(f64::from(bits() as f32 / 1_000.0)),
+            3 => Value::Float(bits() as f64 / 1_000.0),
+            _ => Value::Bool(bits() % 2 == 1),
+        };
+        let source_type = if case % 5 == 2 { "f32 ABCD" } else { "" };
+        let scale = Decimal::new(bits() as i64 >> 32, -3).unwrap();
+        let descriptor = Descriptor { source_type: source_type.into(), scale, ..descriptor("1", "-40") };
+        let expected = selvedge_core::scaled::scaled(&value, &descriptor).unwrap();
+        assert_eq!(scaled(&value, &descriptor).to_string(), expected, "case {case}: {value:?} × {scale}");
     }
 }
 
@@ -225,10 +271,17 @@ fn scaling_in_decimal_is_never_far_from_floats() {
 fn scaled_values_in_json_are_plain() {
     let json = |scaled: &Scaled| serde_json::to_string(scaled).unwrap();
     assert_eq!(json(&Scaled::None), "null");
-    assert_eq!(json(&Scaled::Float(f64::INFINITY)), "null");
-    assert_eq!(json(&Scaled::Float(23.1)), "23.1");
-    assert_eq!(json(&Scaled::Unsigned(u64::MAX)), u64::MAX.to_string());
-    assert_eq!(json(&Scaled::Bytes(vec![0x0A, 0xFF])), "\"0aff\"");
+    let number = |text: &str| json(&Scaled::Number(text.into()));
+    assert_eq!(number("inf"), "null");
+    assert_eq!(number("-inf"), "null");
+    assert_eq!(number("1.5e309"), "null", "beyond the floats");
+    assert_eq!(number("23.1"), "23.1");
+    assert_eq!(number("5000"), "5000");
+    assert_eq!(number("-9223372036854775808"), i64::MIN.to_string());
+    assert_eq!(number("18446744073709551615"), u64::MAX.to_string());
+    assert_eq!(json(&Scaled::Bool(true)), "true");
+    assert_eq!(json(&Scaled::Text("23.1".into())), "\"23.1\"");
+    assert_eq!(json(&Scaled::Bytes("0aff".into())), "\"0aff\"");
 }
 
 /// Whatever arrives, whatever is configured: no panic, and a value that a reading can hold.

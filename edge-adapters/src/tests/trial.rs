@@ -37,7 +37,7 @@ async fn a_trial_says_that_the_device_answers_what_it_reads_and_when_it_is_over(
     assert_eq!(device.state, DeviceState::Up);
     let TrialEvent::Reading(reading) = &events[1] else { panic!("{events:?}") };
     assert_eq!((reading.stream.as_str(), reading.unit.as_str()), ("t", "Cel"));
-    assert_eq!((&reading.raw, &reading.value), (&Value::Int(231), &Scaled::Float(23.1)));
+    assert_eq!((&reading.raw, &reading.value), (&Value::Int(231), &Scaled::Number("23.1".into())));
     assert_eq!((reading.quality, reading.source_time_ns, reading.receive_time_ns), (Quality::Good, 77, 77));
     advance(1_000).await;
     assert!(matches!(trial.next().await, Some(TrialEvent::Reading(_))), "the next poll");

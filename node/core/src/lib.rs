@@ -26,6 +26,7 @@ pub mod random;
 pub mod reading;
 pub mod record;
 pub mod reject;
+pub mod scaled;
 pub mod scheme;
 pub mod seal;
 pub mod stream;

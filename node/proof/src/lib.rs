@@ -6,22 +6,23 @@
 //! hold. Nothing here knows a store, a network or a clock.
 //!
 //! Where things are: the format in `file`, the links in `walk`, what they show in `verdict`, the sentences in
-//! `words`, exact decimal arithmetic in `scaled`.
+//! `words`; the value that people read comes from [`selvedge_core::scaled`].
 #![warn(missing_docs)]
 
 mod file;
 mod ids;
 mod refusal;
-mod scaled;
 mod times;
 mod verdict;
 mod verify;
 mod walk;
 mod words;
 
+use selvedge_core::scaled;
+
 pub use file::{MAGIC, PATH_HASHES_MAX, PROOF_BYTES_MAX, Parts, Proof, ROTATIONS_MAX, VERSION};
 pub use refusal::{Link, MakeError, Refusal, RefusalReport};
-pub use scaled::{scaled, unit_text};
+pub use selvedge_core::scaled::{scaled, unit_text};
 pub use times::{rfc3339, rfc3339_ms};
 pub use verdict::{
     BatchShown, IssuerShown, KeyNamed, KeyShown, LeafShown, NamedBy, NetworkShown, NotShown, Outcome,

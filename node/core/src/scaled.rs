@@ -1,11 +1,18 @@
 //! The value that people read: raw × scale + offset in exact decimal arithmetic, so that 214 × 0.1 is 21.4 and
-//! not 21.400000000000002. Never stored, always computed.
+//! not 21.400000000000002. Never stored, always computed; the one place where it is, so that an adapter, an answer
+//! and a proof show the same digits for the same reading.
 
-use std::cmp::Ordering;
+use alloc::borrow::ToOwned;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec;
+use alloc::vec::Vec;
+use core::cmp::Ordering;
+use core::fmt;
 
-use selvedge_core::codec;
-use selvedge_core::reading::Value;
-use selvedge_core::stream::{Decimal, Descriptor};
+use crate::hash::hex;
+use crate::reading::Value;
+use crate::stream::{Decimal, Descriptor};
 
 /// Longest number written out in full, in digits; longer ones are written as `1.5e300`.
 const PLAIN_DIGITS_MAX: usize = 40;
@@ -21,7 +28,7 @@ pub fn scaled(value: &Value, descriptor: &Descriptor) -> Option<String> {
     let number = match value {
         Value::None => return None,
         Value::Text(text) => return Some(text.clone()),
-        Value::Bytes(bytes) => return Some(selvedge_core::hash::hex(bytes)),
+        Value::Bytes(bytes) => return Some(hex(bytes)),
         Value::Bool(bit) if !is_scaled(descriptor) => return Some(bit.to_string()),
         Value::Bool(bit) => Exact::from_parts(i128::from(*bit), 0),
         Value::Int(int) => Exact::from_parts(i128::from(*int), 0),
@@ -31,25 +38,21 @@ pub fn scaled(value: &Value, descriptor: &Descriptor) -> Option<String> {
         }
         Value::Float(float) => Exact::from_text(&float_text(*float, &descriptor.source_type)),
     };
-    let (scale, scale_exponent) = parts_of(descriptor.scale);
-    let (offset, offset_exponent) = parts_of(descriptor.offset);
-    let product = number.times(scale, scale_exponent);
-    Some(product.plus(&Exact::from_parts(i128::from(offset), offset_exponent)).to_string())
+    Some(number.times(descriptor.scale).plus(&Exact::from(descriptor.offset)).to_string())
 }
 
 /// Does the descriptor change the numbers at all?
-pub(crate) fn is_scaled(descriptor: &Descriptor) -> bool {
+pub fn is_scaled(descriptor: &Descriptor) -> bool {
     descriptor.scale != Decimal::ONE || descriptor.offset != Decimal::ZERO
 }
 
-/// Scale or offset as text, exact.
-pub(crate) fn decimal_text(decimal: Decimal) -> String {
-    let (mantissa, exponent) = parts_of(decimal);
-    Exact::from_parts(i128::from(mantissa), exponent).to_string()
+/// Scale or offset as text, exact; beyond 40 digits `1.5e49` and not, as [`Decimal`] shows itself, in full.
+pub fn decimal_text(decimal: Decimal) -> String {
+    Exact::from(decimal).to_string()
 }
 
 /// The shortest decimal that names this float; for 32-bit sources the shortest that names the 32-bit one.
-pub(crate) fn float_text(float: f64, source_type: &str) -> String {
+fn float_text(float: f64, source_type: &str) -> String {
     let narrow = float as f32;
     if source_type.starts_with("f32") && f64::from(narrow).to_bits() == float.to_bits() {
         // `{:e}` has the same digits as `{}` and never 300 zeros.
@@ -58,8 +61,8 @@ pub(crate) fn float_text(float: f64, source_type: &str) -> String {
     if float.is_infinite() { format!("{float}") } else { format!("{float:e}") }
 }
 
-/// The raw float for people: digits of [`float_text`], written out where that is not too long.
-pub(crate) fn float_words(float: f64, source_type: &str) -> String {
+/// The raw float for people: the shortest digits that name it (see [`scaled`]), written out where that is not too long.
+pub fn float_words(float: f64, source_type: &str) -> String {
     let text = float_text(float, source_type);
     if float.is_infinite() { text } else { Exact::from_text(&text).to_string() }
 }
@@ -72,13 +75,6 @@ pub fn unit_text(unit: &str) -> String {
         _ if unit.chars().all(|c| c.is_ascii_graphic() || "°µμΩ²³·‰".contains(c)) => unit.to_owned(),
         _ => format!("{unit:?}"),
     }
-}
-
-/// Mantissa and exponent. `Decimal` shows them only in its encoding, which is the two of them.
-fn parts_of(decimal: Decimal) -> (i64, i32) {
-    let (mantissa, exponent): (i64, i8) =
-        postcard::from_bytes(&codec::encode(&decimal)).expect("a decimal is coded as mantissa and exponent");
-    (mantissa, i32::from(exponent))
 }
 
 /// A decimal number of any length: `± digits × 10^exponent`, most significant digit first, none for zero.
@@ -115,12 +111,13 @@ impl Exact {
         Self::new(text.starts_with('-'), &numerals, exponent - fraction.len() as i32)
     }
 
-    fn times(&self, mantissa: i64, exponent: i32) -> Self {
+    fn times(&self, factor: Decimal) -> Self {
         // At most 20 digits (a u64, or the 17 of a float) times 19: the sum of products per digit fits a u128.
         let own = self.digits.iter().fold(0_u128, |sum, digit| sum * 10 + u128::from(*digit));
-        let product = own * u128::from(mantissa.unsigned_abs());
+        let product = own * u128::from(factor.mantissa().unsigned_abs());
         let digits: Vec<u8> = product.to_string().bytes().map(|b| b - b'0').collect();
-        Self::new(self.negative != (mantissa < 0), &digits, self.exponent + exponent)
+        let negative = self.negative != (factor.mantissa() < 0);
+        Self::new(negative, &digits, self.exponent + i32::from(factor.exponent()))
     }
 
     fn plus(&self, other: &Self) -> Self {
@@ -183,8 +180,14 @@ fn difference(a: &[u8], b: &[u8]) -> Vec<u8> {
     digits
 }
 
-impl std::fmt::Display for Exact {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl From<Decimal> for Exact {
+    fn from(decimal: Decimal) -> Self {
+        Self::from_parts(i128::from(decimal.mantissa()), i32::from(decimal.exponent()))
+    }
+}
+
+impl fmt::Display for Exact {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let digits: String = self.digits.iter().map(|d| char::from(b'0' + d)).collect();
         if digits.is_empty() {
             return f.write_str("0");
@@ -211,9 +214,12 @@ impl std::fmt::Display for Exact {
 
 #[cfg(test)]
 mod tests {
-    use selvedge_core::stream::Attestation;
+    extern crate std;
+
+    use std::println;
 
     use super::*;
+    use crate::stream::Attestation;
 
     fn descriptor(scale: &str, offset: &str, source_type: &str) -> Descriptor {
         Descriptor {
@@ -297,6 +303,21 @@ mod tests {
         );
     }
 
+    /// A 32-bit float arrives widened, 23.1 as 23.100000381469727; the instrument said 23.1.
+    #[test]
+    fn a_scaled_32_bit_float_has_the_digits_of_the_instrument() {
+        let float = Value::Float(f64::from(23.1_f32));
+        for (scale, offset, source_type, shown) in [
+            ("1", "0", "f32 ABCD", "23.1"),
+            ("0.1", "0", "f32 ABCD", "2.31"),
+            ("0.1", "-40", "f32 CDAB", "-37.69"),
+            ("1000", "0.5", "f32", "23100.5"),
+            ("0.1", "0", "f64 ABCDEFGH", "2.3100000381469727"),
+        ] {
+            assert_eq!(scaled(&float, &descriptor(scale, offset, source_type)).unwrap(), shown);
+        }
+    }
+
     #[test]
     fn any_value_scale_and_offset_agree_with_floats() {
         // SplitMix64 (Steele, Lea, Flood 2014).
@@ -338,7 +359,16 @@ mod tests {
         assert_eq!(scaled(&Value::Text("on".into()), &plain).unwrap(), "on");
         assert_eq!(scaled(&Value::Bytes(vec![1, 255]), &plain).unwrap(), "01ff");
         assert_eq!(scaled(&Value::None, &plain), None);
+    }
+
+    #[test]
+    fn scale_and_offset_are_shown_as_they_show_themselves_up_to_40_digits() {
+        for text in ["2.5e-3", "-40", "0", "1", "12e3", "1e30", "-9223372036854775807e-30", "1234567891e30"] {
+            let decimal: Decimal = text.parse().unwrap();
+            assert_eq!(decimal_text(decimal), decimal.to_string());
+        }
         assert_eq!(decimal_text("2.5e-3".parse().unwrap()), "0.0025");
+        assert_eq!(decimal_text("-12345678901e30".parse().unwrap()), "-1.2345678901e40");
     }
 
     #[test]
