@@ -234,9 +234,10 @@ impl Streams {
     fn handed_over(&mut self, readings: &[NewReading]) {
         for reading in readings {
             if let Some(memory) = self.memory(reading.stream) {
-                let good = reading.quality == Quality::Good;
+                // Only a deadband asks for it, and scaling costs as much as all else here.
+                let asked = reading.quality == Quality::Good && memory.spec.deadband.is_some();
                 memory.delivered_good =
-                    scaled(&reading.value, &memory.spec.descriptor).as_f64().filter(|_| good);
+                    asked.then(|| scaled(&reading.value, &memory.spec.descriptor)).and_then(|s| s.as_f64());
             }
         }
     }

@@ -9,7 +9,7 @@
 //! - [`live`]: what only the running node knows
 //! - [`status`], [`streams`], [`readings`], [`prove`], [`tangle`]: one question each
 //! - [`shown`]: moments and values in JSON; [`times`]: moments and spans as people type and read them
-//! - [`words`]: the answers as lines for people; [`print`]: standard output that may be closed
+//! - [`words`]: the answers as lines for people; [`mod@print`]: standard output that may be closed
 
 pub mod live;
 pub mod print;

@@ -17,7 +17,7 @@ pub fn print(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> anyhow::Re
 /// One object as a line of JSON.
 ///
 /// # Errors
-/// As for [`print`].
+/// As for [`print()`].
 pub fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
     print(|out| json_line(out, value))
 }

@@ -238,7 +238,7 @@ impl Turn {
                 "restored without its chain: readings are journaled, nothing is issued; restore into the folder that holds the chain"
             ),
             Event::Forked { issuer, sequence } => {
-                tracing::warn!(%issuer, sequence, "an issuer forked its chain")
+                tracing::warn!(%issuer, sequence, "an issuer forked its chain");
             }
             Event::Batched { batch, readings, id } => tracing::debug!(batch, readings, %id, "batch issued"),
             Event::Attached { .. } => {}
