@@ -271,6 +271,15 @@ fn explain(text: &str, error: &toml::de::Error) -> Finding {
     {
         what = format!("key `{key}`: {what}");
     }
+    // The parser speaks of Rust's types.
+    for (rust, plain) in [
+        ("expected u32", "expected a whole number"),
+        ("expected usize", "expected a whole number"),
+        ("expected i64", "expected a whole number"),
+        ("expected f64", "expected a number"),
+    ] {
+        what = what.replace(rust, plain);
+    }
     Finding { line, what }
 }
 

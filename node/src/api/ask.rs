@@ -31,6 +31,9 @@ pub enum Ask {
     Store(Box<Opened>),
 }
 
+/// Nodes that may go away under one question.
+const ATTEMPTS: u32 = 5;
+
 /// A store that was opened to be asked.
 #[derive(Debug)]
 pub struct Opened {
@@ -159,6 +162,21 @@ impl Ask {
             }
         }
     }
+}
+
+/// Asks, and asks again when a node that was there went away before it answered: then the store answers, or the next
+/// node. `question` must not have said anything before it fails.
+///
+/// # Errors
+/// When there is no answer.
+pub fn asking<T>(data: &Path, mut question: impl FnMut(&Ask) -> anyhow::Result<T>) -> anyhow::Result<T> {
+    for _ in 1..ATTEMPTS {
+        match question(&Ask::open(data)?) {
+            Err(error) if matches!(error.downcast_ref(), Some(ClientError::NotRunning { .. })) => {}
+            answer => return answer,
+        }
+    }
+    question(&Ask::open(data)?)
 }
 
 fn failure(why: ClientError) -> anyhow::Error {

@@ -20,7 +20,7 @@ use crate::answers::print::{finish, json_line};
 use crate::answers::readings::{ReadingAnswer, ReadingsQuery};
 use crate::answers::shown::Scalar;
 use crate::answers::times::plural;
-use crate::api::ask::{Ask, AskedReadings};
+use crate::api::ask::{AskedReadings, asking};
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -102,15 +102,15 @@ pub(crate) fn run(args: Args, globals: &Globals) -> anyhow::Result<ExitCode> {
     let (from, to) = range(args.from.as_deref(), args.to.as_deref(), Time::now())?;
     let exporter = Exporter { format: args.format, zone: Zone::named(&args.zone)? };
     let query = ReadingsQuery { stream: args.stream, from, to, last: None };
-    let ask = Ask::open(&globals.data)?;
-    let readings = ask.readings(&query)?;
-    if let Some(path) = &args.output {
-        to_file(&exporter, readings, path)?;
-    } else {
+    asking(&globals.data, |ask| {
+        let readings = ask.readings(&query)?;
+        if let Some(path) = &args.output {
+            return to_file(&exporter, readings, path);
+        }
         let mut out = BufWriter::new(io::stdout().lock());
         exporter.write(&mut out, readings, &mut Progress::new())?;
-        finish(out.flush())?;
-    }
+        finish(out.flush())
+    })?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -17,7 +17,7 @@ use crate::answers::Time;
 use crate::answers::print::{print, print_json};
 use crate::answers::prove::{ProofAbout, ProofQuery};
 use crate::answers::times::{count_words, parse_moment};
-use crate::api::ask::Ask;
+use crate::api::ask::asking;
 use crate::folder::Folder;
 
 const AFTER_HELP: &str = "\
@@ -67,7 +67,7 @@ pub(crate) fn run(Args { stream, time, output }: Args, globals: &Globals) -> any
         }
     };
     let network = Folder::open(&globals.data)?.network().id();
-    let answer = Ask::open(&globals.data)?.prove(&ProofQuery { stream: stream.clone(), at })?;
+    let answer = asking(&globals.data, |ask| ask.prove(&ProofQuery { stream: stream.clone(), at }))?;
     let file = output.unwrap_or_else(|| default_name(&stream, answer.about.counter));
     write_whole(&file, &answer.bytes)?;
     let read_back = verify_file(&file, Trust::Network(network));

@@ -9,7 +9,7 @@ use crate::answers::print::{finish, json_line};
 use crate::answers::readings::ReadingsQuery;
 use crate::answers::times::parse_moment;
 use crate::answers::words::reading_words;
-use crate::api::ask::{Ask, AskedReadings};
+use crate::api::ask::{AskedReadings, asking};
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -72,14 +72,15 @@ impl Args {
 /// Runs it.
 pub(crate) fn run(args: Args, globals: &Globals) -> anyhow::Result<ExitCode> {
     let query = args.query(Time::now())?;
-    let ask = Ask::open(&globals.data)?;
-    let readings = ask.readings(&query)?;
-    let mut out = BufWriter::new(io::stdout().lock());
-    if !write(&mut out, readings, globals.json)? && !globals.json {
-        eprintln!("no reading in this range; `selvedge streams` shows the last one of each stream");
-    }
-    finish(out.flush())?;
-    Ok(ExitCode::SUCCESS)
+    asking(&globals.data, |ask| {
+        let readings = ask.readings(&query)?;
+        let mut out = BufWriter::new(io::stdout().lock());
+        if !write(&mut out, readings, globals.json)? && !globals.json {
+            eprintln!("no reading in this range; `selvedge streams` shows the last one of each stream");
+        }
+        finish(out.flush())?;
+        Ok(ExitCode::SUCCESS)
+    })
 }
 
 /// `false`: there was none. A closed pipe ends it quietly.

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use super::Globals;
 use crate::answers::print::{print, print_json};
 use crate::answers::status::NodeState;
-use crate::api::ask::Ask;
+use crate::api::ask::{Ask, asking};
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -24,7 +24,7 @@ pub(crate) struct Args {}
 
 /// Runs it.
 pub(crate) fn run(Args {}: Args, globals: &Globals) -> anyhow::Result<ExitCode> {
-    let answer = Ask::open(&globals.data)?.status()?;
+    let answer = asking(&globals.data, Ask::status)?;
     if globals.json {
         print_json(&answer)?;
     } else {

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use super::Globals;
 use crate::answers::print::{print, print_json};
-use crate::api::ask::Ask;
+use crate::api::ask::{Ask, asking};
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -22,7 +22,7 @@ pub(crate) struct Args {}
 
 /// Runs it.
 pub(crate) fn run(Args {}: Args, globals: &Globals) -> anyhow::Result<ExitCode> {
-    let answer = Ask::open(&globals.data)?.streams()?;
+    let answer = asking(&globals.data, Ask::streams)?;
     if globals.json {
         print_json(&answer)?;
     } else {

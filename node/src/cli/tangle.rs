@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use super::Globals;
 use crate::answers::print::{print, print_json};
-use crate::api::ask::Ask;
+use crate::api::ask::asking;
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -32,7 +32,7 @@ pub(crate) struct Args {
 
 /// Runs it.
 pub(crate) fn run(Args { last, dot }: Args, globals: &Globals) -> anyhow::Result<ExitCode> {
-    let answer = Ask::open(&globals.data)?.tangle(last)?;
+    let answer = asking(&globals.data, |ask| ask.tangle(last))?;
     if globals.json {
         print_json(&answer)?;
     } else if dot {

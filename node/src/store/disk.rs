@@ -53,8 +53,9 @@ pub const LOCK_FILE: &str = "lock";
 #[derive(Debug)]
 pub struct RealDisk {
     folder: PathBuf,
-    /// The lock is the kernel's and ends with the process, however it ends; the file stays.
-    _lock: File,
+    /// The lock is the kernel's and ends with the process, however it ends; the file stays. Every open file keeps it
+    /// too: redb writes when it is dropped, and that may be after this.
+    lock: Arc<File>,
 }
 
 impl RealDisk {
@@ -76,7 +77,7 @@ impl RealDisk {
             }
         }
         let lock = take_lock(&folder, &shown)?;
-        Ok(Self { folder, _lock: lock })
+        Ok(Self { folder, lock: Arc::new(lock) })
     }
 
     /// The folder.
@@ -123,13 +124,13 @@ fn sync_folder(path: &Path) -> io::Result<()> {
 impl Disk for RealDisk {
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
         let file = OpenOptions::new().read(true).write(true).open(self.path(name))?;
-        Ok(Arc::new(RealFile(file)))
+        Ok(Arc::new(RealFile { file, _lock: Arc::clone(&self.lock) }))
     }
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
         let file =
             OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(self.path(name))?;
-        Ok(Arc::new(RealFile(file)))
+        Ok(Arc::new(RealFile { file, _lock: Arc::clone(&self.lock) }))
     }
 
     fn list(&self, folder: &str) -> io::Result<Vec<String>> {
@@ -178,22 +179,25 @@ impl Disk for RealDisk {
 }
 
 #[derive(Debug)]
-struct RealFile(File);
+struct RealFile {
+    file: File,
+    _lock: Arc<File>,
+}
 
 impl DiskFile for RealFile {
     fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.0.read_exact_at(out, offset)
+        self.file.read_exact_at(out, offset)
     }
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        self.0.write_all_at(bytes, offset)
+        self.file.write_all_at(bytes, offset)
     }
     fn sync(&self) -> io::Result<()> {
-        self.0.sync_data()
+        self.file.sync_data()
     }
     fn set_len(&self, bytes: u64) -> io::Result<()> {
-        self.0.set_len(bytes)
+        self.file.set_len(bytes)
     }
     fn len(&self) -> io::Result<u64> {
-        Ok(self.0.metadata()?.len())
+        Ok(self.file.metadata()?.len())
     }
 }

@@ -173,9 +173,10 @@ impl Index {
         network: NetworkId,
         issuer: Issuer,
     ) -> Result<Self, StoreError> {
-        let database = redb::Builder::new()
-            .set_cache_size(CACHE_BYTES)
-            .create_with_backend(Backend(file))
+        // redb panics on some files that it does not like; to us that is damage like any other.
+        let open = || redb::Builder::new().set_cache_size(CACHE_BYTES).create_with_backend(Backend(file));
+        let database = std::panic::catch_unwind(std::panic::AssertUnwindSafe(open))
+            .map_err(|_| StoreError::IndexValue { what: "file (redb gave up on it)" })?
             .map_err(index_error("open its file"))?;
         let owner = [network.0, issuer.0].concat();
         Ok(Self { disk, database: Arc::new(database), owner })
