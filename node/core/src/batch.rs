@@ -102,6 +102,7 @@ impl BatchContent {
             self.streams.push(BatchStream { descriptor: *descriptor, first: *first, count: 0 });
         }
         let mut long = record.long.as_slice();
+        self.blocks.reserve(record.blocks().len());
         for block in record.blocks() {
             if is_long(block) {
                 let (bytes, rest) = long.split_at(long_bytes_of(block));

@@ -92,15 +92,11 @@ impl Tree {
 
 /// The root over `leaves`; `None` when there is none.
 pub fn root(leaves: &[[u8; 32]]) -> Option<[u8; 32]> {
-    let (first, rest) = leaves.split_first()?;
-    if rest.is_empty() {
-        return Some(*first);
+    let mut nodes = bulk::subtree_roots(leaves);
+    while nodes.len() > 1 {
+        nodes = bulk::subtree_roots(&nodes);
     }
-    let mut level = bulk::level_above(leaves);
-    while level.len() > 1 {
-        level = bulk::level_above(&level);
-    }
-    Some(level[0])
+    nodes.first().copied()
 }
 
 /// The root that a leaf at `index` of `size` leaves has with this audit path (RFC 9162 section 2.1.3.2);
@@ -143,7 +139,7 @@ mod tests {
 
     #[test]
     fn the_shape_is_that_of_rfc_9162() {
-        for count in 1..200 {
+        for count in (1..200).chain([1_023, 1_024, 1_025, 2_047, 2_048, 2_049, 3_000, 5_121]) {
             let leaves = leaves(count);
             assert_eq!(root(&leaves), Some(by_the_book(&leaves)), "{count} leaves");
         }

@@ -47,11 +47,12 @@ pub fn write(sealed: &SealedBatch, disk: &dyn Disk) -> Result<(Hash, u64), Store
         Ok(file) => file,
         // Left by a start that was cut off.
         Err(why) if why.kind() == std::io::ErrorKind::AlreadyExists => {
-            disk.open(&temporary).map_err(io_error("open", &temporary))?
+            let file = disk.open(&temporary).map_err(io_error("open", &temporary))?;
+            file.set_len(compressed.len() as u64).map_err(io_error("set the length of", &temporary))?;
+            file
         }
         Err(why) => return Err(io_error("create", &temporary)(why)),
     };
-    file.set_len(compressed.len() as u64).map_err(io_error("set the length of", &temporary))?;
     file.write_at(0, &compressed).map_err(io_error("write", &temporary))?;
     file.sync().map_err(io_error("sync", &temporary))?;
     disk.rename(&temporary, &name).map_err(io_error("rename", &temporary))?;

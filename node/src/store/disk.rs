@@ -168,7 +168,6 @@ impl Disk for RealDisk {
             let above = path.clone();
             path.push(part);
             match DirBuilder::new().mode(0o700).create(&path) {
-                // Synced even when it was there: whoever made it may not have come to that.
                 Ok(()) => sync_folder(&above)?,
                 Err(why) if why.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(why) => return Err(why),

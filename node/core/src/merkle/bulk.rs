@@ -20,42 +20,87 @@ const DERIVE_KEY_MATERIAL: u8 = 1 << 6;
 /// Inputs handed over at once: the widest SIMD (AVX-512) takes sixteen.
 const WIDTH: usize = 16;
 
+/// Leaves folded at once to the root of their subtree: small enough to stay in the first cache, a power of two so that
+/// the subtree is complete.
+const CHUNK: usize = 1_024;
+
 /// Hashes of numeric readings with their salts, in order.
 pub fn leaf_hashes(blocks: &[SaltedBlock]) -> Vec<[u8; 32]> {
-    hash_blocks(context::LEAF, blocks)
+    Hasher::new(context::LEAF).all(blocks)
 }
 
 /// The level above `level`: neighbours hashed in pairs, a last one without a neighbour moved up.
 pub(super) fn level_above(level: &[[u8; 32]]) -> Vec<[u8; 32]> {
     let (pairs, rest) = level.as_flattened().as_chunks::<64>();
-    let mut above = hash_blocks(context::NODE, pairs);
+    let mut above = Hasher::new(context::NODE).all(pairs);
     if let Ok(single) = rest.try_into() {
         above.push(single);
     }
     above
 }
 
-fn hash_blocks(context: &str, blocks: &[[u8; 64]]) -> Vec<[u8; 32]> {
-    let key = words(&blake3::hazmat::hash_derive_key_context(context));
-    let platform = Platform::detect();
-    let mut hashes = alloc::vec![[0; 32]; blocks.len()];
-    for (inputs, outputs) in blocks.chunks(WIDTH).zip(hashes.chunks_mut(WIDTH)) {
-        let mut borrowed = [&[0; 64]; WIDTH];
-        for (slot, input) in borrowed.iter_mut().zip(inputs) {
-            *slot = input;
-        }
-        platform.hash_many(
-            &borrowed[..inputs.len()],
-            &key,
-            0,
-            blake3::IncrementCounter::No,
-            DERIVE_KEY_MATERIAL,
-            CHUNK_START,
-            CHUNK_END | ROOT,
-            outputs.as_flattened_mut(),
-        );
+/// The roots of the subtrees over [`CHUNK`] leaves each. A tree over these roots is the tree over the leaves: aligned
+/// subtrees of a power of two are complete, and the last one's root moves up as it is.
+pub(super) fn subtree_roots(leaves: &[[u8; 32]]) -> Vec<[u8; 32]> {
+    let hasher = Hasher::new(context::NODE);
+    leaves.chunks(CHUNK).map(|chunk| hasher.fold(chunk)).collect()
+}
+
+struct Hasher {
+    key: [u32; 8],
+    platform: Platform,
+}
+
+impl Hasher {
+    fn new(context: &str) -> Self {
+        Self { key: words(&blake3::hazmat::hash_derive_key_context(context)), platform: Platform::detect() }
     }
-    hashes
+
+    fn all(&self, blocks: &[[u8; 64]]) -> Vec<[u8; 32]> {
+        let mut hashes = alloc::vec![[0; 32]; blocks.len()];
+        self.into_slice(blocks, &mut hashes);
+        hashes
+    }
+
+    fn into_slice(&self, blocks: &[[u8; 64]], hashes: &mut [[u8; 32]]) {
+        for (inputs, outputs) in blocks.chunks(WIDTH).zip(hashes.chunks_mut(WIDTH)) {
+            let mut borrowed = [&[0; 64]; WIDTH];
+            for (slot, input) in borrowed.iter_mut().zip(inputs) {
+                *slot = input;
+            }
+            self.platform.hash_many(
+                &borrowed[..inputs.len()],
+                &self.key,
+                0,
+                blake3::IncrementCounter::No,
+                DERIVE_KEY_MATERIAL,
+                CHUNK_START,
+                CHUNK_END | ROOT,
+                outputs.as_flattened_mut(),
+            );
+        }
+    }
+
+    /// The root over at most [`CHUNK`] nodes, level by level between two buffers on the stack.
+    fn fold(&self, nodes: &[[u8; 32]]) -> [u8; 32] {
+        let (mut here, mut there) = ([[0; 32]; CHUNK / 2], [[0; 32]; CHUNK / 2]);
+        let mut count = self.halve(nodes, &mut here);
+        while count > 1 {
+            count = self.halve(&here[..count], &mut there);
+            core::mem::swap(&mut here, &mut there);
+        }
+        here[0]
+    }
+
+    /// Writes the level above `nodes` and returns its length.
+    fn halve(&self, nodes: &[[u8; 32]], above: &mut [[u8; 32]; CHUNK / 2]) -> usize {
+        let (pairs, rest) = nodes.as_flattened().as_chunks::<64>();
+        self.into_slice(pairs, &mut above[..pairs.len()]);
+        if let Ok(single) = rest.try_into() {
+            above[pairs.len()] = single;
+        }
+        nodes.len().div_ceil(2)
+    }
 }
 
 fn words(key: &[u8; 32]) -> [u32; 8] {

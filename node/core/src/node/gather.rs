@@ -232,6 +232,7 @@ impl Node {
         let stamp_ns = self.stamp_ns(now);
         let mut writes = Vec::new();
         let mut record = self.new_record(stamp_ns);
+        record.blocks.reserve_exact(readings.len() * READING_BYTES);
         for reading in readings {
             let bytes = READING_BYTES + reading.value.long_bytes().map_or(0, <[u8]>::len);
             let mut known = self.place_in(&record, reading.stream);
