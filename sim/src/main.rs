@@ -127,11 +127,8 @@ fn main() -> ExitCode {
 impl Three {
     fn run(&self) -> ExitCode {
         println!("seed {}", self.seed);
-        let mut plan = if self.faults {
-            Plan::faulty(self.seed)
-        } else {
-            Plan::calm(self.seed, 3, 60_000_000)
-        };
+        let mut plan =
+            if self.faults { Plan::faulty(self.seed) } else { Plan::calm(self.seed, 3, 60_000_000) };
         plan.load_us = self.load_us.unwrap_or(plan.load_us);
         plan.signatures = self.signatures.into();
         plan.print_trace = self.trace;

@@ -189,7 +189,9 @@ impl Oracle {
         }
         for (reply, (payload, asked)) in &self.issues {
             match (asked, seen.contains(payload)) {
-                (Asked::Durable, false) => return Err(format!("payload {} was promised and is lost", reply.0)),
+                (Asked::Durable, false) => {
+                    return Err(format!("payload {} was promised and is lost", reply.0));
+                }
                 (Asked::Refused, true) => return Err(format!("payload {} was refused and issued", reply.0)),
                 _ => {}
             }
@@ -204,8 +206,7 @@ impl Oracle {
 }
 
 fn same(name: &str, remembered: &Remembered, reading: &Reading) -> Result<(), String> {
-    let is_same =
-        remembered.value == reading.value && remembered.source_time_ns == reading.source_time_ns;
+    let is_same = remembered.value == reading.value && remembered.source_time_ns == reading.source_time_ns;
     is_same.then_some(()).ok_or_else(|| {
         let counter = reading.counter;
         format!("{name} #{counter} holds {:?}, its client handed in {:?}", reading.value, remembered.value)

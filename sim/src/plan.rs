@@ -180,6 +180,10 @@ impl Plan {
             0 => TipSelection::Walk { alpha: dice.below(100) as f64 / 100.0 },
             _ => TipSelection::Uniform,
         };
+        let submit_readings_max: u64 = dice.pick(&[1, 4, 16]);
+        let readings_max: u32 = dice.pick(&[1, 3, 10, 50]);
+        // Not more batches than a gateway can issue afterwards in half a minute.
+        let batches = submit_readings_max.div_ceil(u64::from(readings_max));
         Self {
             seed,
             gateways: 3,
@@ -187,11 +191,11 @@ impl Plan {
             faults: Faults::drawn(&mut dice),
             hostile_actions: dice.between(0, 40),
             hostile_in_committee: dice.chance(500),
-            submit_every_us: dice.between(100, 2_000) * MS,
-            submit_readings_max: dice.pick(&[1, 4, 16]),
+            submit_every_us: (dice.between(100, 2_000) * MS).max(batches * 200 * MS),
+            submit_readings_max,
             issue_every_us: dice.pick(&[0, SECOND, 5 * SECOND]),
             batch: BatchPolicy {
-                readings_max: dice.pick(&[1, 3, 10, 50]),
+                readings_max,
                 bytes_max: dice.pick(&[1_024, 4_096, 65_536]),
                 age_max_us: dice.between(100, 5_000) * MS,
             },

@@ -99,7 +99,10 @@ impl fmt::Display for Report {
         writeln!(f, "                {} acknowledged: none lost, none doubled, no gap", self.acknowledged)?;
         writeln!(f, "  transactions  {}, the same on every gateway", self.transactions)?;
         writeln!(f, "  tips          {:.2} on average, {} at most", self.mean_tips, self.max_tips)?;
-        writeln!(f, "                {percent:.0} % of the gateways' transactions approve two different ones")?;
+        writeln!(
+            f,
+            "                {percent:.0} % of the gateways' transactions approve two different ones"
+        )?;
         writeln!(f, "  forks         {} places with two transactions, by a hostile issuer", self.forks)?;
         writeln!(f, "  steps         {}, every invariant checked after each", self.steps)?;
         write!(f, "  trace hash    {}", self.trace_hash)

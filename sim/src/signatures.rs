@@ -62,6 +62,9 @@ impl Keyring {
     }
 
     /// Signs. Like ML-DSA with randomness: another `nonce` gives another signature of the same message.
+    ///
+    /// # Panics
+    /// With real signatures, when the operating system has no randomness.
     pub fn sign(&mut self, key: &Key, message: &[u8], nonce: u64) -> Vec<u8> {
         // Every message ends with the hash of what is signed.
         if let Some(id) = message.last_chunk::<32>() {

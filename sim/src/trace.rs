@@ -46,7 +46,9 @@ impl Trace {
             }
             Input::Submit { readings, reply } => {
                 self.words(&[reply.0, readings.len() as u64]);
-                readings.iter().for_each(|r| self.reading(r));
+                for r in readings {
+                    self.reading(r);
+                }
             }
             Input::Issue { kind, payload, reply } => {
                 self.words(&[reply.0, u64::from(*kind)]);
@@ -60,11 +62,15 @@ impl Trace {
             Input::PeerUp(peer) | Input::PeerDown(peer) => self.words(&[peer.0]),
             Input::Loaded { ticket, found } => {
                 self.words(&[ticket.0, found.len() as u64]);
-                found.iter().for_each(|f| self.stored(f.as_ref()));
+                for f in found {
+                    self.stored(f.as_ref());
+                }
             }
             Input::BatchLoaded { ticket, records } => {
                 self.words(&[ticket.0, records.len() as u64]);
-                records.iter().for_each(|r| self.bytes(r));
+                for r in records {
+                    self.bytes(r);
+                }
             }
             Input::Verified { ticket, valid } => self.words(&[ticket.0, u64::from(*valid)]),
             Input::Sealed { ticket, root, segment, segment_bytes } => {
@@ -91,7 +97,9 @@ impl Trace {
         match effect {
             Effect::Persist { ticket, writes, within_us } => {
                 self.words(&[ticket.0, *within_us, writes.len() as u64]);
-                writes.iter().for_each(|w| self.write(w));
+                for w in writes {
+                    self.write(w);
+                }
             }
             Effect::Load { ticket, references } => {
                 self.words(&[ticket.0]);
@@ -104,7 +112,9 @@ impl Trace {
             }
             Effect::Verify { ticket, checks } => {
                 self.words(&[ticket.0, checks.len() as u64]);
-                checks.iter().for_each(|c| self.check(c));
+                for c in checks {
+                    self.check(c);
+                }
             }
             Effect::Sign { ticket, message } => {
                 self.words(&[ticket.0]);

@@ -2,11 +2,11 @@
 //!
 //! # Layout
 //! - this file: the event queue and one step of one core
-//! - [`begin`]: keys, genesis and gateways of a plan
-//! - [`effects`]: what becomes of each effect, and what must be true of it at that moment
-//! - [`links`]: frames, questions, offers and partitions
-//! - [`life`]: clients, clocks, crashes and starts
-//! - [`finish`]: faults off, and what must then come true
+//! - `begin`: keys, genesis and gateways of a plan
+//! - `effects`: what becomes of each effect, and what must be true of it at that moment
+//! - `links`: frames, questions, offers and partitions
+//! - `life`: clients, clocks, crashes and starts
+//! - `finish`: faults off, and what must then come true
 
 mod begin;
 mod effects;
@@ -22,6 +22,7 @@ use std::sync::Arc;
 use selvedge_core::batch::ClosedBatch;
 use selvedge_core::border::{Effect, Input, PeerId, Ticket};
 use selvedge_core::invariants;
+use selvedge_core::node::Node;
 use selvedge_core::transaction::Reference;
 use selvedge_core::{Issuer, Network};
 
@@ -61,6 +62,7 @@ enum Event {
     Submit { at: usize, again: bool },
     Issue { at: usize },
     Start { at: usize },
+    Cut { at: usize },
     Partition { from: usize, to: usize, length_us: u64 },
     Clock { at: usize },
     Act,
@@ -209,6 +211,7 @@ impl World {
             Event::Submit { at, again } => self.submit(at, again),
             Event::Issue { at } => self.issue(at),
             Event::Start { at } => self.start(at),
+            Event::Cut { at } => self.cut(at),
             Event::Partition { from, to, length_us } => {
                 self.dead_until.insert((from, to), self.time_us + length_us);
                 Ok(())
@@ -221,7 +224,10 @@ impl World {
                 self.act();
                 Ok(())
             }
-            Event::Heal => self.heal(),
+            Event::Heal => {
+                self.heal();
+                Ok(())
+            }
             Event::CheckLedgers => self.check_ledgers(),
             Event::CheckRest => self.check_rest(),
         }
@@ -288,7 +294,7 @@ impl World {
     fn plan_wake(&mut self, at: usize) {
         let late = self.dice.below(WAKE_LATE_MAX_US);
         let gateway = &mut self.gateways[at];
-        let deadline = gateway.node.as_ref().and_then(|node| node.next_deadline());
+        let deadline = gateway.node.as_ref().and_then(Node::next_deadline);
         let Some(deadline) = deadline else { return };
         let due_us = gateway.clock.world_time(deadline).max(self.time_us);
         if gateway.wakes_at_us.is_some_and(|planned| planned <= due_us + WAKE_LATE_MAX_US) {
@@ -315,6 +321,7 @@ fn gateway_of(event: &Event) -> Option<usize> {
         | Event::Submit { at, .. }
         | Event::Issue { at }
         | Event::Start { at }
+        | Event::Cut { at }
         | Event::Load { at, .. }
         | Event::LoadBatch { at, .. }
         | Event::Seal { at, .. } => Some(*at),

@@ -95,6 +95,11 @@ impl Device {
         table(self.port, poll_interval, "5s", &self.counters)
     }
 
+    /// A `[[device]]` table that reads all of that: many readings a poll.
+    pub fn everything_config(&self, poll_interval: &str) -> String {
+        table(self.port, poll_interval, "5s", &[&self.counters[..], &self.streams].concat())
+    }
+
     /// Names of the streams of [`counters_config`](Self::counters_config).
     pub fn counter_names(&self) -> Vec<String> {
         self.counters.iter().map(|s| s["name"].as_str().expect("a name").to_owned()).collect()

@@ -42,7 +42,7 @@ impl Hostile {
         Post { to, after_us: self.dice.below(LATER_US), bytes: bytes.clone() }
     }
 
-    fn to_all(&mut self, bytes: &Arc<[u8]>) -> Vec<Post> {
+    fn post_to_all(&mut self, bytes: &Arc<[u8]>) -> Vec<Post> {
         (0..self.gateways).map(|to| self.post(to, bytes)).collect()
     }
 
@@ -117,13 +117,13 @@ impl Hostile {
         let rotation = self.rotate_branch(ring, who, branch);
         let content = self.note();
         let next = self.extend(ring, who, branch, content);
-        let mut posts = self.to_all(&next.bytes);
-        posts.extend(self.to_all(&rotation.bytes));
+        let mut posts = self.post_to_all(&next.bytes);
+        posts.extend(self.post_to_all(&rotation.bytes));
         // A rotation whose key does not decode.
         let content = Content { kind: PayloadKind::Rotate as u16, payload: vec![1, 2, 3], ..self.note() };
         let broken = self.draft(ring, who, branch, content);
         self.forbid(broken.reference.id);
-        posts.extend(self.to_all(&broken.bytes));
+        posts.extend(self.post_to_all(&broken.bytes));
         posts
     }
 
@@ -159,7 +159,7 @@ impl Hostile {
         content.approves[self.dice.below(2) as usize] = wrong;
         let made = self.draft(ring, who, branch, content);
         self.forbid(made.reference.id);
-        self.to_all(&made.bytes)
+        self.post_to_all(&made.bytes)
     }
 
     fn not_canonical(&mut self, ring: &mut Keyring, who: Who) -> Vec<Post> {
@@ -176,7 +176,7 @@ impl Hostile {
             }
             _ => bytes.truncate(bytes.len() / 2),
         }
-        self.to_all(&bytes.into())
+        self.post_to_all(&bytes.into())
     }
 
     fn wrong_key_number(&mut self, ring: &mut Keyring, who: Who) -> Vec<Post> {
@@ -187,7 +187,7 @@ impl Hostile {
         let made = self.draft(ring, who, branch, content);
         self.branches(who)[branch].key_number -= number;
         self.forbid(made.reference.id);
-        self.to_all(&made.bytes)
+        self.post_to_all(&made.bytes)
     }
 
     /// Strangers, and enrolments that nobody vouches for.
@@ -230,7 +230,7 @@ impl Hostile {
         };
         let made = self.sign(ring, &body, 0, &key);
         self.forbid(made.reference.id);
-        self.to_all(&made.bytes)
+        self.post_to_all(&made.bytes)
     }
 
     /// The joiner enters; its second transaction may come before its first, and it may enter under two names.
@@ -247,19 +247,21 @@ impl Hostile {
             let first = self.extend(ring, Who::Joiner, branch, content);
             let content = self.note();
             let second = self.extend(ring, Who::Joiner, branch, content);
-            posts.extend(self.to_all(&second.bytes));
-            posts.extend(self.to_all(&first.bytes));
+            posts.extend(self.post_to_all(&second.bytes));
+            posts.extend(self.post_to_all(&first.bytes));
         }
         posts
     }
 
     fn unknown_kind(&mut self, ring: &mut Keyring, who: Who) -> Vec<Post> {
         let branch = self.any_branch(who);
-        let kind = self.dice.pick(&[PayloadKind::Batch as u16, PayloadKind::Registry as u16, 5, 999, u16::MAX]);
-        let payload = self.garbage(self.dice.clone().below(300) as usize);
+        let kind =
+            self.dice.pick(&[PayloadKind::Batch as u16, PayloadKind::Registry as u16, 5, 999, u16::MAX]);
+        let length = self.dice.below(300) as usize;
+        let payload = self.garbage(length);
         let content = Content { kind, payload, ..self.note() };
         let made = self.extend(ring, who, branch, content);
-        self.to_all(&made.bytes)
+        self.post_to_all(&made.bytes)
     }
 
     /// Witness parts, well formed and not. Their rules come later; what the bytes show is checked from the start.
@@ -298,7 +300,8 @@ impl Hostile {
             }
         };
         let also = self.two_seen()[..self.dice.below(3) as usize].to_vec();
-        let content = Content { witness: Some(WitnessPart { epoch, round, parents: named, also }), ..self.note() };
+        let content =
+            Content { witness: Some(WitnessPart { epoch, round, parents: named, also }), ..self.note() };
         let branch = self.any_branch(Who::Member);
         let made = self.draft(ring, Who::Member, branch, content);
         if good {
@@ -306,13 +309,13 @@ impl Hostile {
         } else {
             self.forbid(made.reference.id);
         }
-        self.to_all(&made.bytes)
+        self.post_to_all(&made.bytes)
     }
 
     fn noise(&mut self) -> Vec<Post> {
         let length = self.dice.pick(&[0, 1, 100, 3_000, limits::ENVELOPE_BYTES_MAX + 1]);
         let bytes = self.garbage(length);
-        self.to_all(&bytes.into())
+        self.post_to_all(&bytes.into())
     }
 
     /// An honest gateway's next transaction, signed by somebody else or by nobody.
@@ -327,8 +330,7 @@ impl Hostile {
         let id = self.network.transaction_id(&forged);
         self.forbid(id);
         let key = self.member.branches[0].key.clone();
-        let message =
-            selvedge_core::scheme::transaction_message(key.public.scheme, 0, self.network.id(), id);
+        let message = selvedge_core::scheme::transaction_message(key.public.scheme, 0, self.network.id(), id);
         let signature = if self.dice.chance(500) {
             ring.sign(&key, &message, self.dice.bits())
         } else {
@@ -338,7 +340,7 @@ impl Hostile {
             Envelope { scheme: Scheme::MlDsa44, key_number: 0, signature: &signature, body: &forged };
         let bytes: Arc<[u8]> = codec::encode(&envelope).into();
         self.made.insert(id, bytes.clone());
-        self.to_all(&bytes)
+        self.post_to_all(&bytes)
     }
 
     /// Many at once, the last one first.
@@ -362,6 +364,6 @@ impl Hostile {
         self.extend(ring, who, branch, content);
         let content = self.note();
         let made = self.extend(ring, who, branch, content);
-        self.to_all(&made.bytes)
+        self.post_to_all(&made.bytes)
     }
 }

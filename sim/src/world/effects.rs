@@ -204,9 +204,10 @@ impl World {
     /// The answer to slow work: in its time, too late, never, or a failure.
     pub(super) fn answer(&mut self, to: usize, start: u64, ticket: Ticket, input: Input) {
         let failed = self.dice.chance(self.faults.work_failed_permille);
-        let input = match failed {
-            true => Input::Failed { ticket, why: "simulated: it did not work".to_owned() },
-            false => input,
+        let input = if failed {
+            Input::Failed { ticket, why: "simulated: it did not work".to_owned() }
+        } else {
+            input
         };
         self.bring(to, start, input);
     }
@@ -214,9 +215,10 @@ impl World {
     /// A key that fails stops the node, as a store does.
     fn answer_signing(&mut self, to: usize, start: u64, ticket: Ticket, input: Input) {
         let failed = self.dice.chance(self.faults.sync_failed_permille);
-        let input = match failed {
-            true => Input::Failed { ticket, why: "simulated: the key gave no signature".to_owned() },
-            false => input,
+        let input = if failed {
+            Input::Failed { ticket, why: "simulated: the key gave no signature".to_owned() }
+        } else {
+            input
         };
         self.gateways[to].may_halt |= failed;
         self.bring(to, start, input);

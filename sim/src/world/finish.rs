@@ -6,13 +6,14 @@ use selvedge_core::Id;
 use selvedge_core::record::{GENESIS_NUMBER, Record, flag};
 
 use super::{Checked, Event, World};
+use crate::hostile::Hostile;
 use crate::oracle::Kept;
 use crate::plan::Faults;
 use crate::report::Report;
 
 impl World {
     /// From now on nothing goes wrong, and the hostile peer is silent.
-    pub(super) fn heal(&mut self) -> Checked {
+    pub(super) fn heal(&mut self) {
         self.is_healed = true;
         self.faults = Faults::none();
         self.dead_until.clear();
@@ -21,8 +22,12 @@ impl World {
             // Work goes on: these readings too must be in everybody's ledger in time.
             let after_us = 4_000_000 + self.dice.below(2_000_000);
             self.at(after_us, Event::Submit { at, again: false });
+            // One last cut, after which nothing new comes in: what is left to do must not wait for an occasion.
+            if self.plan.faults.crash_effects_max > 0 && self.dice.chance(500) {
+                let after_us = 5_000_000 + self.dice.below(4_000_000);
+                self.at(after_us, Event::Cut { at });
+            }
         }
-        Ok(())
     }
 
     /// A minute later: the same transactions everywhere, nothing left to do, everything witnessed by all.
@@ -34,7 +39,9 @@ impl World {
             if theirs != first {
                 let lacks = first.difference(&theirs).count();
                 let more = theirs.difference(&first).count();
-                return Err(format!("gateway {at} lacks {lacks} of gateway 0's transactions and has {more} more"));
+                return Err(format!(
+                    "gateway {at} lacks {lacks} of gateway 0's transactions and has {more} more"
+                ));
             }
             self.check_worked_off(at, &first).map_err(|what| format!("gateway {at}: {what}"))?;
         }
@@ -58,7 +65,7 @@ impl World {
             return Err(format!("{} readings wait, {open} clients too", status.backlog_readings));
         }
         // What the hostile peer made and nobody can attach may wait a while longer.
-        let made = self.hostile.iter().flat_map(|h| h.made());
+        let made = self.hostile.iter().flat_map(Hostile::made);
         let hopeless = made.filter(|id| !attached.contains(id)).count();
         if status.pending > hopeless {
             return Err(format!("{} transactions wait, {hopeless} of them may", status.pending));
@@ -147,7 +154,9 @@ impl World {
         let own = || records.iter().filter(|r| self.honest(&r.issuer).is_some());
         let two_tips = own().filter(|r| r.approves[0] != r.approves[1]).count();
         let mut places: BTreeMap<_, u32> = BTreeMap::new();
-        records.iter().for_each(|r| *places.entry((r.issuer, r.sequence)).or_default() += 1);
+        for record in &records {
+            *places.entry((record.issuer, record.sequence)).or_default() += 1;
+        }
         Ok(Report {
             seed: self.plan.seed,
             trace_hash: self.trace.hash(),

@@ -100,6 +100,11 @@ impl World {
         if *left == 0 { self.crash(at) } else { Ok(()) }
     }
 
+    /// The power goes, in the middle of nothing.
+    pub(super) fn cut(&mut self, at: usize) -> Checked {
+        if self.gateways[at].node.is_some() { self.crash(at) } else { Ok(()) }
+    }
+
     fn crash(&mut self, at: usize) -> Checked {
         self.trace.note(self.time_us, at, "crash");
         self.figures.crashes += 1;

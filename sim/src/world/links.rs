@@ -17,8 +17,7 @@ impl World {
     fn way_us(&mut self, from: usize, to: usize) -> Option<u64> {
         let is_dead = self.dead_until.get(&(from, to)).is_some_and(|until| *until > self.time_us);
         let is_lost = self.dice.chance(self.faults.loss_permille);
-        let is_deaf =
-            self.plan.plant == Plant::DeafLink && (from, to) == (0, self.gateways.len() - 1);
+        let is_deaf = self.plan.plant == Plant::DeafLink && (from, to) == (0, self.gateways.len() - 1);
         let way_us = self.usual_way_us();
         (!is_dead && !is_lost && !is_deaf).then_some(way_us)
     }

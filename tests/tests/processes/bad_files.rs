@@ -39,7 +39,12 @@ fn a_wrong_configuration_names_file_line_key_and_the_nearest_valid_one() {
         &["unknown key `agee`", "did you mean `age`?"],
     );
     is_refused(&site, "[bacth]\nreadings = 10\n", Some(1), &["`bacth`", "`batch`"]);
-    is_refused(&site, "[batch]\nreadings = \"many\"\n", Some(2), &["readings", "integer"]);
+    is_refused(
+        &site,
+        "[batch]\nreadings = \"many\"\n",
+        Some(2),
+        &["key `readings`", "\"many\"", "whole number"],
+    );
     is_refused(&site, "[batch]\nreadings = 0\n", Some(2), &["`readings`", "expected 1 to 65536"]);
     is_refused(&site, "[journal]\nsync_within = \"soon\"\n", Some(2), &["\"soon\"", "200ms"]);
     is_refused(&site, "[batch\nreadings = 10\n", Some(1), &[]);
@@ -186,11 +191,14 @@ fn a_changed_genesis_is_refused_and_nothing_is_lost() {
     assert_eq!(site.readings(STREAM), before, "refusals change nothing");
 }
 
-/// Flips a bit in the middle of what was written to a segment.
+/// Flips a bit in the middle of what was written to a segment, and not in the zeros that fill a sector up.
 fn damage(path: &Path) {
     let mut bytes = fs::read(path).expect("a segment");
     let used = bytes.iter().rposition(|byte| *byte != 0).expect("something was written");
-    bytes[used / 2] ^= 1;
+    let at = (used / 2..used)
+        .find(|at| bytes[*at..at + 8].iter().all(|byte| *byte != 0))
+        .expect("eight bytes of a record");
+    bytes[at + 4] ^= 1;
     fs::write(path, bytes).expect("it can be written");
 }
 

@@ -171,7 +171,7 @@ fn a_disk_that_is_full_at_the_start_is_said() {
 #[test]
 fn a_disk_that_fills_up_while_a_node_runs_stops_it_and_loses_nothing() {
     let (site, device) = (Site::new(), Device::start());
-    site.configure(&device.counters_config("10ms"));
+    site.configure(&device.everything_config("10ms"));
     // Questions meanwhile: what they were shown must be there in the end.
     let done = on_small_disk(
         &site,

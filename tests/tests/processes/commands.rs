@@ -364,3 +364,27 @@ fn questions_do_not_keep_a_node_from_starting() {
         done.expect(0);
     }
 }
+
+/// Each of them opens the store, alone; the next one comes when it is closed again, and not a moment before.
+#[test]
+fn many_questions_at_once_wait_for_one_another() {
+    let (site, device) = (Arc::new(Site::new()), Device::start());
+    site.configure(&device.counters_config("10ms"));
+    for round in 1..=2 {
+        let node = site.run();
+        site.wait_for_transactions(round * 6);
+        // Killed, it leaves an index that whoever comes first brings up to the log, and makes smaller.
+        node.end_with(Signal::KILL);
+        let ask = |site: Arc<Site>| (0..6).map(|_| site.readings(STREAM)).collect::<Vec<_>>();
+        let asking: Vec<_> = (0..4)
+            .map(|_| {
+                let site = site.clone();
+                std::thread::spawn(move || ask(site))
+            })
+            .collect();
+        let mut answers =
+            asking.into_iter().flat_map(|thread| thread.join().expect("every question was answered"));
+        let first = answers.next().expect("an answer");
+        assert!(answers.all(|answer| answer == first), "nobody runs, so nothing changes");
+    }
+}

@@ -58,11 +58,11 @@ impl Hasher {
 
     fn all(&self, blocks: &[[u8; 64]]) -> Vec<[u8; 32]> {
         let mut hashes = alloc::vec![[0; 32]; blocks.len()];
-        self.into_slice(blocks, &mut hashes);
+        self.write_all(blocks, &mut hashes);
         hashes
     }
 
-    fn into_slice(&self, blocks: &[[u8; 64]], hashes: &mut [[u8; 32]]) {
+    fn write_all(&self, blocks: &[[u8; 64]], hashes: &mut [[u8; 32]]) {
         for (inputs, outputs) in blocks.chunks(WIDTH).zip(hashes.chunks_mut(WIDTH)) {
             let mut borrowed = [&[0; 64]; WIDTH];
             for (slot, input) in borrowed.iter_mut().zip(inputs) {
@@ -95,7 +95,7 @@ impl Hasher {
     /// Writes the level above `nodes` and returns its length.
     fn halve(&self, nodes: &[[u8; 32]], above: &mut [[u8; 32]; CHUNK / 2]) -> usize {
         let (pairs, rest) = nodes.as_flattened().as_chunks::<64>();
-        self.into_slice(pairs, &mut above[..pairs.len()]);
+        self.write_all(pairs, &mut above[..pairs.len()]);
         if let Ok(single) = rest.try_into() {
             above[pairs.len()] = single;
         }
