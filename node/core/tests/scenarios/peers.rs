@@ -215,6 +215,28 @@ fn strangers_have_a_small_share() {
 }
 
 #[test]
+fn what_something_waits_for_finds_room_in_a_full_share() {
+    // A newcomer enrolled while this node was away. Its peer sends so many of the newcomer's transactions that its
+    // share was full, and then refused just the enrolment that all of them waited for, again and again: a gateway
+    // stood still (found by the simulator, seeds 277 and 1378).
+    let mut driver = with_both_peers();
+    let mut newcomer = driver.world.stranger("newcomer");
+    let enrol = newcomer.enrol();
+    let chain: Vec<Tx> =
+        (0..limits::PENDING_UNKNOWN_KEY_PER_PEER_MAX + 10).map(|_| newcomer.note("n", &[])).collect();
+    for tx in chain.iter().take(limits::PENDING_UNKNOWN_KEY_PER_PEER_MAX) {
+        driver.frame_from(HONEST, &tx.envelope);
+    }
+    assert_eq!(driver.node.status().pending, limits::PENDING_UNKNOWN_KEY_PER_PEER_MAX);
+    driver.frame_from(HONEST, &enrol.envelope);
+    assert!(driver.is_attached(&enrol));
+    assert!(
+        driver.is_attached(&chain[limits::PENDING_UNKNOWN_KEY_PER_PEER_MAX - 1]),
+        "and all that waited for it"
+    );
+}
+
+#[test]
 fn a_peer_that_leaves_leaves_its_transactions() {
     let mut driver = with_both_peers();
     let mut one = driver.world.member(1);
