@@ -91,6 +91,13 @@ mod name {
     pub(super) const RESTORED: &str = "restored";
 }
 
+/// What the mark says to whoever opens it.
+const RESTORED_TEXT: &str = "\
+The keys in this folder were restored from a backup without the chain that they signed.
+To sign again could contradict what was signed before, so this gateway journals readings and
+issues nothing. When the chain is back in `store`, `selvedge key restore` takes this mark away.
+";
+
 /// Length of the salt key.
 pub const SALT_KEY_BYTES: usize = 32;
 
@@ -109,6 +116,8 @@ pub struct Contents<'a> {
     pub config: &'a str,
     /// Seals the key files when given.
     pub passphrase: Option<&'a str>,
+    /// Do the keys come from a backup without their chain? Then the folder is marked before it is a gateway.
+    pub restored: bool,
 }
 
 impl Folder {
@@ -139,6 +148,9 @@ impl Folder {
         })?;
         let identity = ids::to_text(&signer.public_key().issuer());
         write(&path.join(name::IDENTITY), format!("{identity}\n").as_bytes())?;
+        if contents.restored {
+            write(&path.join(name::RESTORED), RESTORED_TEXT.as_bytes())?;
+        }
         // Last: a folder without a genesis is no gateway, so a half-made one can be made again.
         write(&path.join(name::GENESIS), contents.genesis)?;
         Self::open(path)
@@ -214,15 +226,13 @@ impl Folder {
         is_there(&self.path.join(name::RESTORED))
     }
 
-    /// Marks the store: nothing is issued until peers know the chain.
+    /// Takes the mark away: the chain is here.
     ///
     /// # Errors
-    /// When the mark cannot be written.
-    pub fn mark_restored(&self) -> Result<(), FolderError> {
-        let text = "The keys in this folder were restored from a backup without the chain that they signed.\n\
-                    To sign again could contradict what was signed before, so this gateway journals readings and\n\
-                    issues nothing. Restore into the folder that holds the chain, if there is one.\n";
-        write(&self.path.join(name::RESTORED), text.as_bytes())
+    /// When the file cannot be removed.
+    pub fn clear_restored_mark(&self) -> Result<(), FolderError> {
+        let path = self.path.join(name::RESTORED);
+        fs::remove_file(&path).map_err(|why| FolderError::Io { what: "remove", path, why })
     }
 
     /// The gateway's key. Its identity must be that of the folder.

@@ -253,6 +253,7 @@ fn data_folder() -> tempfile::TempDir {
         salt_key: &[9; 32],
         config: "",
         passphrase: None,
+        restored: false,
     };
     let folder = Folder::create(&path, &contents).unwrap();
     let disk = RealDisk::open(folder.store_path()).unwrap();

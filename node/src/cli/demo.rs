@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -65,6 +65,9 @@ pub fn run(args: Args, globals: &Globals) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(u8::from(!report.holds())))
 }
 
+/// Signals this close together are one.
+const TOGETHER: Duration = Duration::from_millis(500);
+
 /// The first signal ends the polling, the second one everything.
 async fn until_interrupted(
     options: &Options,
@@ -75,13 +78,19 @@ async fn until_interrupted(
     let stop = CancellationToken::new();
     let demo = demo::run(options, screen, &stop);
     tokio::pin!(demo);
+    let mut first: Option<Instant> = None;
     loop {
         tokio::select! {
             outcome = &mut demo => return outcome,
             () = either(&mut signals) => {
-                if stop.is_cancelled() {
+                // One press can come as two signals: from the terminal, and from whoever passes it on.
+                if first.is_some_and(|at| at.elapsed() < TOGETHER) {
+                    continue;
+                }
+                if first.is_some() {
                     return Err(Failed("interrupted twice: ended before anything was proved".into()).into());
                 }
+                first = Some(Instant::now());
                 stop.cancel();
             }
         }

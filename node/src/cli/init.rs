@@ -121,6 +121,7 @@ pub fn new_network(
         salt_key: &salt_key,
         config: &config,
         passphrase,
+        restored: false,
     };
     Ok(Folder::create(path, &contents)?)
 }

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use selvedge_core::codec::{self, Canonical};
@@ -15,6 +16,7 @@ use super::Globals;
 use super::passphrase::{PassphraseArgs, first_line};
 use crate::config;
 use crate::folder::{Contents, Folder, SALT_KEY_BYTES};
+use crate::store::{RealDisk, Store, StoreOptions};
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -136,6 +138,11 @@ fn backup(args: &FileArgs, globals: &Globals) -> anyhow::Result<ExitCode> {
     let content = Zeroizing::new(codec::encode(&backup));
     let sealed = selvedge_crypto::seal_with_passphrase(&content, &first_line(&args.backup_passphrase_file)?)?;
     secret_file::create(&args.file, &sealed)?;
+    if globals.json {
+        let (gateway, file) = (ids::to_text(&folder.issuer()), args.file.display().to_string());
+        println!("{}", serde_json::json!({ "gateway": gateway, "backup": file }));
+        return Ok(ExitCode::SUCCESS);
+    }
     println!(
         "{} holds the genesis and the keys of {}, sealed.",
         args.file.display(),
@@ -164,7 +171,7 @@ fn restore(args: &FileArgs, globals: &Globals) -> anyhow::Result<ExitCode> {
             ids::to_text(&issuer),
             ids::to_text(&network)
         );
-        return restore_beside_chain(&folder, &backup, passphrase);
+        return restore_beside_chain(&folder, &backup, passphrase, globals.json);
     }
     let organisation = backup.organisation.as_ref().map(|seed| SecretKey::from_seed(seed.scheme, &seed.seed));
     let genesis: Genesis = codec::decode(&backup.genesis)?;
@@ -176,9 +183,14 @@ fn restore(args: &FileArgs, globals: &Globals) -> anyhow::Result<ExitCode> {
         salt_key: &backup.salt_key,
         config: &config::template(name, &genesis.network_name),
         passphrase,
+        restored: true,
     };
-    let folder = Folder::create(&globals.data, &contents)?;
-    folder.mark_restored()?;
+    Folder::create(&globals.data, &contents)?;
+    if globals.json {
+        let gateway = ids::to_text(&issuer);
+        println!("{}", serde_json::json!({ "gateway": gateway, "restored": "keys", "issues": false }));
+        return Ok(ExitCode::SUCCESS);
+    }
     println!("Restored gateway {} into the empty folder {}.", ids::to_text(&issuer), globals.data.display());
     println!("Its chain is not here: `run` journals readings and issues nothing until the chain is back.");
     Ok(ExitCode::SUCCESS)
@@ -189,16 +201,45 @@ fn restore_beside_chain(
     folder: &Folder,
     backup: &Backup,
     passphrase: Option<&str>,
+    json: bool,
 ) -> anyhow::Result<ExitCode> {
     let gateway = SecretKey::from_seed(backup.gateway.scheme, &backup.gateway.seed);
     let organisation = backup.organisation.as_ref().map(|s| SecretKey::from_seed(s.scheme, &s.seed));
     let restored = folder.put_back_keys(&gateway, organisation.as_ref(), &backup.salt_key, passphrase)?;
+    let mut issues = true;
+    if folder.restored_mark()? {
+        issues = holds_chain(folder)?;
+        if issues {
+            folder.clear_restored_mark()?;
+        }
+    }
+    if json {
+        let gateway = ids::to_text(&folder.issuer());
+        println!("{}", serde_json::json!({ "gateway": gateway, "restored": restored, "issues": issues }));
+        return Ok(ExitCode::SUCCESS);
+    }
     if restored.is_empty() {
-        println!("{} has all its keys: nothing to restore.", folder.path().display());
+        println!("{} has all its keys.", folder.path().display());
     } else {
-        println!("Restored into {}: {}. The chain goes on.", folder.path().display(), restored.join(", "));
+        println!("Restored into {}: {}.", folder.path().display(), restored.join(", "));
+    }
+    if issues {
+        println!("The chain goes on.");
+    } else {
+        println!(
+            "Its chain is not here: `run` journals readings and issues nothing until the chain is back."
+        );
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Does the store hold transactions of this gateway?
+fn holds_chain(folder: &Folder) -> anyhow::Result<bool> {
+    let disk = Arc::new(RealDisk::open(folder.store_path())?);
+    let options = StoreOptions::new(folder.network(), folder.issuer());
+    let (store, restored, _) = Store::open(disk, &options)?;
+    store.close()?;
+    Ok(restored.issuers.iter().any(|state| state.issuer == folder.issuer()))
 }
 
 fn open_backup(path: &Path, passphrase: &str) -> anyhow::Result<Backup> {
