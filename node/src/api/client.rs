@@ -71,6 +71,20 @@ fn unusable(why: impl std::fmt::Display) -> ClientError {
     ClientError::Answer { why: why.to_string() }
 }
 
+/// Did the other side go away, as opposed to saying nonsense?
+fn is_gone(why: &(dyn std::error::Error + 'static)) -> bool {
+    let is_io = |e: &(dyn std::error::Error + 'static)| e.is::<io::Error>();
+    match why.downcast_ref::<hyper::Error>() {
+        Some(error) => {
+            error.is_canceled()
+                || error.is_closed()
+                || error.is_incomplete_message()
+                || std::error::Error::source(error).is_some_and(is_io)
+        }
+        None => is_io(why),
+    }
+}
+
 /// Asks over one socket; each question is a connection of its own.
 #[derive(Debug, Clone)]
 pub struct Client {
@@ -111,6 +125,11 @@ impl Client {
         }
     }
 
+    /// A node that went away before it answered does not run any more.
+    fn broken(&self, why: &(dyn std::error::Error + 'static)) -> ClientError {
+        if is_gone(why) { ClientError::NotRunning { path: self.path.clone() } } else { unusable(why) }
+    }
+
     /// Asks for a path with its query; gives the answer's head, and its body still to be read.
     ///
     /// # Errors
@@ -118,13 +137,14 @@ impl Client {
     pub async fn get(&self, path_and_query: &str) -> Result<Response<Incoming>, ClientError> {
         socket::check_path(&self.path)?;
         let stream = UnixStream::connect(&self.path).await.map_err(|why| self.refused(why))?;
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(unusable)?;
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(|why| self.broken(&why))?;
         // Ends with the answer's body; what goes wrong is seen there.
         tokio::spawn(connection);
         let request = Request::get(path_and_query).header(hyper::header::HOST, "selvedge");
         let request = request.body(Empty::<Bytes>::new()).map_err(unusable)?;
-        let response = self.in_time(sender.send_request(request)).await?.map_err(unusable)?;
+        let response = self.in_time(sender.send_request(request)).await?.map_err(|why| self.broken(&why))?;
         if response.status() == StatusCode::OK {
             return Ok(response);
         }
@@ -143,7 +163,7 @@ impl Client {
 
     async fn whole(&self, response: Response<Incoming>) -> Result<Bytes, ClientError> {
         let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect();
-        Ok(self.in_time(body).await?.map_err(unusable)?.to_bytes())
+        Ok(self.in_time(body).await?.map_err(|why| self.broken(why.as_ref()))?.to_bytes())
     }
 
     async fn json<T: DeserializeOwned>(&self, path_and_query: &str) -> Result<T, ClientError> {
@@ -200,7 +220,8 @@ impl Client {
             ("last", query.last.map(|last| last.to_string())),
         ];
         let body = self.get(&with_query("/v0/readings", pairs)).await?.into_body();
-        Ok(Lines { client: self.clone(), body, buffer: Vec::new(), taken: 0, is_over: false })
+        let (client, buffer) = (self.clone(), Vec::new());
+        Ok(Lines { client, body, buffer, taken: 0, has_begun: false, is_over: false })
     }
 }
 
@@ -212,6 +233,8 @@ pub struct Lines {
     buffer: Vec<u8>,
     /// What of the buffer was given out already.
     taken: usize,
+    /// Did anything come yet? Before that, a node that goes away has not answered at all.
+    has_begun: bool,
     is_over: bool,
 }
 
@@ -244,7 +267,9 @@ impl Lines {
             self.taken = 0;
             match self.client.in_time(self.body.frame()).await? {
                 Some(frame) => {
-                    if let Ok(bytes) = frame.map_err(unusable)?.into_data() {
+                    let broken = |why| if self.has_begun { unusable(why) } else { self.client.broken(&why) };
+                    if let Ok(bytes) = frame.map_err(broken)?.into_data() {
+                        self.has_begun = true;
                         self.buffer.extend_from_slice(&bytes);
                     }
                 }
