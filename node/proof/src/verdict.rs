@@ -55,7 +55,7 @@ pub struct ReadingShown {
     pub address: String,
     /// What the device sends.
     pub source_type: String,
-    /// The scaled value ([`scaled`](crate::scaled)); none for a reading without one.
+    /// The scaled value ([`scaled`](crate::scaled())); none for a reading without one.
     pub value: Option<String>,
     /// Unit as UCUM text.
     pub unit: String,
