@@ -219,7 +219,7 @@ fn restore_beside_chain(
         return Ok(ExitCode::SUCCESS);
     }
     if restored.is_empty() {
-        println!("{} has all its keys.", folder.path().display());
+        println!("{} has all its keys: nothing to restore.", folder.path().display());
     } else {
         println!("Restored into {}: {}.", folder.path().display(), restored.join(", "));
     }

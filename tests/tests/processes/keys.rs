@@ -142,3 +142,40 @@ fn a_backup_opens_only_with_its_passphrase_and_only_where_it_belongs() {
     sealed.ask(&line).expect(2).says(&["sealed with a passphrase"]);
     sealed.ask(&[&line[..], &["--passphrase-file", &pass]].concat()).expect(0);
 }
+
+#[test]
+fn when_the_chain_is_back_the_mark_goes_and_the_gateway_issues_again() {
+    let site = Site::with_chain();
+    let (file, pass) = backup(&site);
+    let empty = site.beside("g2");
+    let data = empty.to_str().expect("UTF-8");
+    let restore = || {
+        program::ask(["key", "restore", &file, "--backup-passphrase-file", &pass, "--data", data]).expect(0)
+    };
+    restore().says(&["issues nothing"]);
+    restore().says(&["issues nothing"]);
+    assert!(empty.join("restored").exists(), "still without its chain");
+    fs::remove_dir_all(empty.join("store")).expect("the look for a chain made it");
+    fs::rename(site.file("store"), empty.join("store")).expect("the chain moves over");
+    restore().says(&["The chain goes on"]);
+    assert!(!empty.join("restored").exists());
+
+    let device = Device::start();
+    fs::write(
+        empty.join("selvedge.toml"),
+        format!("[batch]\nage = \"200ms\"\n\n{}", device.counters_config("20ms")),
+    )
+    .expect("it can be written");
+    let node = selvedge_tests::process::Process::start(&mut program::command(["run", "--data", data]));
+    runs(&node);
+    eventually("a transaction", || {
+        let done = program::ask(["status", "--json", "--data", data]);
+        let status = done.json();
+        if status["state"] == "running" && status["ledger"]["transactions"].as_u64() > Some(3) {
+            Ok(())
+        } else {
+            Err(status)
+        }
+    });
+    node.end_with(Signal::TERM).expect(0);
+}
