@@ -287,13 +287,6 @@ pub fn log_open(report: &OpenReport) {
     if let Some(why) = &report.rebuilt {
         tracing::warn!(%why, "the index was made again from the log");
     }
-    if report.lost_entries > 0 {
-        tracing::error!(
-            entries = report.lost_entries,
-            "the log lacks entries that were durable: a card that lies about syncs, or a restored image. Proofs made of \
-             them may contradict what is signed from now on; replace the card"
-        );
-    }
 }
 
 /// From now on a panic in a thread of ours other than an adapter's ends the process.

@@ -9,7 +9,8 @@
 //! keys/salt.key           32 bytes from which the salts of batches derive, mode 0600
 //! store/                  log, journal, index, archive (see `store`)
 //! selvedge.sock           where a running node answers
-//! restored                mark: the keys came from a backup and the chain did not; nothing is issued
+//! issued                  mark: this gateway has signed something, so its store holds a chain
+//! restored                mark: the keys are without the chain that they signed; nothing is issued
 //! ```
 
 use std::fs;
@@ -89,20 +90,22 @@ mod name {
     pub(super) const STORE: &str = "store";
     pub(super) const SOCKET: &str = "selvedge.sock";
     pub(super) const RESTORED: &str = "restored";
+    pub(super) const ISSUED: &str = "issued";
 }
 
 /// What the mark says to whoever opens it.
 const RESTORED_TEXT: &str = "\
-The keys in this folder were restored from a backup without the chain that they signed.
-To sign again could contradict what was signed before, so this gateway journals readings and
-issues nothing. When the chain is back in `store`, `selvedge key restore` takes this mark away.
+The keys in this folder are without (part of) the chain that they signed: they were restored from a backup, or the
+store was lost or cut short. To sign again could contradict what was signed before, so this gateway journals
+readings and issues nothing.
+When the newest `store` is at hand: move the present one aside (the readings journaled meanwhile are only there;
+`selvedge export` writes them out), put the other in its place, and run `selvedge key restore`.
 ";
 
 /// Length of the salt key.
 pub const SALT_KEY_BYTES: usize = 32;
 
 /// Everything that makes a data folder, for `init` and `key restore`.
-#[derive(Debug)]
 pub struct Contents<'a> {
     /// The encoded genesis.
     pub genesis: &'a [u8],
@@ -118,6 +121,13 @@ pub struct Contents<'a> {
     pub passphrase: Option<&'a str>,
     /// Do the keys come from a backup without their chain? Then the folder is marked before it is a gateway.
     pub restored: bool,
+}
+
+impl std::fmt::Debug for Contents<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Without salt key and passphrase.
+        f.debug_struct("Contents").field("restored", &self.restored).finish_non_exhaustive()
+    }
 }
 
 impl Folder {
@@ -224,6 +234,30 @@ impl Folder {
     /// When that cannot be found out: to issue on a guess could contradict what was signed before.
     pub fn restored_mark(&self) -> Result<bool, FolderError> {
         is_there(&self.path.join(name::RESTORED))
+    }
+
+    /// Marks the folder: its chain is not whole, and nothing is issued from now on.
+    ///
+    /// # Errors
+    /// When the mark cannot be written.
+    pub fn mark_without_chain(&self) -> Result<(), FolderError> {
+        write(&self.path.join(name::RESTORED), RESTORED_TEXT.as_bytes())
+    }
+
+    /// Has this gateway signed anything yet?
+    ///
+    /// # Errors
+    /// When that cannot be found out.
+    pub fn has_issued(&self) -> Result<bool, FolderError> {
+        is_there(&self.path.join(name::ISSUED))
+    }
+
+    /// From now on its store must hold a chain.
+    ///
+    /// # Errors
+    /// When the mark cannot be written.
+    pub fn note_issued(&self) -> Result<(), FolderError> {
+        write(&self.path.join(name::ISSUED), b"This gateway has signed transactions; its store holds them.\n")
     }
 
     /// Takes the mark away: the chain is here.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use edge_adapters::{Delivery, Device, Supervisor, SystemClock, delivery_queue};
-use selvedge_core::border::{BatchPolicy, Config, Outcome, StreamHandle};
+use selvedge_core::border::{BatchPolicy, Config, Event, Outcome, StreamHandle};
 use tokio::net::UnixListener;
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::JoinHandle;
@@ -18,10 +18,11 @@ use crate::answers::Facts;
 use crate::answers::live::{EventCounts, Live};
 use crate::answers::shown::Time;
 use crate::api;
+use crate::chain;
 use crate::config::Settings;
 use crate::engine::{self, Engine, Running, Snapshot};
 use crate::folder::Folder;
-use crate::store::{RealDisk, Store, StoreError, StoreOptions, StoreReader};
+use crate::store::{RealDisk, StoreError, StoreReader};
 
 /// Others' transactions may wait this long for a sync: they can be fetched again.
 const FOREIGN_WITHIN: Duration = Duration::from_secs(1);
@@ -63,15 +64,18 @@ impl Gateway {
         let started = Instant::now();
         let signer = selvedge_crypto::signer(&folder.gateway_key(passphrase)?)?;
         let disk = Arc::new(open_disk(folder).await?);
-        let options = StoreOptions::new(folder.network(), folder.issuer());
-        let (store, restored, report) = Store::open(disk.clone(), &options)?;
-        engine::log_open(&report);
+        let listener = api::bind(&folder.socket_path()).await?;
+        let opened = chain::open(folder, disk.clone())?;
+        engine::log_open(&opened.report);
+        if opened.own_newest(folder).is_some() && !folder.has_issued()? {
+            folder.note_issued()?;
+        }
+        let chain::Opened { store, restored, .. } = opened;
         let config = core_config(folder, &settings)?;
         let clock = engine::clock::Clock::new(settings.clock);
         let parts = engine::Parts { config, disk, store, restored, signer, clock };
         let (engine, running) = Engine::start(parts)?;
 
-        let listener = api::bind(&folder.socket_path()).await?;
         let devices = describe(&engine, &settings).await?;
         let (stop_adapters, stop_all) = (CancellationToken::new(), CancellationToken::new());
         let (sender, deliveries) = delivery_queue();
@@ -89,6 +93,8 @@ impl Gateway {
             started: Time::now(),
             since: started,
             events: EventCounts::default(),
+            folder: folder.clone(),
+            has_issued: folder.has_issued()?,
         };
         let (live_out, live) = watch::channel(Arc::new(publisher.live()));
         let publishing = publisher.run(live_out, engine.events(), stop_all.clone());
@@ -235,6 +241,8 @@ struct Publisher {
     started: Time,
     since: Instant,
     events: EventCounts,
+    folder: Folder,
+    has_issued: bool,
 }
 
 impl Publisher {
@@ -253,10 +261,21 @@ impl Publisher {
         }
     }
 
+    /// The first own transaction is durable: from now on a store without a chain is one that was lost.
+    fn note_issued(&mut self, event: &Event) {
+        if !self.has_issued && matches!(event, Event::Attached { own: true, .. }) {
+            match self.folder.note_issued() {
+                Ok(()) => self.has_issued = true,
+                // The next start notes it.
+                Err(error) => tracing::warn!(%error, "could not note that this gateway has issued"),
+            }
+        }
+    }
+
     async fn run(
         mut self,
         out: watch::Sender<Arc<Live>>,
-        mut events: broadcast::Receiver<selvedge_core::border::Event>,
+        mut events: broadcast::Receiver<Event>,
         stop: CancellationToken,
     ) {
         let mut ticks = tokio::time::interval(LIVE_EVERY);
@@ -265,7 +284,10 @@ impl Publisher {
             tokio::select! {
                 () = stop.cancelled() => return,
                 event = events.recv() => match event {
-                    Ok(event) => self.events.count(&event, Time::now()),
+                    Ok(event) => {
+                        self.note_issued(&event);
+                        self.events.count(&event, Time::now());
+                    }
                     Err(broadcast::error::RecvError::Lagged(_)) => {}
                     Err(broadcast::error::RecvError::Closed) => return,
                 },

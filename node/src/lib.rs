@@ -7,11 +7,13 @@
 //! - [`store`]: log, journal, index and archive on a disk
 //! - [`answers`], [`api`]: questions, and where a running node answers them
 //! - [`config`], [`folder`]: the configuration, and what lies where in a data folder
+//! - [`chain`]: the store of a folder, and whether the own chain in it is whole
 //! - [`demo`]: a simulated plant for `selvedge demo`
 #![warn(missing_docs)]
 
 pub mod answers;
 pub mod api;
+pub mod chain;
 pub mod cli;
 pub mod config;
 pub mod demo;

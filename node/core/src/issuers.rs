@@ -106,8 +106,12 @@ impl Issuers {
         if let Some(before) = chain.heads.iter_mut().find(|h| h.id == prev) {
             *before = head;
         } else if chain.heads.len() < limits::BRANCHES_MAX {
-            // Of a forker with more branches, one head more or less tells nothing new.
             chain.heads.push(head);
+        } else if let Some(last) = chain.heads.last_mut()
+            && head.sequence > last.sequence
+        {
+            // Of a forker with more branches only the farthest is kept: what may be attached is read off the heads.
+            *last = head;
         }
         if !record.has(flag::SECOND_BRANCH) {
             chain.first_branch = Some(record.sequence);

@@ -200,8 +200,14 @@ impl Node {
             return None;
         }
         let batch = self.gatherer.closes_at_us(self.config.batch.age_max_us);
-        let approve = self.approve_at_us.filter(|_| self.config.may_issue && self.own.is_idle());
+        let approve = self.approve_at_us.filter(|_| self.can_sign() && self.own.is_idle());
         [batch, approve, self.sweep_at_us].into_iter().flatten().min()
+    }
+
+    /// May it issue, and has it a key that the network knows?
+    fn can_sign(&self) -> bool {
+        let has_key = || self.issuers.get(&self.config.issuer).is_some_and(|c| !c.keys.is_empty());
+        self.config.may_issue && has_key()
     }
 
     /// Looks for work that was never answered and for transactions that waited too long.
@@ -311,6 +317,13 @@ impl Node {
     pub fn is_second_branch(&self, number: u64) -> Option<bool> {
         self.window.get(number).map(|entry| entry.record.has(flag::SECOND_BRANCH))
     }
+}
+
+/// How long to wait for an answer before asking again: longer each time, since an answer to an earlier question does
+/// not count, and slow work would never end.
+const fn patience_us(attempts: u32) -> u64 {
+    let doublings = if attempts < 6 { attempts } else { 6 };
+    limits::COMPLETION_TIMEOUT_US << doublings
 }
 
 fn refuse_when_halted(input: &Input, out: &mut Vec<Effect>) {

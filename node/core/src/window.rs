@@ -139,7 +139,7 @@ impl Window {
     fn forget(&mut self, entry: &Entry) {
         self.numbers.remove(&entry.record.id);
         if is_others_payload(&entry.record, false) && entry.cones & (1 << OWN_BIT) == 0 {
-            self.unapproved -= 1;
+            self.unapproved = self.unapproved.saturating_sub(1);
         }
     }
 

@@ -245,7 +245,7 @@ impl Answers {
             disk: self.disk()?,
             events: live.map(|live| live.events.clone()),
         };
-        answer.attention = attention(&answer, live);
+        answer.attention = attention(&answer, live, self.facts.restored_mark);
         Ok(answer)
     }
 
@@ -398,22 +398,30 @@ const fn state_name(state: DeviceState) -> &'static str {
 }
 
 /// What needs a person, most pressing first.
-fn attention(answer: &StatusAnswer, live: Option<&Live>) -> Vec<String> {
+/// Why a gateway issues nothing, and what to do.
+const SILENT: &str = "silent: the keys are without (part of) the chain that they signed, so readings are journaled and \
+                      nothing is issued. The file `restored` in the data folder says how to bring the chain back; then \
+                      `selvedge key restore`";
+
+fn attention(answer: &StatusAnswer, live: Option<&Live>, restored_mark: bool) -> Vec<String> {
     let mut found = Vec::new();
     match answer.state {
         NodeState::Halted => {
-            let why = live.and_then(|live| live.halted.as_deref()).unwrap_or("the store or the signing key failed");
+            let why =
+                live.and_then(|live| live.halted.as_deref()).unwrap_or("the store or the signing key failed");
             found.push(format!(
                 "halted: {why}. Nothing more is taken; what was acknowledged is safe. Look after the cause, then start the node again"
             ));
         }
-        NodeState::Silent => found.push(
-            "silent: the keys were restored without the chain that they signed, so readings are journaled and nothing \
-             is issued. Restore into the folder that holds the chain (`selvedge key restore`)"
-                .into(),
-        ),
+        NodeState::Silent => found.push(SILENT.into()),
         NodeState::NotRunning => {
-            found.push(format!("no node runs on this folder: start it with `selvedge run --data {}`", answer.folder));
+            found.push(format!(
+                "no node runs on this folder: start it with `selvedge run --data {}`",
+                answer.folder
+            ));
+            if restored_mark {
+                found.push(SILENT.into());
+            }
         }
         NodeState::Running => {}
     }

@@ -14,9 +14,10 @@ use crate::answers::status::StatusAnswer;
 use crate::answers::streams::StreamsAnswer;
 use crate::answers::tangle::TangleAnswer;
 use crate::answers::{Answers, AskError, Facts, Time};
+use crate::chain;
 use crate::cli::Failed;
 use crate::folder::Folder;
-use crate::store::{RealDisk, Store, StoreError, StoreOptions};
+use crate::store::{RealDisk, Store, StoreError};
 
 /// A node that starts or stops holds the folder and does not answer: so long is it waited for.
 const WAIT_FOR_NODE: Duration = Duration::from_secs(5);
@@ -96,8 +97,7 @@ impl Ask {
     }
 
     fn open_store(folder: &Folder, disk: RealDisk) -> anyhow::Result<Self> {
-        let options = StoreOptions::new(folder.network(), folder.issuer());
-        let (store, _, report) = Store::open(Arc::new(disk), &options)?;
+        let chain::Opened { store, report, .. } = chain::open(folder, Arc::new(disk))?;
         let answers = Answers { reader: store.reader(), facts: Arc::new(Facts::of(folder)?), live: None };
         Ok(Self::Store(Box::new(Opened { answers, store: Some(store), is_behind: report.replayed > 0 })))
     }

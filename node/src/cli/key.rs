@@ -14,9 +14,10 @@ use zeroize::{Zeroize, Zeroizing};
 
 use super::Globals;
 use super::passphrase::{PassphraseArgs, first_line};
+use crate::chain;
 use crate::config;
 use crate::folder::{Contents, Folder, SALT_KEY_BYTES};
-use crate::store::{RealDisk, Store, StoreOptions};
+use crate::store::RealDisk;
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -205,14 +206,16 @@ fn restore_beside_chain(
 ) -> anyhow::Result<ExitCode> {
     let gateway = SecretKey::from_seed(backup.gateway.scheme, &backup.gateway.seed);
     let organisation = backup.organisation.as_ref().map(|s| SecretKey::from_seed(s.scheme, &s.seed));
-    let restored = folder.put_back_keys(&gateway, organisation.as_ref(), &backup.salt_key, passphrase)?;
-    let mut issues = true;
-    if folder.restored_mark()? {
-        issues = holds_chain(folder)?;
-        if issues {
-            folder.clear_restored_mark()?;
-        }
+    // Looked for first: with the keys back and no mark, a crash here would let it issue without its chain.
+    let newest = own_newest(folder)?;
+    if newest.is_none() {
+        folder.mark_without_chain()?;
     }
+    let restored = folder.put_back_keys(&gateway, organisation.as_ref(), &backup.salt_key, passphrase)?;
+    if newest.is_some() && folder.restored_mark()? {
+        folder.clear_restored_mark()?;
+    }
+    let issues = newest.is_some();
     if json {
         let gateway = ids::to_text(&folder.issuer());
         println!("{}", serde_json::json!({ "gateway": gateway, "restored": restored, "issues": issues }));
@@ -223,23 +226,24 @@ fn restore_beside_chain(
     } else {
         println!("Restored into {}: {}.", folder.path().display(), restored.join(", "));
     }
-    if issues {
-        println!("The chain goes on.");
-    } else {
-        println!(
+    match newest {
+        Some(sequence) => println!(
+            "The chain goes on after sequence {sequence}. If this gateway signed more than that, this is not its newest \
+             store: do not run it."
+        ),
+        None => println!(
             "Its chain is not here: `run` journals readings and issues nothing until the chain is back."
-        );
+        ),
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Does the store hold transactions of this gateway?
-fn holds_chain(folder: &Folder) -> anyhow::Result<bool> {
-    let disk = Arc::new(RealDisk::open(folder.store_path())?);
-    let options = StoreOptions::new(folder.network(), folder.issuer());
-    let (store, restored, _) = Store::open(disk, &options)?;
-    store.close()?;
-    Ok(restored.issuers.iter().any(|state| state.issuer == folder.issuer()))
+/// Sequence of the newest transaction of this gateway that its store holds.
+fn own_newest(folder: &Folder) -> anyhow::Result<Option<u64>> {
+    let opened = chain::open(folder, Arc::new(RealDisk::open(folder.store_path())?))?;
+    let newest = opened.own_newest(folder);
+    opened.store.close()?;
+    Ok(newest)
 }
 
 fn open_backup(path: &Path, passphrase: &str) -> anyhow::Result<Backup> {

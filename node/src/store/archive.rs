@@ -43,21 +43,31 @@ pub fn write(sealed: &SealedBatch, disk: &dyn Disk) -> Result<(Hash, u64), Store
     let (folder, name) = name_of(segment);
     disk.make_dir(&folder).map_err(io_error("make", &folder))?;
     let temporary = format!("{folder}/{}.tmp", TEMPORARY.fetch_add(1, Ordering::Relaxed));
-    let file = match disk.create(&temporary) {
+    if let Err(why) = put(&compressed, &temporary, &name, disk) {
+        // Half a segment on a full card takes the room that the journal needs. The first error is the one to show.
+        let _ = disk.remove(&temporary);
+        return Err(why);
+    }
+    disk.sync_dir(&folder).map_err(io_error("sync", &folder))?;
+    Ok((segment, compressed.len() as u64))
+}
+
+/// Writes beside, syncs, and gives it its name.
+fn put(compressed: &[u8], temporary: &str, name: &str, disk: &dyn Disk) -> Result<(), StoreError> {
+    let file = match disk.create(temporary) {
         Ok(file) => file,
         // Left by a start that was cut off.
         Err(why) if why.kind() == std::io::ErrorKind::AlreadyExists => {
-            let file = disk.open(&temporary).map_err(io_error("open", &temporary))?;
-            file.set_len(compressed.len() as u64).map_err(io_error("set the length of", &temporary))?;
+            let file = disk.open(temporary).map_err(io_error("open", temporary))?;
+            file.set_len(compressed.len() as u64).map_err(io_error("set the length of", temporary))?;
             file
         }
-        Err(why) => return Err(io_error("create", &temporary)(why)),
+        Err(why) => return Err(io_error("create", temporary)(why)),
     };
-    file.write_at(0, &compressed).map_err(io_error("write", &temporary))?;
-    file.sync().map_err(io_error("sync", &temporary))?;
-    disk.rename(&temporary, &name).map_err(io_error("rename", &temporary))?;
-    disk.sync_dir(&folder).map_err(io_error("sync", &folder))?;
-    Ok((segment, compressed.len() as u64))
+    file.write_at(0, compressed).map_err(io_error("write", temporary))?;
+    file.sync().map_err(io_error("sync", temporary))?;
+    disk.rename(temporary, name).map_err(io_error("rename", temporary))?;
+    Ok(())
 }
 
 /// Reads a segment, and checks its name and every reading in it.

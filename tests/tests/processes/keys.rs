@@ -179,3 +179,34 @@ fn when_the_chain_is_back_the_mark_goes_and_the_gateway_issues_again() {
     });
     node.end_with(Signal::TERM).expect(0);
 }
+
+/// A store that is gone (a folder that was not mounted), or whose log lost what the index knew: the gateway signed
+/// sequences that it does not know any more, and went on to sign others in their place. Found by reading.
+#[test]
+fn a_gateway_that_lost_part_of_its_chain_journals_and_issues_nothing() {
+    for is_gone in [true, false] {
+        let site = Site::with_chain();
+        if is_gone {
+            fs::remove_dir_all(site.file("store")).expect("it was there");
+        } else {
+            let log =
+                fs::OpenOptions::new().write(true).open(site.file("store/log/000000.seg")).expect("a log");
+            log.set_len(4_000).expect("it can be cut");
+        }
+        // A question comes first; it must not hide the loss.
+        site.ask(&["status"]).says(&["issued", "selvedge key restore"]);
+        let device = Device::start();
+        site.configure(&device.counters_config("20ms"));
+        let before = site.ask(&["status", "--json"]).json()["ledger"]["transactions"].clone();
+        let node = site.run();
+        eventually("readings in the journal", || {
+            let status = site.ask(&["status", "--json"]).json();
+            let backlog = status["backlog"]["readings"].as_u64().expect("a number");
+            if backlog > 100 { Ok(()) } else { Err(status) }
+        });
+        let status = site.ask(&["status", "--json"]).expect(1).json();
+        assert_eq!(status["state"], "silent", "{status}");
+        assert_eq!(status["ledger"]["transactions"], before, "{status}");
+        node.end_with(Signal::TERM).expect(0);
+    }
+}

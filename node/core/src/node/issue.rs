@@ -15,8 +15,8 @@ use crate::scheme::transaction_message;
 use crate::tips;
 use crate::transaction::{Body, Envelope, FLAG_UNSYNCHRONISED, Reference};
 
-use super::Node;
 use super::receive::Ready;
+use super::{Node, patience_us};
 
 /// Why a transaction is made.
 #[derive(Debug, Clone)]
@@ -42,6 +42,8 @@ struct Draft {
     purpose: Purpose,
     /// When the signature is asked for again, if there is no answer.
     due_us: u64,
+    /// How often it was asked for in vain.
+    attempts: u32,
 }
 
 #[derive(Debug, Default)]
@@ -125,7 +127,7 @@ impl Node {
 
     /// Starts the next own transaction, when none is in the making and there is something to say.
     pub(super) fn issue(&mut self, now: Now, out: &mut Vec<Effect>) {
-        if !self.config.may_issue || !self.own.is_idle() {
+        if !self.can_sign() || !self.own.is_idle() {
             return;
         }
         if let Some(Asked { kind, payload, reply }) = self.own.queue.pop_front() {
@@ -178,8 +180,9 @@ impl Node {
         let id = self.network.transaction_id(&bytes);
         let message = transaction_message(scheme, key_number, self.network.id(), id);
         let settled = Vec::from([prev, approved[0], approved[1]]);
-        let due_us = now.monotonic_us + limits::COMPLETION_TIMEOUT_US;
-        let draft = Draft { body, bytes, id, settled, key: place as u16, key_number, purpose, due_us };
+        let due_us = now.monotonic_us + patience_us(0);
+        let draft =
+            Draft { body, bytes, id, settled, key: place as u16, key_number, purpose, due_us, attempts: 0 };
         let ticket = self.ticket();
         self.own.making = Making::Signing(ticket, alloc::boxed::Box::new(draft));
         out.push(Effect::Sign { ticket, message });
@@ -269,7 +272,8 @@ impl Node {
         if now.monotonic_us < draft.due_us {
             return;
         }
-        draft.due_us = now.monotonic_us + limits::COMPLETION_TIMEOUT_US;
+        draft.attempts += 1;
+        draft.due_us = now.monotonic_us + patience_us(draft.attempts);
         let (id, place, key_number) = (draft.id, draft.key, draft.key_number);
         let Some(chain) = self.issuers.get(&self.config.issuer) else { return };
         let scheme = chain.keys[usize::from(place)].key.scheme;

@@ -187,8 +187,12 @@ impl<'t> Group<'t> {
         if let Some(before) = heads.iter_mut().find(|(number, ..)| *number == record.prev) {
             *before = head;
         } else if heads.len() < limits::BRANCHES_MAX {
-            // The same bound as the core's: of a forker with so many branches one more tells nothing new.
             heads.push(head);
+        } else if let Some(last) = heads.last_mut()
+            && head.1 > last.1
+        {
+            // As the core does it: of a forker with more branches only the farthest is kept.
+            *last = head;
         }
         Ok(())
     }
