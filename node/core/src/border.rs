@@ -2,8 +2,9 @@
 //!
 //! Order is the contract. An effect that a power cut could make a lie (an acknowledgement, the sending of an
 //! own transaction, an event) leaves only after the `Persisted` it depends on came in. Answers may come in any
-//! order and at any time, or never: slow work that is not answered is asked for again under a new ticket, and
-//! an answer to an old ticket is ignored. Only `Persist` is never repeated: a store that does not answer is
+//! order and at any time, or never: slow work that is not answered is asked for again. What there is one of at a time
+//! (a seal, a signature, a batch to read back) keeps its ticket, so that work slower than the patience ends all the
+//! same; the rest gets a new ticket, and an answer to an old one is ignored. Only `Persist` is never repeated: a store that does not answer is
 //! broken, and says so with `Failed`.
 
 use alloc::string::String;

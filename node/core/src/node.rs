@@ -319,13 +319,6 @@ impl Node {
     }
 }
 
-/// How long to wait for an answer before asking again: longer each time, since an answer to an earlier question does
-/// not count, and slow work would never end.
-const fn patience_us(attempts: u32) -> u64 {
-    let doublings = if attempts < 6 { attempts } else { 6 };
-    limits::COMPLETION_TIMEOUT_US << doublings
-}
-
 fn refuse_when_halted(input: &Input, out: &mut Vec<Effect>) {
     if let Input::Submit { reply, .. } | Input::Issue { reply, .. } = input {
         out.push(Effect::Reply { reply: *reply, outcome: Outcome::Refused(Refusal::Halted) });

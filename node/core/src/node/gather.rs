@@ -18,7 +18,7 @@ use crate::reading::{FLAG_UNSYNCHRONISED, READING_BYTES, Reading, Value};
 use crate::seal::receive_times;
 use crate::stream::Descriptor;
 
-use super::{Node, patience_us};
+use super::Node;
 
 /// A stream of this gateway.
 #[derive(Debug)]
@@ -71,8 +71,6 @@ pub(crate) struct Gatherer {
     work: Work,
     /// When the present work is asked for again, if there is no answer.
     due_us: u64,
-    /// How often it was asked for in vain.
-    attempts: u32,
 }
 
 impl Gatherer {
@@ -105,7 +103,6 @@ impl Gatherer {
             closed: closed.collect(),
             work: Work::Idle,
             due_us: 0,
-            attempts: 0,
         })
     }
 
@@ -375,7 +372,7 @@ impl Node {
 
     fn load_batch(&mut self, now: Now, number: u64, out: &mut Vec<Effect>) {
         let ticket = self.ticket();
-        self.gatherer.due_us = now.monotonic_us + patience_us(self.gatherer.attempts);
+        self.gatherer.due_us = now.monotonic_us + limits::COMPLETION_TIMEOUT_US;
         self.gatherer.work = Work::Loading(ticket, number);
         out.push(Effect::LoadBatch { ticket, batch: number });
     }
@@ -392,7 +389,7 @@ impl Node {
 
     fn ask_to_seal(&mut self, now: Now, batch: Arc<ClosedBatch>, out: &mut Vec<Effect>) {
         let ticket = self.ticket();
-        self.gatherer.due_us = now.monotonic_us + patience_us(self.gatherer.attempts);
+        self.gatherer.due_us = now.monotonic_us + limits::COMPLETION_TIMEOUT_US;
         self.gatherer.work = Work::Sealing(ticket, batch.clone());
         out.push(Effect::Seal { ticket, batch });
     }
@@ -444,7 +441,6 @@ impl Node {
             segment_bytes,
             streams: content.streams.iter().map(span).collect(),
         };
-        self.gatherer.attempts = 0;
         self.gatherer.work = Work::Ready(payload);
     }
 
@@ -463,14 +459,14 @@ impl Node {
         if now.monotonic_us < self.gatherer.due_us {
             return;
         }
-        if !self.gatherer.is_working() {
-            return;
+        // Under the same ticket: slow work that is done in the end counts, whichever question it answers.
+        match &self.gatherer.work {
+            Work::Sealing(ticket, batch) => {
+                out.push(Effect::Seal { ticket: *ticket, batch: batch.clone() });
+            }
+            Work::Loading(ticket, batch) => out.push(Effect::LoadBatch { ticket: *ticket, batch: *batch }),
+            Work::Idle | Work::Ready(_) | Work::Issuing => return,
         }
-        self.gatherer.attempts += 1;
-        match core::mem::take(&mut self.gatherer.work) {
-            Work::Sealing(_, batch) => self.ask_to_seal(now, batch, out),
-            Work::Loading(_, number) => self.load_batch(now, number, out),
-            other => self.gatherer.work = other,
-        }
+        self.gatherer.due_us = now.monotonic_us + limits::COMPLETION_TIMEOUT_US;
     }
 }

@@ -15,8 +15,8 @@ use crate::scheme::transaction_message;
 use crate::tips;
 use crate::transaction::{Body, Envelope, FLAG_UNSYNCHRONISED, Reference};
 
+use super::Node;
 use super::receive::Ready;
-use super::{Node, patience_us};
 
 /// Why a transaction is made.
 #[derive(Debug, Clone)]
@@ -42,8 +42,6 @@ struct Draft {
     purpose: Purpose,
     /// When the signature is asked for again, if there is no answer.
     due_us: u64,
-    /// How often it was asked for in vain.
-    attempts: u32,
 }
 
 #[derive(Debug, Default)]
@@ -180,9 +178,8 @@ impl Node {
         let id = self.network.transaction_id(&bytes);
         let message = transaction_message(scheme, key_number, self.network.id(), id);
         let settled = Vec::from([prev, approved[0], approved[1]]);
-        let due_us = now.monotonic_us + patience_us(0);
-        let draft =
-            Draft { body, bytes, id, settled, key: place as u16, key_number, purpose, due_us, attempts: 0 };
+        let due_us = now.monotonic_us + limits::COMPLETION_TIMEOUT_US;
+        let draft = Draft { body, bytes, id, settled, key: place as u16, key_number, purpose, due_us };
         let ticket = self.ticket();
         self.own.making = Making::Signing(ticket, alloc::boxed::Box::new(draft));
         out.push(Effect::Sign { ticket, message });
@@ -268,21 +265,17 @@ impl Node {
 
     /// A signature that never came is asked for again.
     pub(super) fn sweep_own(&mut self, now: Now, out: &mut Vec<Effect>) {
-        let Making::Signing(_, draft) = &mut self.own.making else { return };
+        let Making::Signing(ticket, draft) = &mut self.own.making else { return };
         if now.monotonic_us < draft.due_us {
             return;
         }
-        draft.attempts += 1;
-        draft.due_us = now.monotonic_us + patience_us(draft.attempts);
-        let (id, place, key_number) = (draft.id, draft.key, draft.key_number);
+        draft.due_us = now.monotonic_us + limits::COMPLETION_TIMEOUT_US;
+        let (ticket, id, place, key_number) = (*ticket, draft.id, draft.key, draft.key_number);
         let Some(chain) = self.issuers.get(&self.config.issuer) else { return };
         let scheme = chain.keys[usize::from(place)].key.scheme;
         let message = transaction_message(scheme, key_number, self.network.id(), id);
-        let new = self.ticket();
-        if let Making::Signing(ticket, _) = &mut self.own.making {
-            *ticket = new;
-        }
-        out.push(Effect::Sign { ticket: new, message });
+        // Under the same ticket: slow work that is done in the end counts, whichever question it answers.
+        out.push(Effect::Sign { ticket, message });
     }
 
     /// The own chain's newest transaction: sequence and id.
