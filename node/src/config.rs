@@ -395,4 +395,54 @@ mod tests {
         assert_eq!(found[0].line, Some(2));
         assert!(found[0].what.contains("\"200ms\""), "{found:?}");
     }
+
+    /// Mutations of a good file: bytes, lines and words taken out, doubled, swapped.
+    fn mutated(good: &str, random: &mut selvedge_core::random::Random) -> String {
+        let mut bytes = good.as_bytes().to_vec();
+        for _ in 0..=random.below(4) {
+            let at = random.below(bytes.len() as u64 + 1) as usize;
+            let to = (at + random.below(40) as usize).min(bytes.len());
+            match random.below(5) {
+                0 => drop(bytes.drain(at..to)),
+                1 => bytes.splice(at..at, bytes[at..to].to_vec()).for_each(drop),
+                2 => bytes.splice(at..to, b"9999999999999999999".iter().copied()).for_each(drop),
+                3 => bytes.truncate(at),
+                _ => {
+                    if let Some(byte) = bytes.get_mut(at) {
+                        *byte = random.bits() as u8;
+                    }
+                }
+            }
+        }
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    #[test]
+    fn no_text_makes_the_parser_panic_and_each_finding_stands_in_the_file() {
+        let cases = std::env::var("SELVEDGE_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(50_000_u32);
+        println!("seed 0xC0, {cases} cases");
+        let mut random = selvedge_core::random::Random::new(&[0xC0; 32]);
+        let good = template("g1", "works").replace("#: ", "").replace("#:\n", "\n");
+        assert_eq!(parse(&good).expect("the example is valid").devices.len(), 1);
+        let (mut right, mut wrong) = (0, 0);
+        for _ in 0..cases {
+            let text = mutated(&good, &mut random);
+            match parse(&text) {
+                Ok(_) => right += 1,
+                Err(findings) => {
+                    wrong += 1;
+                    assert!(!findings.is_empty(), "{text}");
+                    for finding in findings {
+                        let lines = text.lines().count() + 1;
+                        assert!(
+                            finding.line.is_none_or(|line| (1..=lines).contains(&line)),
+                            "{finding:?} in {text}"
+                        );
+                        assert!(!finding.what.is_empty());
+                    }
+                }
+            }
+        }
+        assert!(right > 0 && wrong > 0, "{right} right, {wrong} wrong");
+    }
 }
