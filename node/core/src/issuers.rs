@@ -131,3 +131,43 @@ impl Issuers {
         self.chains.len()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::boxed::Box;
+
+    use super::*;
+
+    /// Of a forker with many branches the head of the farthest was dropped. The store keeps heads only, so after a
+    /// start its transaction looked as if it could not be attached yet, and was attached twice (found by reading).
+    #[test]
+    fn the_farthest_of_many_branches_stays_among_the_heads() {
+        let mut issuers = Issuers::default();
+        let issuer = Issuer([1; 32]);
+        for number in 0..2 * limits::BRANCHES_MAX as u64 {
+            let mut id = [7; 32];
+            id[..8].copy_from_slice(&number.to_le_bytes());
+            let record = Record {
+                number,
+                id: Id(id),
+                issuer,
+                sequence: number,
+                key: 0,
+                flags: 0,
+                kind: 0,
+                prev: GENESIS_NUMBER,
+                approves: [GENESIS_NUMBER; 2],
+                further: Box::new([]),
+            };
+            // Its prev is never a head: each is a branch of its own.
+            issuers.attach(&record, Id([9; 32]), None);
+            let chain = issuers.get(&issuer).expect("just attached");
+            assert!(chain.heads.len() <= limits::BRANCHES_MAX);
+            assert_eq!(
+                chain.heads.iter().map(|h| h.sequence).max(),
+                chain.greatest,
+                "what a start would read off them"
+            );
+        }
+    }
+}

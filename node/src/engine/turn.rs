@@ -235,7 +235,7 @@ impl Turn {
             }
             Event::Retrying { what, why } => tracing::warn!(what, why, "failed, will be tried again"),
             Event::Silent => tracing::warn!(
-                "restored without its chain: readings are journaled, nothing is issued; restore into the folder that holds the chain"
+                "restored without its chain, or part of it is lost: readings are journaled, nothing is issued; the file `restored` says what to do"
             ),
             Event::Forked { issuer, sequence } => {
                 tracing::warn!(%issuer, sequence, "an issuer forked its chain");

@@ -7,7 +7,7 @@ use super::script::Script;
 use super::{open, run};
 use crate::store::entry::{LOG, append_transaction};
 use crate::store::log::SegmentLog;
-use crate::store::{CrashPolicy, Disk, MemDisk, StoreError, archive, index};
+use crate::store::{CrashPolicy, Disk, Faults, MemDisk, StoreError, archive, index};
 use std::sync::Arc;
 
 fn closed(groups: usize, seed: u64) -> (Script, MemDisk, Vec<String>) {
@@ -154,6 +154,21 @@ fn archive_segments_are_what_their_name_says_or_refused() {
     assert!(reader.archive_segment(batch.segment).is_err(), "too long");
     assert!(disk.largest_read() < 1 << 26, "a file that is too long is not read");
     assert!(reader.archive_segment(Hash([3; 32])).is_err(), "one that is not there");
+}
+
+/// Each attempt to seal on a full card left half a segment behind, tried again every second, until the journal had no
+/// room either (found by reading).
+#[test]
+fn a_segment_that_finds_no_room_leaves_nothing_behind() {
+    let (mut script, disk) = (Script::new(16), MemDisk::new());
+    let (_store, reader) = run(&mut script, &disk, 40);
+    let batch = reader.own_batch(0).expect("reads").expect("a batch");
+    let sealed = reader.archive_segment(batch.segment).expect("a good one");
+    let before = disk.names();
+    disk.set_faults(Faults { space_bytes: Some(10), ..Faults::default() });
+    archive::write(&sealed, &disk).expect_err("no room");
+    disk.set_faults(Faults::default());
+    assert_eq!(disk.names(), before);
 }
 
 /// A segment may say of itself that it becomes huge.
