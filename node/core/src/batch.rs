@@ -33,6 +33,12 @@ pub enum BatchError {
     /// A reading does not decode.
     #[error(transparent)]
     Reading(#[from] ReadingError),
+    /// Of the records of one batch some have provisional counters and some have not.
+    #[error("one journal record says floating = {floating}, those of its batch before it say the opposite")]
+    Mixed {
+        /// Is the record floating?
+        floating: bool,
+    },
     /// A record belongs to another batch.
     #[error("journal record of batch {got} among those of batch {expected}")]
     OtherBatch {
@@ -64,11 +70,13 @@ pub enum BatchError {
     TooLarge,
 }
 
-/// The readings of a batch, in the order in which they came.
+/// The readings of a journal batch, in the order in which they came.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct BatchContent {
-    /// Number of the batch.
+    /// Number of the journal batch: local, and no number on the chain.
     pub number: u64,
+    /// Are its counters provisional?
+    pub floating: bool,
     /// Its streams, in the order in which it met them.
     pub streams: Vec<BatchStream>,
     /// The readings.
@@ -96,8 +104,19 @@ impl BatchContent {
         Ok(record)
     }
 
+    /// One more reading; its stream is in the table.
+    pub(crate) fn push(&mut self, block: &Block, long: Option<&Vec<u8>>) {
+        if let Some(bytes) = long {
+            self.long.insert(self.blocks.len() as u32, bytes.clone());
+            self.bytes += bytes.len();
+        }
+        self.blocks.push(*block);
+        self.bytes += block.len();
+    }
+
     /// Takes a record that [`check_record`](Self::check_record) would pass, as the core itself makes them.
     pub(crate) fn apply(&mut self, record: &JournalRecord) {
+        self.floating = record.floating;
         for JournalStream { descriptor, first } in &record.streams {
             self.streams.push(BatchStream { descriptor: *descriptor, first: *first, count: 0 });
         }
@@ -117,6 +136,9 @@ impl BatchContent {
     }
 
     fn check_record(&self, record: &JournalRecord) -> Result<(), BatchError> {
+        if record.floating != self.floating && !self.blocks.is_empty() {
+            return Err(BatchError::Mixed { floating: record.floating });
+        }
         let mut next: Vec<u64> = self.streams.iter().map(|s| s.first + u64::from(s.count)).collect();
         next.extend(record.streams.iter().map(|s| s.first));
         let mut long = record.long.as_slice();
@@ -153,6 +175,8 @@ pub(crate) fn stream_index(block: &Block) -> u32 {
 /// A batch that takes no more readings, with the secret of its salts and the descriptors of its streams.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ClosedBatch {
+    /// Number of the batch on the own chain: the payload carries it, and the secret derives from it.
+    pub number: u64,
     /// The readings.
     pub content: BatchContent,
     /// Salts derive from it. Kept in the archive segment, with the readings.
@@ -163,11 +187,12 @@ pub struct ClosedBatch {
 
 impl fmt::Debug for ClosedBatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ClosedBatch({}, {} readings)", self.content.number, self.content.blocks.len())
+        let (journal, readings) = (self.content.number, self.content.blocks.len());
+        write!(f, "ClosedBatch({}, journal batch {journal}, {readings} readings)", self.number)
     }
 }
 
-/// The secret of one batch, from the gateway's salt key.
+/// The secret of the own batch with this number on the chain, from the gateway's salt key.
 pub fn secret_of(salt_key: &[u8; 32], network: NetworkId, issuer: Issuer, number: u64) -> [u8; 32] {
     let mut hasher = blake3::Hasher::new_derive_key(context::BATCH_SECRET);
     hasher.update(salt_key).update(&network.0).update(&issuer.0).update(&number.to_le_bytes());

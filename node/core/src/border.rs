@@ -12,14 +12,16 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::batch::ClosedBatch;
+use crate::counters::CarriedSpan;
 use crate::genesis::{Genesis, PublicKey};
-use crate::hash::{Hash, Id, Issuer};
+use crate::hash::{Hash, Id, Issuer, NetworkId};
 use crate::payload::Batch;
 use crate::reading::{Quality, Value};
 use crate::record::{Record, Stored};
 use crate::reject::Reject;
 use crate::stream::Descriptor;
 use crate::transaction::Reference;
+use crate::wire::ChainRange;
 
 /// Two clocks, read by the shell when it hands an input in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +69,18 @@ pub struct NewReading {
     pub receive_time_ns: i64,
 }
 
+/// Where a source that waits for an acknowledgement sent readings from: journaled with them, so that the same message
+/// is known again after a restart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+pub struct Origin {
+    /// Which source: the first eight bytes of a hash of its name, for MQTT its client id.
+    pub source: u64,
+    /// The source's number of the message, for MQTT the packet id.
+    pub packet: u16,
+    /// Of what the message said, for MQTT of topic and payload.
+    pub digest: [u8; 16],
+}
+
 /// What goes into the core.
 #[derive(Debug, Clone)]
 pub enum Input {
@@ -83,6 +97,9 @@ pub enum Input {
     Submit {
         /// The readings, at most [`SUBMIT_READINGS_MAX`](crate::limits::SUBMIT_READINGS_MAX).
         readings: Vec<NewReading>,
+        /// The messages that brought them, at most as many as readings may be; none where nobody is acknowledged. Durable
+        /// no earlier than all the readings, and handed back in [`Restored::origins`].
+        origins: Vec<Origin>,
         /// Who waits.
         reply: ReplyTo,
     },
@@ -97,7 +114,7 @@ pub enum Input {
     },
     /// Close the open batch now.
     Flush,
-    /// An envelope from a peer.
+    /// A [frame](crate::wire) from a peer.
     Frame {
         /// The peer.
         peer: PeerId,
@@ -105,9 +122,26 @@ pub enum Input {
         bytes: Arc<[u8]>,
     },
     /// A peer is connected.
-    PeerUp(PeerId),
+    PeerUp {
+        /// The connection.
+        peer: PeerId,
+        /// Who is at the other end: the transport has checked it.
+        issuer: Issuer,
+        /// Did this node dial?
+        outgoing: bool,
+    },
     /// A peer is gone.
     PeerDown(PeerId),
+    /// Frames to this peer were not sent, since it does not read as fast as there is something to say.
+    Congested {
+        /// The peer.
+        peer: PeerId,
+    },
+    /// Answer to `Serve`: everything is sent, or the peer is gone.
+    Served {
+        /// The ticket.
+        ticket: Ticket,
+    },
     /// Answer to `Load`: for each reference what is held, in the order asked.
     Loaded {
         /// The ticket.
@@ -119,7 +153,7 @@ pub enum Input {
     BatchLoaded {
         /// The ticket.
         ticket: Ticket,
-        /// The journal's records of that batch, in order.
+        /// The journal's records of that journal batch, in order.
         records: Vec<Vec<u8>>,
     },
     /// Answer to `Verify`.
@@ -197,7 +231,7 @@ pub enum Effect {
     LoadBatch {
         /// The ticket.
         ticket: Ticket,
-        /// The batch.
+        /// The journal batch.
         batch: u64,
     },
     /// Hash the batch and write its archive segment durably ([`seal`](crate::seal)).
@@ -214,26 +248,41 @@ pub enum Effect {
         /// All of them must hold.
         checks: Vec<SignatureCheck>,
     },
-    /// Sign with this node's key.
+    /// Sign with this node's key of this number.
     Sign {
         /// The ticket.
         ticket: Ticket,
+        /// Which of its keys.
+        key_number: u32,
         /// The message, with an empty context.
         message: Vec<u8>,
     },
-    /// Send an envelope to a peer.
+    /// Send a [frame](crate::wire) to a peer.
     Send {
         /// The peer.
         peer: PeerId,
-        /// The envelope.
+        /// Which of its queues.
+        lane: Lane,
+        /// The frame.
         frame: Arc<[u8]>,
     },
-    /// Ask a peer for transactions that something refers to.
-    Want {
+    /// Send transactions from the log to a peer, on the bulk lane. They never pass through the core.
+    Serve {
+        /// The ticket.
+        ticket: Ticket,
         /// The peer.
         peer: PeerId,
-        /// What is missing.
-        references: Vec<Reference>,
+        /// Which.
+        what: Serve,
+    },
+    /// Close the connection to a peer.
+    Disconnect {
+        /// The peer.
+        peer: PeerId,
+        /// Why: said to the peer, to the log and in `peers`.
+        why: Farewell,
+        /// Its issuer is neither heard nor dialled for this many microseconds.
+        back_off_us: u64,
     },
     /// A peer sent something that no node can accept.
     Drop {
@@ -253,6 +302,86 @@ pub enum Effect {
     Emit(Event),
 }
 
+/// The two queues of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Lane {
+    /// What is new, and all that is short.
+    Fresh,
+    /// Answers to wants and fetches.
+    Bulk,
+}
+
+/// What is to be sent from the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Serve {
+    /// Those of these that are held.
+    Ids(Vec<Reference>),
+    /// All of these stretches, in ascending order of local number, and then a [`FetchEnd`](crate::wire::FetchEnd).
+    Ranges {
+        /// The stretches.
+        ranges: Vec<ChainRange>,
+        /// At most so many transactions.
+        transactions_max: u32,
+    },
+}
+
+/// Why a connection is closed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Farewell {
+    /// Another network.
+    #[error("it is of network {got}, this node is of {expected}")]
+    OtherNetwork {
+        /// Its network.
+        got: NetworkId,
+        /// Ours.
+        expected: NetworkId,
+    },
+    /// No protocol version in common.
+    #[error(
+        "no common version: it speaks {lowest} to {highest}, this node speaks {ours}; update the older program"
+    )]
+    NoCommonVersion {
+        /// Its lowest.
+        lowest: u16,
+        /// Its highest.
+        highest: u16,
+        /// Ours.
+        ours: u16,
+    },
+    /// The first frame is no hello, or there is none.
+    #[error("its first frame within ten seconds was not a hello")]
+    NoHello,
+    /// It broke rules too often.
+    #[error("it broke the rules {count} times, last: {last}")]
+    Faults {
+        /// How often.
+        count: u64,
+        /// The last time.
+        last: String,
+    },
+    /// It sent too much that is of no use.
+    #[error("it sent more than {limit} bytes that were repeated, refused or not asked for")]
+    Waste {
+        /// The limit.
+        limit: u64,
+    },
+    /// This node itself is at the other end.
+    #[error("it is this node itself")]
+    Ourselves,
+    /// There is another connection with the same start of the same node.
+    #[error("a second connection to the same node; the other one is kept")]
+    Twice,
+    /// A newer start of the same node is connected.
+    #[error("a newer start of the same node took its place")]
+    Replaced,
+    /// Too many peers.
+    #[error("this node has {limit} peers already")]
+    Full {
+        /// The limit.
+        limit: usize,
+    },
+}
+
 /// What became of a `Submit` or `Issue`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
@@ -270,8 +399,8 @@ pub enum Refusal {
     /// A reading names a stream that was never described.
     #[error("stream {0} was not described")]
     UnknownStream(u32),
-    /// More readings than one `Submit` may hold, or none.
-    #[error("{0} readings in one submission, expected 1 to 4,096")]
+    /// More readings than one `Submit` may hold, or none; or more origins.
+    #[error("{0} readings or origins in one submission, expected 1 to 4,096")]
     Count(usize),
     /// A value is longer than 4,096 bytes, or a float is NaN.
     #[error("a value that no reading can hold: a NaN, or more than 4,096 bytes of text")]
@@ -283,11 +412,33 @@ pub enum Refusal {
     #[error("{0} payloads wait to be issued already; try again when they are out")]
     Busy(usize),
     /// This node issues nothing: see [`Event::Silent`].
-    #[error("this node issues no transactions: its store is marked as restored")]
-    Silent,
+    #[error("this node issues no transactions: {0}")]
+    Silent(Silence),
     /// The store failed; the node takes nothing any more.
     #[error("the store failed; the node takes nothing until it is started again")]
     Halted,
+}
+
+/// Why a node issues nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Silence {
+    /// Its peers have not yet said how far they hold its chain.
+    #[error("it waits for a peer to say how far its own chain goes")]
+    Asking,
+    /// The same, and its store is marked: it waits for as long as it takes.
+    #[error("its store is marked as restored, and no peer has said yet how far its own chain goes")]
+    Restored,
+    /// Its chain is forked, or another start with its key is up.
+    #[error(
+        "another machine uses this key (a copied card?): switch one of the two off; on the copy make a new identity with `selvedge init --join`"
+    )]
+    AnotherMachine,
+    /// It was started so.
+    #[error("it was started to listen only")]
+    Listening,
+    /// Neither the genesis nor an enrolment names it.
+    #[error("the network does not know its key: it has no enrolment")]
+    NotEnrolled,
 }
 
 /// Something that happened. What it says is durable.
@@ -327,7 +478,39 @@ pub enum Event {
         /// Why it failed.
         why: String,
     },
-    /// This node journals readings and issues nothing, because its store is marked as restored without its chain.
+    /// A member that the genesis does not name is in the ledger.
+    Enrolled {
+        /// Who.
+        issuer: Issuer,
+        /// Its first key.
+        key: Arc<PublicKey>,
+    },
+    /// This node issues from now on: its own chain is whole as far as it could find out.
+    Settled {
+        /// Own transactions that were taken back from peers.
+        adopted: u64,
+        /// Did a peer answer? `false`: the wait ran out, and the node goes on alone.
+        answered: bool,
+    },
+    /// A transaction of this node's own key that this start did not make: nothing is issued any more.
+    AnotherMachine {
+        /// Its sequence.
+        sequence: u64,
+        /// Its id.
+        id: Id,
+    },
+    /// A peer says that two machines with this node's key are up. Its word alone stops nothing.
+    SaidToBeTwo {
+        /// Who says so.
+        by: Issuer,
+    },
+    /// Two starts with one key are up at the same time: a cloned card.
+    Twins {
+        /// Whose key.
+        issuer: Issuer,
+    },
+    /// This node journals readings and issues nothing: because its store is marked as restored without its chain and no
+    /// peer has answered yet, because its own chain is forked, or because it only listens.
     Silent,
     /// The store or the signing key failed. Nothing more is taken; the shell must stop.
     Halted {
@@ -348,7 +531,7 @@ pub enum Write {
     },
     /// A record of the reading journal ([`JournalRecord`](crate::journal::JournalRecord)).
     Journal {
-        /// The batch that it belongs to.
+        /// The journal batch that it belongs to.
         batch: u64,
         /// Its encoding.
         record: Vec<u8>,
@@ -361,8 +544,12 @@ pub enum Write {
         envelope: Arc<[u8]>,
         /// The key that it brings, when it brings one.
         key: Option<NewKey>,
-        /// Own batches only: what it carries. It frees the journal up to and including this batch.
+        /// Own batches only: what it carries. Without `journal` it was adopted: peers gave it back to a gateway that had
+        /// lost it, and its archive segment may not be here.
         batch: Option<Arc<Batch>>,
+        /// Own batches made from the journal: the journal batch that it carries. It frees the journal up to and including
+        /// this one.
+        journal: Option<u64>,
     },
 }
 
@@ -408,13 +595,19 @@ pub struct IssuerState {
     pub keys: Vec<IssuerKey>,
 }
 
-/// A stream of this gateway, as it stood at the end of the last start.
+/// A stream of this gateway, as it stands at a start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StreamState {
     /// Its name.
     pub name: String,
-    /// The counter of its next reading.
+    /// The counter of its next reading, when everything journaled has its place on the chain
+    /// ([`ChainCounters::settle`](crate::counters::ChainCounters::settle)).
     pub next_counter: u64,
+    /// One more than the greatest counter that batches on the own chain carry.
+    pub chain_counter: u64,
+    /// Readings on the own chain that the journal may hold too: the spans that end after the journal's first counter of
+    /// this stream; ascending. Nearly always none.
+    pub carried: Vec<CarriedSpan>,
 }
 
 /// What the store hands to [`Node::open`](crate::node::Node::open).
@@ -434,12 +627,20 @@ pub struct Restored {
     pub streams: Vec<StreamState>,
     /// Own descriptors that the log already holds: hash and encoding.
     pub descriptors: Vec<(Hash, Arc<[u8]>)>,
-    /// Number of the first own batch that is not in a transaction yet.
+    /// Descriptors that adopted own batches name and the log does not hold, each with one more than the greatest counter
+    /// under it: a stream that is described in this way again goes on there.
+    pub unknown_descriptors: Vec<(Hash, u64)>,
+    /// Number on the chain of the next own batch: one more than the greatest there is.
+    pub next_chain_batch: u64,
+    /// Number of the first journal batch that is not in a transaction yet.
     pub next_batch: u64,
-    /// Journaled batches that are not in a transaction, ascending, but the last of them: number and readings.
+    /// Journal batches that are not in a transaction, ascending, but the last of them: number and readings.
     pub closed_batches: Vec<(u64, u32)>,
-    /// The last journaled batch that is not in a transaction: its number and its records, in order.
+    /// The last journal batch that is not in a transaction: its number and its records, in order.
     pub open_batch: Option<(u64, Vec<Vec<u8>>)>,
+    /// The messages that brought the newest readings of each source ([`Origins`](crate::origins::Origins)), from all records
+    /// of the journal that are still there, in order.
+    pub origins: Vec<Origin>,
     /// Greatest wall time in what was persisted, ns since 1970 UTC: stamps never fall below it.
     pub last_wall_ns: i64,
 }
@@ -489,6 +690,20 @@ impl Default for TipPolicy {
     }
 }
 
+/// What a node asks of its peers before its first own transaction after a start: a restored image, or a card that lied
+/// about a sync, would otherwise contradict what it signed before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StartCheck {
+    /// Nothing: it has no peers.
+    None,
+    /// Waits for one peer, but no longer than this, in microseconds.
+    Bounded(u64),
+    /// Waits until a peer has answered: the store is marked as restored.
+    UntilAnswered,
+    /// This node issues nothing, ever: it only listens.
+    Listen,
+}
+
 /// What does not change while a node runs.
 #[derive(Clone)]
 pub struct Config {
@@ -510,8 +725,13 @@ pub struct Config {
     pub tips: TipPolicy,
     /// An empty note that approves others' payloads comes after a random delay of up to this many microseconds.
     pub approve_delay_max_us: u64,
-    /// May this node issue? `false` for a store that was restored without its chain.
-    pub may_issue: bool,
+    /// What is asked of peers before this node issues.
+    pub start_check: StartCheck,
+    /// The payload of transaction 0, for a node that the genesis does not name: an encoded
+    /// [`Enrol`](crate::payload::Enrol).
+    pub enrolment: Option<Vec<u8>>,
+    /// Name and version of the program, for peers.
+    pub software: String,
     /// Records kept in memory, at most [`WINDOW_RECORDS`](crate::limits::WINDOW_RECORDS).
     pub window_records: usize,
 }

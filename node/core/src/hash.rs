@@ -36,6 +36,10 @@ pub mod context {
     pub const RANDOM: &str = "selvedge v0 random";
     /// Credentials of members that the genesis does not name.
     pub const CREDENTIAL: &str = "selvedge v0 credential";
+    /// The name of one start of a node.
+    pub const START: &str = "selvedge v0 start";
+    /// Everything that a node holds, as heads of chains.
+    pub const FRONTIER: &str = "selvedge v0 frontier";
     /// Whole envelopes, to remember a badly signed one.
     pub const ENVELOPE: &str = "selvedge v0 envelope";
 }

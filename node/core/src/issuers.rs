@@ -123,6 +123,22 @@ impl Issuers {
         forked && self.forks.len() < limits::FORKS_MAX && self.forks.insert(place)
     }
 
+    /// Has this place two bodies already? While more forks are known than are remembered, any used place counts.
+    pub(crate) fn is_forked(&self, issuer: &Issuer, sequence: u64) -> bool {
+        let is_full = self.forks.len() >= limits::FORKS_MAX && self.may_be_attached(issuer, sequence);
+        is_full || self.forks.contains(&(*issuer, sequence))
+    }
+
+    /// All issuers, ascending.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&Issuer, &Chain)> {
+        self.chains.iter()
+    }
+
+    /// Issuers with at least one transaction.
+    pub(crate) fn with_heads(&self) -> usize {
+        self.chains.values().filter(|c| !c.heads.is_empty()).count()
+    }
+
     pub(crate) fn forks(&self) -> &BTreeSet<(Issuer, u64)> {
         &self.forks
     }

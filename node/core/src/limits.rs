@@ -7,6 +7,8 @@
 
 /// Longest payload of a transaction, in bytes.
 pub const PAYLOAD_BYTES_MAX: usize = 64 * 1024;
+/// Highest sequence of a chain. At a million transactions a second it lasts for 140,000 years.
+pub const SEQUENCE_MAX: u64 = 1 << 62;
 /// Longest coded body: the payload, 63 parents and 16 further tips, and the fixed fields.
 pub const BODY_BYTES_MAX: usize = PAYLOAD_BYTES_MAX + 8 * 1024;
 /// Longest signature of any scheme (ML-DSA-65).
@@ -43,6 +45,19 @@ pub const READING_TEXT_BYTES_MAX: usize = 4_096;
 pub const DESCRIPTOR_BYTES_MAX: usize = 2_048;
 /// Longest application bytes in a `Note`.
 pub const NOTE_BYTES_MAX: usize = 16 * 1024;
+
+// ---- Frames between gateways -------------------------------------------------------------------
+
+/// Longest frame, its kind included.
+pub const FRAME_BYTES_MAX: usize = 256 * 1024;
+/// Transactions in one frame that answers a want or a fetch.
+pub const TRANSACTIONS_PER_FRAME_MAX: usize = 1_024;
+/// Chains in one part of a frontier.
+pub const FRONTIER_CHAINS_MAX: usize = 256;
+/// Ranges in one fetch.
+pub const RANGES_MAX: usize = 2_048;
+/// Longest name and version of a program.
+pub const SOFTWARE_BYTES_MAX: usize = 64;
 
 // ---- This node ----------------------------------------------------------------------------------
 
@@ -102,7 +117,85 @@ pub const WANT_TIMEOUT_US: u64 = 2_000_000;
 /// A transaction that has waited for what it refers to for this many microseconds is dropped.
 pub const PENDING_TIMEOUT_US: u64 = 120_000_000;
 
+// ---- Gossip --------------------------------------------------------------------------------------
+
+/// Links on which others' transactions are pushed as they come; on further ones they are announced.
+pub const EAGER_LINKS: usize = 3;
+/// Announcements are gathered for this many microseconds.
+pub const ANNOUNCE_US: u64 = 20_000;
+/// What was announced and did not come by itself is asked for after this many microseconds.
+pub const GRAFT_US: u64 = 300_000;
+/// Announced ids of one peer that are remembered.
+pub const ANNOUNCED_PER_PEER_MAX: usize = 1_024;
+/// A peer's first frame must come within this many microseconds.
+pub const HELLO_WITHIN_US: u64 = 10_000_000;
+/// After a change, digests are compared once it has been quiet for this many microseconds …
+pub const DIGEST_FIRST_US: u64 = 2_000_000;
+/// … and ever more rarely, up to this.
+pub const DIGEST_LAST_US: u64 = 600_000_000;
+/// A whole frontier is sent to one peer at most this often, in microseconds.
+pub const FRONTIER_EVERY_US: u64 = 1_000_000;
+/// Chains that a peer is ahead on, as remembered from its frontier.
+pub const AHEAD_MAX: usize = 4_096;
+/// Transactions asked for by one fetch.
+pub const FETCH_TRANSACTIONS: u32 = 512;
+/// The next fetch goes out when no more than this many of the peer's transactions wait.
+pub const FETCH_PENDING_LOW: usize = 256;
+/// A fetch that brings nothing for this many microseconds is given up, and another peer is asked.
+pub const FETCH_TIMEOUT_US: u64 = 5_000_000;
+/// A page of a fetch that takes longer than this makes room for another peer that is ahead.
+pub const PAGE_TIMEOUT_US: u64 = 30_000_000;
+/// A peer that has been asked for so long, in microseconds, makes room for another that is ahead.
+pub const FETCH_TURN_US: u64 = 60_000_000;
+/// Heads that one peer could not bring are remembered, so many.
+pub const GIVEN_UP_MAX: usize = 256;
+/// A branch that was not met before is fetched with this many transactions before its head, each time twice as many.
+pub const BRANCH_REACH: u64 = 64;
+/// Bodies of one place that are taken without anything that refers to them.
+pub const BODIES_PER_PLACE: u32 = 2;
+/// Bytes from one peer that were of no use (repeated, refused, unasked): so many at once …
+pub const WASTE_BYTES_BURST: u64 = 16 * 1024 * 1024;
+/// … and so many in a second.
+pub const WASTE_BYTES_PER_SECOND: u64 = 512 * 1024;
+/// References that one peer may ask for at once …
+pub const WANTS_BURST: u64 = 8_192;
+/// … and in a second.
+pub const WANTS_PER_SECOND: u64 = 2_048;
+/// Short frames (announcements, digests, claims and the like) of one peer: so many at once …
+pub const SHORT_FRAMES_BURST: u64 = 2_048;
+/// … and so many in a second. Further ones are not heard, and each counts as so many useless bytes at least.
+pub const SHORT_FRAMES_PER_SECOND: u64 = 256;
+/// See [`SHORT_FRAMES_PER_SECOND`].
+pub const SHORT_FRAME_WASTE: usize = 256;
+/// Broken rules of one peer: so many at once …
+pub const FAULTS_BURST: u64 = 32;
+/// … and so many in a minute. Beyond that it is sent away for a while.
+pub const FAULTS_PER_MINUTE: u64 = 32;
+/// A peer that broke a rule is not heard for this many microseconds, each time twice as long …
+pub const BACK_OFF_FIRST_US: u64 = 10_000_000;
+/// … up to this.
+pub const BACK_OFF_LAST_US: u64 = 600_000_000;
+/// Issuers whose back-off and earlier starts are remembered.
+pub const REMEMBERED_ISSUERS_MAX: usize = 1_024;
+/// Tells a peer how far its chain is held here at most this often, in microseconds.
+pub const HAVE_EVERY_US: u64 = 250_000;
+/// Answers from further peers are awaited this long after the first, before the own chain counts as settled.
+pub const START_GRACE_US: u64 = 500_000;
+/// Readings' origins that are remembered for each source.
+pub const ORIGINS_HELD_MAX: usize = 256;
+/// Sources whose origins are remembered.
+pub const ORIGIN_SOURCES_MAX: usize = 64;
+/// Origins in one journal record: the window, and those of one submission.
+pub const ORIGINS_PER_RECORD_MAX: usize = ORIGIN_SOURCES_MAX * ORIGINS_HELD_MAX + SUBMIT_READINGS_MAX;
+/// Readings whose source waits for an acknowledgement wait no longer for others before they are synced, in microseconds:
+/// a broker sends no more than a few messages before it has one.
+pub const ACKNOWLEDGE_WITHIN_US: u64 = 20_000;
+/// Descriptors that own batches from peers name and that this node does not hold.
+pub const UNKNOWN_DESCRIPTORS_MAX: usize = 16_384;
+
 const _: () = {
+    assert!(FRAME_BYTES_MAX > ENVELOPE_BYTES_MAX + 16);
+    assert!(FETCH_TRANSACTIONS as usize + FETCH_PENDING_LOW <= PENDING_PER_PEER_MAX);
     assert!(
         BODY_BYTES_MAX > PAYLOAD_BYTES_MAX + COMMITTEE_MAX * (1 + 10 + 33) + ALSO_MAX * (33 + 10 + 33) + 256
     );

@@ -5,29 +5,47 @@
 //! - [`receive`]: others' transactions, from bytes to attached
 //! - [`issue`]: this node's own transactions, one in the making at a time
 //! - [`gather`]: readings into batches
+//! - [`peers`]: connections, budgets, who is sent away
+//! - [`spread`]: bodies pushed, ids announced and asked for
+//! - [`catch_up`]: frontiers, and the fetch of what is missing
+//! - [`own_chain`]: the start check, and the sign of a second machine with this key
 
+mod catch_up;
 mod gather;
 mod issue;
+mod own_chain;
+mod peers;
 mod receive;
+mod spread;
 mod status;
 
 use alloc::collections::BTreeMap;
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+pub use crate::gossip::Counts;
+pub use peers::PeerStatus;
 pub use status::Status;
 
 use crate::batch::BatchError;
-use crate::border::{Config, Effect, Event, Input, Now, Outcome, PeerId, Refusal, Restored, Ticket, Write};
+use crate::border::{
+    Config, Effect, Event, Input, Now, Outcome, PeerId, Refusal, Restored, Silence, StartCheck, Ticket, Write,
+};
+use crate::codec::{self, CodecError};
+use crate::gossip::Gossip;
 use crate::hash::{Issuer, Network};
 use crate::issuers::Issuers;
 use crate::limits;
+use crate::payload::Enrol;
 use crate::pending::Pending;
 use crate::random::Random;
 use crate::record::flag;
 use crate::window::Window;
+use crate::wire::{ChainHead, StartId};
 use gather::Gatherer;
 use issue::Own;
+use own_chain::OwnChain;
 
 /// Why a node cannot be opened.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -40,6 +58,9 @@ pub enum OpenError {
         /// Why.
         why: BatchError,
     },
+    /// The enrolment of this node is none, or another node's.
+    #[error("this gateway's enrolment cannot be used: {0}")]
+    Enrolment(CodecError),
     /// A setting leaves its bounds.
     #[error("{what} is {got}, expected {expected}")]
     Setting {
@@ -62,13 +83,21 @@ pub struct Node {
     pub(crate) pending: Pending,
     pub(crate) gatherer: Gatherer,
     own: Own,
+    own_chain: OwnChain,
+    /// Transaction 0 of a node that the genesis does not name.
+    enrolment: Option<Enrol>,
+    gossip: Gossip,
+    start: StartId,
     random: Random,
-    peers: Vec<PeerId>,
     next_ticket: u64,
     /// What leaves once a `Persist` is answered.
     held: BTreeMap<Ticket, Vec<Effect>>,
     /// Which transaction a `Persist` writes, to know what is durable.
     attaching: BTreeMap<Ticket, u64>,
+    /// Envelopes of others that are attached and not durable: peers that ask get them from here.
+    unsynced: BTreeMap<u64, Arc<[u8]>>,
+    /// Whom a `Serve` is for.
+    serving: BTreeMap<Ticket, PeerId>,
     /// When overdue work and pending transactions are looked at next.
     sweep_at_us: Option<u64>,
     /// When an empty note approves what others wrote.
@@ -88,11 +117,20 @@ impl Node {
     pub fn open(
         config: Config,
         seed: &[u8; 32],
-        restored: Restored,
+        mut restored: Restored,
         now: Now,
         out: &mut Vec<Effect>,
     ) -> Result<Self, OpenError> {
         check_settings(&config)?;
+        let enrolment = config.enrolment.as_deref().map(codec::decode::<Enrol>).transpose();
+        let enrolment = enrolment.map_err(OpenError::Enrolment)?;
+        if enrolment.as_ref().is_some_and(|e| e.key.issuer() != config.issuer) {
+            let (what, why) = ("enrolment", "it is of another key");
+            return Err(OpenError::Enrolment(CodecError::Rule { what, why }));
+        }
+        let is_settled = config.start_check == StartCheck::None;
+        let gatherer = Gatherer::restore(&mut restored, is_settled, now)
+            .map_err(|(batch, why)| OpenError::Journal { batch, why })?;
         let network = Network::new(crate::genesis::Genesis::network_id_of(&config.genesis_bytes));
         let issuers = Issuers::new(&config.genesis, restored.issuers, restored.forks);
         let mut window = Window::new(config.window_records);
@@ -107,15 +145,9 @@ impl Node {
         // An old tip just below the window may have joined it: then the window is one too large until this.
         window.set_durable(restored.next_number);
         window.recount_unapproved(|record| record.issuer == config.issuer);
-        let gatherer = Gatherer::restore(
-            restored.streams,
-            restored.descriptors,
-            restored.next_batch,
-            restored.closed_batches,
-            restored.open_batch,
-            now,
-        )
-        .map_err(|(batch, why)| OpenError::Journal { batch, why })?;
+        let own_heads = issuers.get(&config.issuer).map_or(&[][..], |c| &c.heads);
+        let durable = own_heads.first().map(|h| ChainHead { sequence: h.sequence, id: h.id });
+        let own_chain = OwnChain::new(config.start_check, own_heads.len() > 1, durable, now.monotonic_us);
         let mut node = Self {
             network,
             window,
@@ -123,18 +155,24 @@ impl Node {
             pending: Pending::default(),
             gatherer,
             own: Own::default(),
+            own_chain,
+            enrolment,
+            gossip: Gossip::default(),
+            start: peers::start_id(seed),
             random: Random::new(seed),
-            peers: Vec::new(),
             next_ticket: 0,
             held: BTreeMap::new(),
             attaching: BTreeMap::new(),
+            unsynced: BTreeMap::new(),
+            serving: BTreeMap::new(),
             sweep_at_us: None,
             approve_at_us: None,
             last_wall_ns: restored.last_wall_ns,
             halted: false,
             config,
         };
-        if !node.config.may_issue {
+        let says_why = [Silence::Restored, Silence::AnotherMachine, Silence::Listening];
+        if node.own_chain.silence().is_some_and(|why| says_why.contains(&why)) {
             out.push(Effect::Emit(Event::Silent));
         }
         node.plan_approval(now);
@@ -150,16 +188,14 @@ impl Node {
         }
         match input {
             Input::Describe { stream, descriptor, urgent } => self.describe(stream, &descriptor, urgent, out),
-            Input::Submit { readings, reply } => self.submit(now, readings, reply, out),
+            Input::Submit { readings, origins, reply } => self.submit(now, readings, &origins, reply, out),
             Input::Issue { kind, payload, reply } => self.ask_to_issue(kind, payload, reply, out),
             Input::Flush => self.close_batch(),
-            Input::Frame { peer, bytes } => self.receive(now, peer, &bytes, out),
-            Input::PeerUp(peer) => {
-                if self.peers.len() < limits::PEERS_MAX && !self.peers.contains(&peer) {
-                    self.peers.push(peer);
-                }
-            }
-            Input::PeerDown(peer) => self.peers.retain(|p| *p != peer),
+            Input::Frame { peer, bytes } => self.frame(now, peer, &bytes, out),
+            Input::PeerUp { peer, issuer, outgoing } => self.peer_up(now, peer, issuer, outgoing, out),
+            Input::PeerDown(peer) => self.peer_down(peer),
+            Input::Congested { peer } => self.congested(now, peer),
+            Input::Served { ticket } => self.served(ticket),
             Input::Loaded { ticket, found } => self.loaded(now, ticket, &found, out),
             Input::BatchLoaded { ticket, records } => self.batch_loaded(now, ticket, &records, out),
             Input::Verified { ticket, valid } => self.verified(now, ticket, valid, out),
@@ -167,7 +203,7 @@ impl Node {
                 self.sealed(ticket, root, segment, segment_bytes);
             }
             Input::Signed { ticket, signature } => self.signed(now, ticket, &signature, out),
-            Input::Persisted { ticket } => self.persisted(ticket, out),
+            Input::Persisted { ticket } => self.persisted(now, ticket, out),
             Input::Failed { ticket, why } => self.failed(now, ticket, why, out),
             Input::Tick => {}
         }
@@ -182,8 +218,10 @@ impl Node {
         if self.sweep_at_us.is_some_and(|at| at <= now.monotonic_us) {
             self.sweep(now, out);
         }
+        self.check_start(now, out);
         self.gather(now, out);
         self.issue(now, out);
+        self.gossip_due(now, out);
         self.ask_for_awaited(now, out);
         let is_waiting =
             !self.pending.waiting.is_empty() || self.own.is_signing() || self.gatherer.is_working();
@@ -201,13 +239,18 @@ impl Node {
         }
         let batch = self.gatherer.closes_at_us(self.config.batch.age_max_us);
         let approve = self.approve_at_us.filter(|_| self.can_sign() && self.own.is_idle());
-        [batch, approve, self.sweep_at_us].into_iter().flatten().min()
+        let others = [self.gossip.deadline(), self.own_chain.deadline(), self.sweep_at_us];
+        [batch, approve].into_iter().chain(others).flatten().min()
     }
 
-    /// May it issue, and has it a key that the network knows?
+    /// Has it a key that the network knows?
+    fn has_key(&self) -> bool {
+        self.issuers.get(&self.config.issuer).is_some_and(|c| !c.keys.is_empty())
+    }
+
+    /// May it issue, and has it a key that the network knows, or can make known?
     fn can_sign(&self) -> bool {
-        let has_key = || self.issuers.get(&self.config.issuer).is_some_and(|c| !c.keys.is_empty());
-        self.config.may_issue && has_key()
+        self.own_chain.is_settled() && (self.has_key() || self.enrolment.is_some())
     }
 
     /// Looks for work that was never answered and for transactions that waited too long.
@@ -251,14 +294,21 @@ impl Node {
         ticket
     }
 
-    fn persisted(&mut self, ticket: Ticket, out: &mut Vec<Effect>) {
+    fn persisted(&mut self, now: Now, ticket: Ticket, out: &mut Vec<Effect>) {
         let Some(held) = self.held.remove(&ticket) else { return };
         out.extend(held);
         if let Some(number) = self.attaching.remove(&ticket) {
             // And with it everything that was handed to the store before it.
             self.window.set_durable(number + 1);
+            self.unsynced = self.unsynced.split_off(&(number + 1));
         }
-        self.own.persisted(ticket);
+        if let Some((reference, envelope)) = self.own.persisted(ticket) {
+            self.own_chain.set_durable(ChainHead { sequence: reference.sequence, id: reference.id });
+            self.gossip.changed(now.monotonic_us);
+            if let Some(envelope) = envelope {
+                self.spread_own(now.monotonic_us, reference, &envelope, out);
+            }
+        }
     }
 
     fn failed(&mut self, now: Now, ticket: Ticket, why: String, out: &mut Vec<Effect>) {

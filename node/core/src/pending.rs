@@ -32,6 +32,8 @@ pub(crate) struct Waiting {
     pub(crate) peer: PeerId,
     /// Its issuer was not known when it came.
     pub(crate) of_stranger: bool,
+    /// It came by a fetch.
+    pub(crate) fetched: bool,
     pub(crate) body: Body,
     pub(crate) references: Vec<Reference>,
     pub(crate) key_payload: KeyPayload,
@@ -74,6 +76,10 @@ pub(crate) struct Pending {
     refused_order: VecDeque<Hash>,
     bytes: usize,
     of_peer: BTreeMap<PeerId, Share>,
+    /// Waiting ones that came by a fetch.
+    fetched: usize,
+    /// Is there something awaited to be asked for?
+    pub(crate) ask_due: bool,
 }
 
 /// What one peer has waiting, copies included.
@@ -89,8 +95,16 @@ impl Pending {
     /// Is there room for one more of this peer? Half of all room is for whoever comes first, a quarter for peers below
     /// their fair share, so that a few busy ones cannot keep the others out, and a quarter for what something waits for
     /// already: else a full set that waits for one missing transaction would refuse just that one.
-    pub(crate) fn has_room(&self, peer: PeerId, id: &Id, bytes: usize, of_stranger: bool) -> bool {
-        if self.awaited.contains_key(id) {
+    pub(crate) fn has_room(
+        &self,
+        peer: PeerId,
+        id: &Id,
+        bytes: usize,
+        of_stranger: bool,
+        fetched: bool,
+    ) -> bool {
+        let is_asked_for = fetched && self.fetched < limits::PENDING_PER_PEER_MAX;
+        if is_asked_for || self.awaited.contains_key(id) {
             return self.count() < limits::PENDING_MAX && self.bytes + bytes <= limits::PENDING_BYTES_MAX;
         }
         let share = self.of_peer.get(&peer).copied().unwrap_or_default();
@@ -102,6 +116,16 @@ impl Pending {
             && !(of_stranger && share.of_strangers >= limits::PENDING_UNKNOWN_KEY_PER_PEER_MAX)
             && share.bytes + bytes <= limits::PENDING_BYTES_PER_PEER_MAX
             && (is_modest || is_roomy)
+    }
+
+    /// Waiting ones that came by a fetch.
+    pub(crate) const fn fetched(&self) -> usize {
+        self.fetched
+    }
+
+    /// Envelopes of this peer, copies included.
+    pub(crate) fn of(&self, peer: PeerId) -> usize {
+        self.of_peer.get(&peer).map_or(0, |s| s.count)
     }
 
     /// Envelopes waiting, copies included.
@@ -130,6 +154,7 @@ impl Pending {
     }
 
     pub(crate) fn insert(&mut self, id: Id, waiting: Waiting) {
+        self.fetched += usize::from(waiting.fetched);
         self.charge(waiting.peer, waiting.envelope.len(), waiting.of_stranger);
         self.waiting.insert(id, waiting);
     }
@@ -137,6 +162,7 @@ impl Pending {
     /// Takes one out, with all that was asked for its sake.
     pub(crate) fn remove(&mut self, id: &Id) -> Option<Waiting> {
         let waiting = self.waiting.remove(id)?;
+        self.fetched -= usize::from(waiting.fetched);
         self.release(waiting.peer, waiting.envelope.len(), waiting.of_stranger);
         for (peer, copy) in &waiting.copies {
             self.release(*peer, copy.len(), false);
@@ -163,15 +189,17 @@ impl Pending {
     }
 
     /// Keeps another copy of a waiting transaction: the one at hand may have a bad signature or a wrong key number,
-    /// which are no part of its id.
-    pub(crate) fn keep_copy(&mut self, id: &Id, peer: PeerId, envelope: &Arc<[u8]>) {
-        let has_room = self.has_room(peer, id, envelope.len(), false);
-        let Some(waiting) = self.waiting.get_mut(id) else { return };
+    /// which are no part of its id. Says whether it was kept.
+    pub(crate) fn keep_copy(&mut self, id: &Id, peer: PeerId, envelope: &Arc<[u8]>) -> bool {
+        let has_room = self.has_room(peer, id, envelope.len(), false, false);
+        let Some(waiting) = self.waiting.get_mut(id) else { return false };
         let is_new = waiting.envelope != *envelope && waiting.copies.iter().all(|(_, e)| e != envelope);
-        if is_new && has_room && waiting.copies.len() < limits::COPIES_MAX {
+        let is_kept = is_new && has_room && waiting.copies.len() < limits::COPIES_MAX;
+        if is_kept {
             waiting.copies.push((peer, envelope.clone()));
             self.charge(peer, envelope.len(), false);
         }
+        is_kept
     }
 
     /// Replaces a copy that is no good by the next one. `false` when there is none: then it is taken out.
@@ -195,6 +223,7 @@ impl Pending {
             return;
         }
         let fresh = || Awaited { waiters: BTreeSet::new(), asked_us: None, turn: 0 };
+        self.ask_due = true;
         self.awaited.entry(reference.id).or_insert_with(fresh).waiters.insert(waiter);
     }
 

@@ -15,6 +15,9 @@ pub enum Reject {
     /// Not the one encoding of a transaction.
     #[error("{0}")]
     Codec(#[from] CodecError),
+    /// A peer said hello twice.
+    #[error("a second hello, expected one at the beginning")]
+    SecondHello,
     /// A reference to the genesis that is not this network's.
     #[error("reference {got:?} has issuer zeros, expected the genesis {expected:?} of this network")]
     WrongGenesis {

@@ -49,7 +49,7 @@ impl SealedBatch {
             *leaf += 1;
         }
         Self {
-            number: content.number,
+            number: batch.number,
             secret: batch.secret,
             streams: content
                 .streams

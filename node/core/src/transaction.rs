@@ -113,6 +113,9 @@ impl Canonical for Body {
         if self.issuer == Issuer::GENESIS {
             return Err("the issuer is zeros, which only the genesis has");
         }
+        if self.sequence > limits::SEQUENCE_MAX {
+            return Err("a sequence that no chain reaches");
+        }
         if self.flags & !FLAG_UNSYNCHRONISED != 0 {
             return Err("an unknown flag");
         }

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use selvedge_core::batch::{BatchContent, BatchStream, ClosedBatch, secret_of};
+use selvedge_core::border::Origin;
 use selvedge_core::codec::{self, Canonical};
 use selvedge_core::genesis::{Genesis, Member, Organisation, PublicKey, role};
 use selvedge_core::hash::{context, derive, hex};
@@ -257,12 +258,17 @@ fn formats_of_readings(vectors: &mut Vectors) {
     let readings = values().into_iter().enumerate().map(|(at, v)| reading(0, at as u64, v));
     let record = JournalRecord {
         batch: 300,
+        floating: false,
         taken_at_ns: 1_800_000_000_000_000_000,
         streams: vec![JournalStream { descriptor: Descriptor::hash_of(&descriptor.to_bytes()), first: 0 }],
         blocks: readings.clone().flat_map(|r| r.to_block()).collect(),
         long: readings.flat_map(|r| r.value.long_bytes().unwrap_or(&[]).to_vec()).collect(),
+        origins: Vec::new(),
     };
     vectors.add_value("journal record", &record);
+    let origin = |packet| Origin { source: 0x0102_0304_0506_0708, packet, digest: [0x5a; 16] };
+    let record = JournalRecord { floating: true, origins: vec![origin(1), origin(300)], ..record };
+    vectors.add_value("floating journal record with origins", &record);
 }
 
 fn formats_of_trees(vectors: &mut Vectors, network: &Network) {
@@ -291,7 +297,8 @@ fn formats_of_trees(vectors: &mut Vectors, network: &Network) {
 fn formats_of_archives(vectors: &mut Vectors, network: &Network) {
     let second = Descriptor { name: "filler/valve".to_owned(), ..descriptor() };
     let descriptors = [descriptor().to_bytes(), second.to_bytes()];
-    let mut content = BatchContent::new(129);
+    // Its number in the journal is no part of anything that is signed or archived.
+    let mut content = BatchContent::new(31);
     content.streams = descriptors
         .iter()
         .zip([7_u32, 12])
@@ -310,7 +317,8 @@ fn formats_of_archives(vectors: &mut Vectors, network: &Network) {
     }
     content.blocks.extend(rest.map(|r| r.to_block()));
     let closed = ClosedBatch {
-        secret: secret_of(&filled(0x88), network.id(), Issuer(filled(0x31)), content.number),
+        number: 129,
+        secret: secret_of(&filled(0x88), network.id(), Issuer(filled(0x31)), 129),
         descriptors: descriptors.iter().map(|d| d.as_slice().into()).collect(),
         content,
     };

@@ -1,4 +1,22 @@
 //! Readings into batches: counters, the open batch and its journal, closed batches waiting for their transaction.
+//!
+//! # Layout
+//! - this file: the state, and closing and sealing batches
+//! - [`submit`]: streams, and readings into the open batch
+//! - [`chain`]: what the own chain says of counters and numbers of batches
+//!
+//! # Numbers
+//! Journal batches have local numbers, by which the journal keeps and frees them. Its number on the chain a batch gets
+//! when it is sealed: the next one there, without gaps, never twice, since the secret of its salts derives from it.
+//!
+//! # Floating batches
+//! After a start with peers nobody knows yet how far the own chain goes. Readings are journaled all the same, into
+//! *floating* batches, whose counters are provisional. When the chain is settled they get their final ones at sealing.
+//! Batches float on until the first own batch of this start is out and none floats before the open one: only then is
+//! it certain that no other tail of the own chain can come between. A start without peers has nothing to wait for.
+
+mod chain;
+mod submit;
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
@@ -6,15 +24,14 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::batch::{BatchContent, BatchError, BatchStream, ClosedBatch, secret_of};
-use crate::border::{
-    BatchPolicy, Effect, NewReading, Now, Outcome, Refusal, ReplyTo, StreamHandle, StreamState, Ticket, Write,
-};
-use crate::codec::Canonical;
+use crate::border::{BatchPolicy, Effect, Now, Restored, StreamHandle, Ticket};
+use crate::codec;
+use crate::counters::ChainCounters;
 use crate::hash::Hash;
-use crate::journal::{JournalRecord, JournalStream};
+use crate::journal::JournalRecord;
 use crate::limits;
+use crate::origins::Origins;
 use crate::payload::{Batch, StreamSpan};
-use crate::reading::{FLAG_UNSYNCHRONISED, READING_BYTES, Reading, Value};
 use crate::seal::receive_times;
 use crate::stream::Descriptor;
 
@@ -34,9 +51,10 @@ struct OwnStream {
 /// A closed batch that is not in a transaction yet.
 #[derive(Debug)]
 struct Closed {
+    /// The journal batch.
     number: u64,
     readings: u32,
-    /// `None`: only in the journal, to keep memory bounded.
+    /// `None`: only in the journal, to keep memory bounded; or at work.
     content: Option<BatchContent>,
 }
 
@@ -50,9 +68,9 @@ enum Work {
     /// Hashed, and its archive segment written.
     Sealing(Ticket, Arc<ClosedBatch>),
     /// Ready for a transaction.
-    Ready(Batch),
+    Ready(Batch, Arc<ClosedBatch>),
     /// In a transaction that is in the making.
-    Issuing,
+    Issuing(Arc<ClosedBatch>),
 }
 
 /// See the module.
@@ -64,6 +82,19 @@ pub(crate) struct Gatherer {
     dormant: BTreeMap<String, u64>,
     /// Encoded descriptors that the log holds.
     descriptors: BTreeMap<Hash, Arc<[u8]>>,
+    /// The streams that they describe.
+    names: BTreeMap<Hash, String>,
+    /// Counters by the own chain.
+    chain: ChainCounters,
+    /// Next counters under descriptors that adopted batches name and the log does not hold.
+    unknown: BTreeMap<Hash, u64>,
+    /// Number on the chain of the next own batch.
+    next_number: u64,
+    /// The first journal batch that is all of this start: none of its readings can be on the chain.
+    first_of_start: u64,
+    /// Do new journal batches get final counters?
+    is_firm: bool,
+    origins: Origins,
     open: BatchContent,
     open_since_us: Option<u64>,
     is_urgent: bool,
@@ -74,36 +105,58 @@ pub(crate) struct Gatherer {
 }
 
 impl Gatherer {
-    /// Takes up what the journal held.
+    /// Takes up what the journal held. `is_settled`: nothing is asked of peers before this node issues.
     pub(super) fn restore(
-        streams: Vec<StreamState>,
-        descriptors: Vec<(Hash, Arc<[u8]>)>,
-        next_batch: u64,
-        closed: Vec<(u64, u32)>,
-        open: Option<(u64, Vec<Vec<u8>>)>,
+        restored: &mut Restored,
+        is_settled: bool,
         now: Now,
     ) -> Result<Self, (u64, BatchError)> {
-        let first_free = closed.last().map_or(next_batch, |(number, _)| number + 1);
+        let closed = core::mem::take(&mut restored.closed_batches);
+        let first_free = closed.last().map_or(restored.next_batch, |(number, _)| number + 1);
         let mut content = BatchContent::new(first_free);
-        if let Some((number, records)) = open {
+        if let Some((number, records)) = restored.open_batch.take() {
             content = BatchContent::new(number);
             for record in &records {
                 content.replay(record).map_err(|why| (number, why))?;
             }
         }
-        let open_since_us = (!content.blocks.is_empty()).then_some(now.monotonic_us);
+        let mut chain = ChainCounters::default();
+        let mut dormant = BTreeMap::new();
+        for stream in core::mem::take(&mut restored.streams) {
+            let (next, spans) = (stream.chain_counter, stream.carried);
+            chain.restore(stream.name.clone(), next, spans, stream.next_counter);
+            dormant.insert(stream.name, stream.next_counter);
+        }
+        let descriptors: BTreeMap<_, _> = core::mem::take(&mut restored.descriptors).into_iter().collect();
+        let name =
+            |(hash, bytes): (&Hash, &Arc<[u8]>)| Some((*hash, codec::decode::<Descriptor>(bytes).ok()?.name));
+        let mut origins = Origins::default();
+        origins.extend(&core::mem::take(&mut restored.origins));
         let closed = closed.into_iter().map(|(number, readings)| Closed { number, readings, content: None });
-        Ok(Self {
+        let mut gatherer = Self {
             streams: Vec::new(),
-            dormant: streams.into_iter().map(|s| (s.name, s.next_counter)).collect(),
-            descriptors: descriptors.into_iter().collect(),
+            dormant,
+            names: descriptors.iter().filter_map(name).collect(),
+            descriptors,
+            chain,
+            unknown: core::mem::take(&mut restored.unknown_descriptors).into_iter().collect(),
+            next_number: restored.next_chain_batch,
+            first_of_start: 0,
+            is_firm: is_settled,
+            origins,
+            open_since_us: (!content.blocks.is_empty()).then_some(now.monotonic_us),
             open: content,
-            open_since_us,
             is_urgent: false,
             closed: closed.collect(),
             work: Work::Idle,
             due_us: 0,
-        })
+        };
+        // A batch with final counters can be gone on with when no other tail of the chain can come.
+        if !is_settled || gatherer.open.floating {
+            gatherer.close_open();
+        }
+        gatherer.first_of_start = gatherer.open.number + u64::from(!gatherer.open.blocks.is_empty());
+        Ok(gatherer)
     }
 
     pub(super) fn closes_at_us(&self, age_max_us: u64) -> Option<u64> {
@@ -116,11 +169,11 @@ impl Gatherer {
 
     /// The batch that is ready for a transaction, when there is one.
     pub(super) fn take_ready(&mut self) -> Option<Batch> {
-        if !matches!(self.work, Work::Ready(_)) {
-            return None;
-        }
-        match core::mem::replace(&mut self.work, Work::Issuing) {
-            Work::Ready(batch) => Some(batch),
+        match core::mem::take(&mut self.work) {
+            Work::Ready(batch, closed) => {
+                self.work = Work::Issuing(closed);
+                Some(batch)
+            }
             other => {
                 self.work = other;
                 None
@@ -128,15 +181,15 @@ impl Gatherer {
         }
     }
 
+    /// No transaction came of it: it waits for the next one. If the chain went on meanwhile it is sealed anew.
     pub(super) fn put_back(&mut self, batch: Batch) {
-        self.work = Work::Ready(batch);
-    }
-
-    /// The transaction of this batch is attached: the next one may be sealed.
-    pub(super) fn issued(&mut self, number: u64) {
-        let first = self.closed.pop_front();
-        assert_eq!(first.map(|c| c.number), Some(number), "batches are issued in their order");
-        self.work = Work::Idle;
+        match core::mem::take(&mut self.work) {
+            Work::Issuing(closed) if batch.number == self.next_number => {
+                self.work = Work::Ready(batch, closed);
+            }
+            Work::Issuing(closed) => self.seal_anew(closed),
+            other => self.work = other,
+        }
     }
 
     /// Readings that are not in a transaction: closed batches and the open one.
@@ -149,8 +202,9 @@ impl Gatherer {
         self.closed.len()
     }
 
+    /// Batches in memory, the one at work left out.
     pub(crate) fn held_batches(&self) -> usize {
-        self.closed.iter().filter(|c| c.content.is_some()).count()
+        self.closed.iter().skip(1).filter(|c| c.content.is_some()).count()
     }
 
     /// All own streams: name and the counter of the next reading.
@@ -183,168 +237,24 @@ impl Gatherer {
             && (readings == 0 || held + bytes <= policy.bytes_max)
             && streams <= limits::BATCH_STREAMS_MAX
     }
+
+    /// Closes the open batch, if there is anything in it.
+    fn close_open(&mut self) {
+        self.open_since_us = None;
+        if self.open.blocks.is_empty() {
+            return;
+        }
+        let next = BatchContent::new(self.open.number + 1);
+        let content = core::mem::replace(&mut self.open, next);
+        let (number, readings) = (content.number, content.blocks.len() as u32);
+        let is_held = self.held_batches() < limits::CLOSED_BATCHES_HELD_MAX;
+        self.closed.push_back(Closed { number, readings, content: is_held.then_some(content) });
+    }
 }
 
 impl Node {
-    pub(super) fn describe(
-        &mut self,
-        stream: StreamHandle,
-        descriptor: &Descriptor,
-        urgent: bool,
-        out: &mut Vec<Effect>,
-    ) {
-        let (bytes, at) = (Arc::<[u8]>::from(descriptor.to_bytes()), stream.0 as usize);
-        let hash = Descriptor::hash_of(&bytes);
-        if at >= limits::STREAMS_MAX || bytes.len() > Descriptor::BYTES_MAX || descriptor.check().is_err() {
-            // Its readings are refused as those of an unknown stream; the shell checks both beforehand.
-            return;
-        }
-        let gatherer = &mut self.gatherer;
-        if gatherer.streams.len() <= at {
-            gatherer.streams.resize_with(at + 1, || None);
-        }
-        gatherer.lay_by(at);
-        let namesake = |s: &Option<OwnStream>| s.as_ref().is_some_and(|s| s.name == descriptor.name);
-        if let Some(other) = gatherer.streams.iter().position(namesake) {
-            gatherer.lay_by(other);
-        }
-        let next_counter = gatherer.dormant.remove(&descriptor.name).unwrap_or(0);
-        let (name, place) = (descriptor.name.clone(), None);
-        gatherer.streams[at] = Some(OwnStream { name, descriptor: hash, urgent, next_counter, place });
-        if self.gatherer.descriptors.insert(hash, bytes.clone()).is_none() {
-            let within = self.config.journal_within_us;
-            self.persist(Vec::from([Write::Descriptor { hash, bytes }]), within, Vec::new(), out);
-        }
-    }
-
-    pub(super) fn submit(
-        &mut self,
-        now: Now,
-        readings: Vec<NewReading>,
-        reply: ReplyTo,
-        out: &mut Vec<Effect>,
-    ) {
-        if let Some(refusal) = self.refusal_of(&readings) {
-            return out.push(Effect::Reply { reply, outcome: Outcome::Refused(refusal) });
-        }
-        // While the clock is not synchronised, no stamp falls below what was persisted.
-        let floor_ns = if now.synchronised { i64::MIN } else { self.last_wall_ns };
-        let stamp_ns = self.stamp_ns(now);
-        let mut writes = Vec::new();
-        let mut record = self.new_record(stamp_ns);
-        record.blocks.reserve_exact(readings.len() * READING_BYTES);
-        for reading in readings {
-            let bytes = READING_BYTES + reading.value.long_bytes().map_or(0, <[u8]>::len);
-            let mut known = self.place_in(&record, reading.stream);
-            if !self.gatherer.has_room(&self.config.batch, &record, bytes, known.is_none()) {
-                self.journal(&mut record, &mut writes);
-                self.close_batch();
-                record = self.new_record(stamp_ns);
-                known = None;
-            }
-            self.add(&mut record, reading, known, floor_ns, now.synchronised);
-        }
-        self.journal(&mut record, &mut writes);
-        if self.gatherer.open_since_us.is_none() && !self.gatherer.open.blocks.is_empty() {
-            self.gatherer.open_since_us = Some(now.monotonic_us);
-        }
-        let held = Vec::from([Effect::Reply { reply, outcome: Outcome::Durable }]);
-        self.persist(writes, self.config.journal_within_us, held, out);
-    }
-
-    fn refusal_of(&self, readings: &[NewReading]) -> Option<Refusal> {
-        if readings.is_empty() || readings.len() > limits::SUBMIT_READINGS_MAX {
-            return Some(Refusal::Count(readings.len()));
-        }
-        for reading in readings {
-            if self.gatherer.stream(reading.stream).is_none() {
-                return Some(Refusal::UnknownStream(reading.stream.0));
-            }
-            let is_long =
-                reading.value.long_bytes().is_some_and(|b| b.len() > limits::READING_TEXT_BYTES_MAX);
-            if is_long || matches!(reading.value, Value::Float(f) if f.is_nan()) {
-                return Some(Refusal::Value);
-            }
-        }
-        None
-    }
-
-    fn new_record(&self, taken_at_ns: i64) -> JournalRecord {
-        let batch = self.gatherer.open.number;
-        JournalRecord { batch, taken_at_ns, streams: Vec::new(), blocks: Vec::new(), long: Vec::new() }
-    }
-
-    /// Where this stream stands in the table of the open batch, the record at hand included.
-    fn place_in(&self, record: &JournalRecord, stream: StreamHandle) -> Option<u32> {
-        let own = self.gatherer.stream(stream)?;
-        if let Some((batch, place)) = own.place
-            && batch == record.batch
-        {
-            return Some(place);
-        }
-        // After a start: by its hash, and only where its counter goes on. When a descriptor changed there and back,
-        // the counter went on elsewhere, and the stream gets a second place in the table.
-        let goes_on = |s: &BatchStream| {
-            s.descriptor == own.descriptor && s.first + u64::from(s.count) == own.next_counter
-        };
-        self.gatherer.open.streams.iter().rposition(goes_on).map(|place| place as u32)
-    }
-
-    fn add(
-        &mut self,
-        record: &mut JournalRecord,
-        reading: NewReading,
-        known: Option<u32>,
-        floor_ns: i64,
-        synchronised: bool,
-    ) {
-        let gatherer = &mut self.gatherer;
-        let own = gatherer.streams[reading.stream.0 as usize].as_mut().expect("checked before");
-        let counter = own.next_counter;
-        let stream_index = known.unwrap_or_else(|| {
-            record.streams.push(JournalStream { descriptor: own.descriptor, first: counter });
-            (gatherer.open.streams.len() + record.streams.len() - 1) as u32
-        });
-        own.place = Some((record.batch, stream_index));
-        own.next_counter += 1;
-        gatherer.is_urgent |= own.urgent;
-        let unsynchronised = if synchronised { 0 } else { FLAG_UNSYNCHRONISED };
-        let reading = Reading {
-            stream_index,
-            counter,
-            source_time_ns: reading.source_time_ns,
-            receive_time_ns: reading.receive_time_ns.max(floor_ns),
-            quality: reading.quality,
-            flags: reading.flags | unsynchronised,
-            status: reading.status,
-            value: reading.value,
-        };
-        record.blocks.extend_from_slice(&reading.to_block());
-        record.long.extend_from_slice(reading.value.long_bytes().unwrap_or(&[]));
-    }
-
-    /// The record goes into the open batch and to the journal.
-    fn journal(&mut self, record: &mut JournalRecord, writes: &mut Vec<Write>) {
-        if record.blocks.is_empty() {
-            return;
-        }
-        self.gatherer.open.apply(record);
-        writes.push(Write::Journal { batch: record.batch, record: record.to_bytes() });
-        let empty = self.new_record(record.taken_at_ns);
-        *record = empty;
-    }
-
     pub(super) fn close_batch(&mut self) {
-        let gatherer = &mut self.gatherer;
-        gatherer.open_since_us = None;
-        if gatherer.open.blocks.is_empty() {
-            return;
-        }
-        let next = BatchContent::new(gatherer.open.number + 1);
-        let content = core::mem::replace(&mut gatherer.open, next);
-        let (number, readings) = (content.number, content.blocks.len() as u32);
-        let is_held = gatherer.held_batches() < limits::CLOSED_BATCHES_HELD_MAX && self.config.may_issue;
-        gatherer.closed.push_back(Closed { number, readings, content: is_held.then_some(content) });
+        self.gatherer.close_open();
     }
 
     /// Closes what is due and starts sealing the oldest closed batch.
@@ -354,20 +264,24 @@ impl Node {
         if is_old || core::mem::take(&mut self.gatherer.is_urgent) || self.gatherer.is_full(&policy) {
             self.close_batch();
         }
-        if self.config.may_issue && matches!(self.gatherer.work, Work::Idle) {
+        if self.chain_is_settled() {
             self.work_on_oldest(now, out);
         }
     }
 
+    /// Starts on the oldest closed batch, when none is at work.
     fn work_on_oldest(&mut self, now: Now, out: &mut Vec<Effect>) {
-        let Some(oldest) = self.gatherer.closed.front_mut() else { return };
-        let number = oldest.number;
-        if let Some(content) = oldest.content.take() {
-            return self.seal(now, content, out);
+        while matches!(self.gatherer.work, Work::Idle)
+            && let Some(oldest) = self.gatherer.closed.front_mut()
+        {
+            let number = oldest.number;
+            match oldest.content.take() {
+                Some(content) => self.seal(now, content, out),
+                // Its records are durable: they were there at the start, or it was laid by because eight batches stood
+                // before it, and each of those has gone into a transaction since, whose `Persist` came after them.
+                None => self.load_batch(now, number, out),
+            }
         }
-        // Its records are durable: it was laid by because eight batches stood before it, and each of those has gone
-        // into a transaction since, whose `Persist` came after them.
-        self.load_batch(now, number, out);
     }
 
     fn load_batch(&mut self, now: Now, number: u64, out: &mut Vec<Effect>) {
@@ -377,17 +291,21 @@ impl Node {
         out.push(Effect::LoadBatch { ticket, batch: number });
     }
 
+    /// Gives the batch its number and its final counters, and asks for it to be sealed. When the chain carries all of
+    /// it already it is left out; the journal is freed of it together with the next one.
     fn seal(&mut self, now: Now, content: BatchContent, out: &mut Vec<Effect>) {
-        let secret = secret_of(&self.config.salt_key, self.network.id(), self.config.issuer, content.number);
+        let content = self.gatherer.settle(content);
+        if content.blocks.is_empty() {
+            self.gatherer.skip_oldest();
+            return;
+        }
+        let number = self.gatherer.next_number;
+        let secret = secret_of(&self.config.salt_key, self.network.id(), self.config.issuer, number);
         let known = &self.gatherer.descriptors;
         let descriptors = content.streams.iter().map(|s| {
             known.get(&s.descriptor).cloned().expect("a descriptor is in the log before its readings")
         });
-        let batch = Arc::new(ClosedBatch { secret, descriptors: descriptors.collect(), content });
-        self.ask_to_seal(now, batch, out);
-    }
-
-    fn ask_to_seal(&mut self, now: Now, batch: Arc<ClosedBatch>, out: &mut Vec<Effect>) {
+        let batch = Arc::new(ClosedBatch { number, secret, descriptors: descriptors.collect(), content });
         let ticket = self.ticket();
         self.gatherer.due_us = now.monotonic_us + limits::COMPLETION_TIMEOUT_US;
         self.gatherer.work = Work::Sealing(ticket, batch.clone());
@@ -420,19 +338,20 @@ impl Node {
                 out,
             );
         }
+        self.gatherer.work = Work::Idle;
         self.seal(now, content, out);
     }
 
     pub(super) fn sealed(&mut self, ticket: Ticket, root: Hash, segment: Hash, segment_bytes: u64) {
-        let Work::Sealing(asked, batch) = &self.gatherer.work else { return };
+        let Work::Sealing(asked, closed) = &self.gatherer.work else { return };
         if *asked != ticket {
             return;
         }
-        let content = &batch.content;
+        let content = &closed.content;
         let (first_time_ns, last_time_ns) = receive_times(&content.blocks);
         let span = |s: &BatchStream| StreamSpan { descriptor: s.descriptor, first: s.first, count: s.count };
         let payload = Batch {
-            number: content.number,
+            number: closed.number,
             first_time_ns,
             last_time_ns,
             count: content.blocks.len() as u32,
@@ -441,7 +360,7 @@ impl Node {
             segment_bytes,
             streams: content.streams.iter().map(span).collect(),
         };
-        self.gatherer.work = Work::Ready(payload);
+        self.gatherer.work = Work::Ready(payload, closed.clone());
     }
 
     /// Sealing or loading that failed is due again soon.
@@ -465,7 +384,7 @@ impl Node {
                 out.push(Effect::Seal { ticket: *ticket, batch: batch.clone() });
             }
             Work::Loading(ticket, batch) => out.push(Effect::LoadBatch { ticket: *ticket, batch: *batch }),
-            Work::Idle | Work::Ready(_) | Work::Issuing => return,
+            Work::Idle | Work::Ready(..) | Work::Issuing(_) => return,
         }
         self.gatherer.due_us = now.monotonic_us + limits::COMPLETION_TIMEOUT_US;
     }

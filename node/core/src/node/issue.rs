@@ -5,13 +5,13 @@ use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use crate::border::{Effect, Event, Now, Outcome, Refusal, ReplyTo, Ticket};
-use crate::codec;
+use crate::border::{Effect, Event, NewKey, Now, Outcome, PeerId, Refusal, ReplyTo, Silence, Ticket};
+use crate::codec::{self, Canonical as _};
 use crate::hash::Id;
 use crate::limits;
-use crate::payload::{Batch, PayloadKind};
+use crate::payload::{Batch, PayloadKind, Rotate};
 use crate::record::{GENESIS_NUMBER, Record, Stored};
-use crate::scheme::transaction_message;
+use crate::scheme::{Scheme, transaction_message};
 use crate::tips;
 use crate::transaction::{Body, Envelope, FLAG_UNSYNCHRONISED, Reference};
 
@@ -27,6 +27,19 @@ enum Purpose {
     Asked(ReplyTo),
     /// It approves what others wrote.
     Approve,
+    /// It makes this node known.
+    Enrol,
+}
+
+/// The key that signs, and the one that it brings.
+#[derive(Debug)]
+struct Signs {
+    /// Place in the own list of keys.
+    place: u16,
+    /// Its number.
+    number: u32,
+    scheme: Scheme,
+    brings: Option<NewKey>,
 }
 
 /// A transaction in the making.
@@ -37,8 +50,7 @@ struct Draft {
     id: Id,
     /// What it refers to, `prev` first.
     settled: Vec<Option<Stored>>,
-    key: u16,
-    key_number: u32,
+    signs: Signs,
     purpose: Purpose,
     /// When the signature is asked for again, if there is no answer.
     due_us: u64,
@@ -49,7 +61,8 @@ enum Making {
     #[default]
     Idle,
     Signing(Ticket, alloc::boxed::Box<Draft>),
-    Persisting(Ticket),
+    /// Its name and envelope: to be sent once it is durable.
+    Persisting(Ticket, Reference, Arc<[u8]>),
 }
 
 /// A payload that waits to be issued.
@@ -65,6 +78,8 @@ struct Asked {
 pub(super) struct Own {
     making: Making,
     queue: VecDeque<Asked>,
+    /// Own transactions that came from peers and are not durable yet.
+    foreign: Vec<(Ticket, Reference)>,
 }
 
 impl Own {
@@ -77,9 +92,21 @@ impl Own {
     pub(super) fn is_signing_with(&self, ticket: Ticket) -> bool {
         matches!(&self.making, Making::Signing(t, _) if *t == ticket)
     }
-    pub(super) fn persisted(&mut self, ticket: Ticket) {
-        if matches!(self.making, Making::Persisting(t) if t == ticket) {
-            self.making = Making::Idle;
+    /// An own transaction that came from a peer is on its way to the store.
+    pub(super) fn note_foreign(&mut self, ticket: Ticket, reference: Reference) {
+        self.foreign.push((ticket, reference));
+    }
+    /// The one that is durable now: its name, and its envelope when this start made it.
+    pub(super) fn persisted(&mut self, ticket: Ticket) -> Option<(Reference, Option<Arc<[u8]>>)> {
+        if let Some(place) = self.foreign.iter().position(|(t, _)| *t == ticket) {
+            return Some((self.foreign.remove(place).1, None));
+        }
+        if !matches!(&self.making, Making::Persisting(t, ..) if *t == ticket) {
+            return None;
+        }
+        match core::mem::take(&mut self.making) {
+            Making::Persisting(_, reference, envelope) => Some((reference, Some(envelope))),
+            Making::Idle | Making::Signing(..) => None,
         }
     }
     /// Whoever waits for something that will not be issued any more.
@@ -105,11 +132,12 @@ impl Node {
         let limit = match PayloadKind::from_u16(kind) {
             Some(PayloadKind::Note) => limits::NOTE_BYTES_MAX,
             Some(PayloadKind::Registry) => limits::PAYLOAD_BYTES_MAX,
-            // Batches come from readings; keys come with the next version.
+            Some(PayloadKind::Rotate) if codec::decode::<Rotate>(&payload).is_ok() => Rotate::BYTES_MAX,
+            // Batches come from readings, an enrolment from the configuration.
             _ => 0,
         };
-        let refusal = if !self.config.may_issue {
-            Some(Refusal::Silent)
+        let refusal = if let Some(why) = self.silence() {
+            Some(Refusal::Silent(why))
         } else if payload.is_empty() || payload.len() > limit {
             Some(Refusal::Payload)
         } else if self.own.queue.len() >= limits::ISSUE_QUEUE_MAX {
@@ -125,8 +153,17 @@ impl Node {
 
     /// Starts the next own transaction, when none is in the making and there is something to say.
     pub(super) fn issue(&mut self, now: Now, out: &mut Vec<Effect>) {
+        if let Some(why @ Silence::AnotherMachine) = self.silence() {
+            // Whoever waits would wait for ever.
+            for Asked { reply, .. } in self.own.queue.drain(..) {
+                out.push(Effect::Reply { reply, outcome: Outcome::Refused(Refusal::Silent(why)) });
+            }
+        }
         if !self.can_sign() || !self.own.is_idle() {
             return;
+        }
+        if !self.has_key() {
+            return self.enrol(now, out);
         }
         if let Some(Asked { kind, payload, reply }) = self.own.queue.pop_front() {
             return self.draft(now, kind, payload, Purpose::Asked(reply), out);
@@ -141,18 +178,41 @@ impl Node {
         }
     }
 
+    /// Transaction 0 of a node that the genesis does not name: it brings its own key.
+    fn enrol(&mut self, now: Now, out: &mut Vec<Effect>) {
+        let Some(enrolment) = &self.enrolment else { return };
+        let key = NewKey { key_number: 0, key: Arc::new(enrolment.key.clone()) };
+        let (payload, scheme) = (codec::encode(enrolment), enrolment.key.scheme);
+        let signs = Signs { place: 0, number: 0, scheme, brings: Some(key) };
+        self.draft_signed(now, (PayloadKind::Enrol as u16, payload), Purpose::Enrol, signs, out);
+    }
+
     fn draft(&mut self, now: Now, kind: u16, payload: Vec<u8>, purpose: Purpose, out: &mut Vec<Effect>) {
+        // The key in force is the newest one: an own chain has one branch.
+        let keys = self.issuers.get(&self.config.issuer).map_or(&[][..], |c| &c.keys);
+        let Some(in_force) = keys.last() else { return self.put_back(kind, payload, purpose) };
+        let brings = if kind == PayloadKind::Rotate as u16 {
+            let rotate: Result<Rotate, _> = codec::decode(&payload);
+            rotate.ok().map(|r| NewKey { key_number: in_force.key_number + 1, key: Arc::new(r.key) })
+        } else {
+            None
+        };
+        let place = (keys.len() - 1) as u16;
+        let signs = Signs { place, number: in_force.key_number, scheme: in_force.key.scheme, brings };
+        self.draft_signed(now, (kind, payload), purpose, signs, out);
+    }
+
+    fn draft_signed(
+        &mut self,
+        now: Now,
+        (kind, payload): (u16, Vec<u8>),
+        purpose: Purpose,
+        signs: Signs,
+        out: &mut Vec<Effect>,
+    ) {
         let issuer = self.config.issuer;
         let genesis = self.network.genesis_id();
-        let chain = self.issuers.get(&issuer);
-        let head = chain.and_then(|c| c.heads.first().copied());
-        // The key in force is the newest one: an own chain has one branch.
-        let Some(place) = chain.and_then(|c| c.keys.len().checked_sub(1)) else {
-            // The genesis does not name this node and it is not enrolled: it cannot sign yet.
-            return self.put_back(kind, payload, purpose);
-        };
-        let key = chain.and_then(|c| c.keys.get(place)).map(|k| (k.key_number, k.key.scheme));
-        let Some((key_number, scheme)) = key else { return };
+        let head = self.issuers.get(&issuer).and_then(|c| c.heads.first().copied());
         let (approves, approved) = self.choose_tips(now, &purpose);
         let stamp = self.stamp_ns(now);
         let body = Body {
@@ -167,29 +227,29 @@ impl Node {
             kind,
             payload,
         };
-        let prev = head.map(|h| Stored {
-            number: h.number,
-            issuer,
-            sequence: h.sequence,
-            key: place as u16,
-            flags: 0,
-        });
+        let key = signs.place;
+        let prev = head.map(|h| Stored { number: h.number, issuer, sequence: h.sequence, key, flags: 0 });
         let bytes = codec::encode(&body);
         let id = self.network.transaction_id(&bytes);
-        let message = transaction_message(scheme, key_number, self.network.id(), id);
         let settled = Vec::from([prev, approved[0], approved[1]]);
         let due_us = now.monotonic_us + limits::COMPLETION_TIMEOUT_US;
-        let draft = Draft { body, bytes, id, settled, key: place as u16, key_number, purpose, due_us };
+        let draft = Draft { body, bytes, id, settled, signs, purpose, due_us };
         let ticket = self.ticket();
+        out.push(self.ask_to_sign(ticket, &draft));
         self.own.making = Making::Signing(ticket, alloc::boxed::Box::new(draft));
-        out.push(Effect::Sign { ticket, message });
+    }
+
+    fn ask_to_sign(&self, ticket: Ticket, draft: &Draft) -> Effect {
+        let (scheme, key_number) = (draft.signs.scheme, draft.signs.number);
+        let message = transaction_message(scheme, key_number, self.network.id(), draft.id);
+        Effect::Sign { ticket, key_number, message }
     }
 
     fn put_back(&mut self, kind: u16, payload: Vec<u8>, purpose: Purpose) {
         match purpose {
             Purpose::Asked(reply) => self.own.queue.push_front(Asked { kind, payload, reply }),
             Purpose::Batch(batch) => self.gatherer.put_back(Arc::unwrap_or_clone(batch)),
-            Purpose::Approve => {}
+            Purpose::Approve | Purpose::Enrol => {}
         }
     }
 
@@ -215,38 +275,38 @@ impl Node {
         if !self.own.is_signing_with(ticket) {
             return;
         }
-        if let Some(why) = self.wrong_length(signature) {
+        let Making::Signing(_, draft) = core::mem::take(&mut self.own.making) else { return };
+        let (got, expected) = (signature.len(), draft.signs.scheme.signature_bytes());
+        if got != expected {
+            let why = alloc::format!("the signer gave {got} bytes, expected {expected}");
+            self.own.making = Making::Signing(ticket, draft);
             return self.halt(why, out);
         }
-        let Making::Signing(_, draft) = core::mem::take(&mut self.own.making) else { return };
         let head = self.issuers.get(&self.config.issuer).and_then(|c| c.heads.first());
-        if head.map(|h| h.number) != draft.settled[0].map(|s| s.number) {
+        if !self.can_sign() || head.map(|h| h.number) != draft.settled[0].map(|s| s.number) {
             // The own chain went on elsewhere while this was signed: never a fork by accident.
             return self.put_back(draft.body.kind, draft.body.payload, draft.purpose);
         }
-        let key = &self.issuers.get(&self.config.issuer).expect("it drafted").keys[usize::from(draft.key)];
-        let (scheme, key_number) = (key.key.scheme, draft.key_number);
+        let (scheme, key_number) = (draft.signs.scheme, draft.signs.number);
         let envelope = Envelope { scheme, key_number, signature, body: &draft.bytes };
         let envelope: Arc<[u8]> = codec::encode(&envelope).into();
         self.attach_own(now, *draft, &envelope, out);
     }
 
-    fn wrong_length(&self, signature: &[u8]) -> Option<alloc::string::String> {
-        let key = self.issuers.get(&self.config.issuer)?.keys.last()?;
-        let (got, expected) = (signature.len(), key.key.scheme.signature_bytes());
-        (got != expected).then(|| alloc::format!("the signer gave {got} bytes, expected {expected}"))
-    }
-
     /// Durable at once; sent, answered and told only then.
     fn attach_own(&mut self, now: Now, draft: Draft, envelope: &Arc<[u8]>, out: &mut Vec<Effect>) {
-        let Draft { body, id, settled, key, purpose, .. } = draft;
+        let Draft { body, id, settled, signs, purpose, .. } = draft;
+        let reference = Reference { issuer: body.issuer, sequence: body.sequence, id };
         let batch = match &purpose {
             Purpose::Batch(batch) => Some(batch.clone()),
             _ => None,
         };
-        let ready = Ready { id, envelope: envelope.clone(), body, settled, key: Some(key), brings: None };
-        let (stored, write, mut held) = self.attach(now, ready, batch.clone());
-        held.extend(self.peers.iter().map(|peer| Effect::Send { peer: *peer, frame: envelope.clone() }));
+        let journal = batch.as_ref().and_then(|_| self.gatherer.journal_batch());
+        let key = signs.brings.is_none().then_some(signs.place);
+        let (from, fetched) = (PeerId(0), false);
+        let ready =
+            Ready { id, envelope: envelope.clone(), body, settled, key, brings: signs.brings, from, fetched };
+        let (stored, write, mut held) = self.attach(now, ready, batch, journal);
         match purpose {
             Purpose::Batch(batch) => {
                 self.gatherer.issued(batch.number);
@@ -254,28 +314,27 @@ impl Node {
                 held.push(Effect::Emit(Event::Batched { batch, readings, id }));
             }
             Purpose::Asked(reply) => held.push(Effect::Reply { reply, outcome: Outcome::Durable }),
-            Purpose::Approve => {}
+            Purpose::Approve | Purpose::Enrol => {}
         }
         let ticket = self.persist_attached(stored.number, write, 0, held, out);
-        self.own.making = Making::Persisting(ticket);
+        self.own.making = Making::Persisting(ticket, reference, envelope.clone());
+        self.own_chain.note_issued();
         self.approve_at_us = None;
         self.plan_approval(now);
         self.advance_waiters(now, id, stored, out);
     }
 
-    /// A signature that never came is asked for again.
+    /// A signature that never came is asked for again, under the same ticket: slow work that is done in the end counts,
+    /// whichever question it answers.
     pub(super) fn sweep_own(&mut self, now: Now, out: &mut Vec<Effect>) {
         let Making::Signing(ticket, draft) = &mut self.own.making else { return };
         if now.monotonic_us < draft.due_us {
             return;
         }
         draft.due_us = now.monotonic_us + limits::COMPLETION_TIMEOUT_US;
-        let (ticket, id, place, key_number) = (*ticket, draft.id, draft.key, draft.key_number);
-        let Some(chain) = self.issuers.get(&self.config.issuer) else { return };
-        let scheme = chain.keys[usize::from(place)].key.scheme;
-        let message = transaction_message(scheme, key_number, self.network.id(), id);
-        // Under the same ticket: slow work that is done in the end counts, whichever question it answers.
-        out.push(Effect::Sign { ticket, message });
+        let ticket = *ticket;
+        let Making::Signing(_, draft) = &self.own.making else { return };
+        out.push(self.ask_to_sign(ticket, draft));
     }
 
     /// The own chain's newest transaction: sequence and id.

@@ -7,9 +7,9 @@ use crate::border::{Effect, Event, NewKey, Now, PeerId, SignatureCheck, Ticket, 
 use crate::check::{Facts, KeyPayload, check};
 use crate::codec;
 use crate::genesis::PublicKey;
-use crate::hash::{Hash, Id, context, derive};
+use crate::hash::{Hash, Id, Issuer, context, derive};
 use crate::limits;
-use crate::payload::Batch;
+use crate::payload::{Batch, PayloadKind};
 use crate::pending::{Stage, Waiting};
 use crate::record::{GENESIS_NUMBER, Record, Stored, flag};
 use crate::reject::Reject;
@@ -17,6 +17,21 @@ use crate::scheme::transaction_message;
 use crate::transaction::{Body, Envelope, Reference};
 
 use super::Node;
+
+/// What became of an envelope that came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Received {
+    /// It is on its way into the ledger.
+    New,
+    /// It is here already.
+    Held,
+    /// There is no room now. It can be fetched again, and it is not its sender's fault.
+    NoRoom,
+    /// A further body of a place that has two, and nothing needs it.
+    Unwelcome,
+    /// No node can accept it.
+    Refused,
+}
 
 /// What became of a reference.
 enum Settled {
@@ -42,23 +57,63 @@ pub(super) struct Ready {
     /// The key that signed it: place in the issuer's list; `None`: the one it brings.
     pub(super) key: Option<u16>,
     pub(super) brings: Option<NewKey>,
+    /// Who sent it, and was it fetched? Of no meaning for an own one.
+    pub(super) from: PeerId,
+    pub(super) fetched: bool,
 }
 
 impl Node {
-    pub(super) fn receive(&mut self, now: Now, peer: PeerId, bytes: &Arc<[u8]>, out: &mut Vec<Effect>) {
-        if !self.peers.contains(&peer) || self.pending.is_refused(&envelope_hash(bytes)) {
-            return;
+    /// Takes an envelope. Says what became of it, and who signed it as far as that could be read.
+    pub(super) fn receive(
+        &mut self,
+        now: Now,
+        peer: PeerId,
+        bytes: &Arc<[u8]>,
+        fetched: bool,
+        out: &mut Vec<Effect>,
+    ) -> (Received, Option<Issuer>) {
+        if self.pending.is_refused(&envelope_hash(bytes)) {
+            return (Received::Refused, None);
         }
         let (envelope, body) = match Envelope::open(bytes) {
             Ok(opened) => opened,
-            Err(why) => return out.push(Effect::Drop { peer, reject: why.into() }),
+            Err(why) => {
+                self.fault(now, peer, why.into(), out);
+                return (Received::Refused, None);
+            }
         };
+        let (issuer, sequence) = (body.issuer, body.sequence);
         let id = self.network.transaction_id(envelope.body);
-        if self.window.by_id(&id).is_some() {
-            return;
+        let received = self.receive_body(now, peer, bytes, (id, body), fetched, out);
+        if fetched && matches!(received, Received::New | Received::Held) {
+            self.fetch_brought(now.monotonic_us, &issuer, sequence);
         }
-        if self.pending.waiting.contains_key(&id) {
-            return self.pending.keep_copy(&id, peer, bytes);
+        (received, Some(issuer))
+    }
+
+    fn receive_body(
+        &mut self,
+        now: Now,
+        peer: PeerId,
+        bytes: &Arc<[u8]>,
+        (id, body): (Id, Body),
+        fetched: bool,
+        out: &mut Vec<Effect>,
+    ) -> Received {
+        if self.window.by_id(&id).is_some() {
+            return Received::Held;
+        }
+        if let Some(waiting) = self.pending.waiting.get(&id) {
+            let is_verified = matches!(waiting.stage, Stage::Verified(_));
+            let is_kept = self.pending.keep_copy(&id, peer, bytes);
+            return match (is_verified, is_kept) {
+                (true, _) => Received::Held,
+                (false, true) => Received::New,
+                (false, false) => Received::Unwelcome,
+            };
+        }
+        if self.is_crowded(&body.issuer, body.sequence) && !self.is_needed(&id, body.issuer) {
+            return Received::Unwelcome;
         }
         let facts = Facts {
             network: &self.network,
@@ -67,13 +122,15 @@ impl Node {
         };
         let (references, key_payload) = match check(&facts, &body) {
             Ok(checked) => checked,
-            Err(reject) => return out.push(Effect::Drop { peer, reject }),
+            Err(reject) => {
+                self.fault(now, peer, reject, out);
+                return Received::Refused;
+            }
         };
         let is_known = self.issuers.get(&body.issuer).is_some();
-        if !self.pending.has_room(peer, &id, bytes.len(), !is_known) || !(is_known || self.issuers.has_room())
-        {
-            // Not its fault and not lost: it can be fetched again.
-            return;
+        let has_room = self.pending.has_room(peer, &id, bytes.len(), !is_known, fetched);
+        if !has_room || !(is_known || self.issuers.has_room()) {
+            return Received::NoRoom;
         }
         // Below the window only the store knows what is attached.
         let may_be_attached =
@@ -83,6 +140,7 @@ impl Node {
             envelope: bytes.clone(),
             peer,
             of_stranger: !is_known,
+            fetched,
             body,
             references,
             key_payload,
@@ -102,6 +160,7 @@ impl Node {
         } else {
             self.advance(now, id, out);
         }
+        Received::New
     }
 
     fn load(&mut self, now: Now, id: Id, references: Vec<Reference>, out: &mut Vec<Effect>) {
@@ -122,7 +181,9 @@ impl Node {
         found: &[Option<Stored>],
         out: &mut Vec<Effect>,
     ) {
-        let Some(id) = self.pending.tickets.remove(&ticket) else { return };
+        let Some(id) = self.pending.tickets.remove(&ticket) else {
+            return self.heads_checked(now, ticket, found, out);
+        };
         let Some(waiting) = self.pending.waiting.get_mut(&id) else { return };
         waiting.loading = None;
         if waiting.stage == Stage::Lookup {
@@ -163,7 +224,7 @@ impl Node {
                 }
                 Ok(None) => {}
                 Err(reject) => {
-                    if self.reject(id, reject, out) {
+                    if self.reject(now, id, reject, out) {
                         work.push(id);
                     }
                 }
@@ -191,10 +252,10 @@ impl Node {
 
     /// Says what was wrong. `true` when another copy of the same body takes its place: key number and scheme are no
     /// part of the id, so a copy with wrong ones must not take the genuine one down with it.
-    fn reject(&mut self, id: Id, reject: Reject, out: &mut Vec<Effect>) -> bool {
+    fn reject(&mut self, now: Now, id: Id, reject: Reject, out: &mut Vec<Effect>) -> bool {
         let Some(peer) = self.pending.waiting.get(&id).map(|w| w.peer) else { return false };
         let is_of_envelope = matches!(reject, Reject::WrongKeyNumber { .. } | Reject::WrongScheme { .. });
-        out.push(Effect::Drop { peer, reject });
+        self.fault(now, peer, reject, out);
         if is_of_envelope {
             return self.pending.next_copy(&id);
         }
@@ -300,7 +361,7 @@ impl Node {
         }
         let (peer, envelope) = (waiting.peer, envelope_hash(&waiting.envelope));
         self.pending.refuse(envelope);
-        out.push(Effect::Drop { peer, reject: Reject::BadSignature { id } });
+        self.fault(now, peer, Reject::BadSignature { id }, out);
         // The id counts as never seen: another copy may be the genuine one.
         if self.pending.next_copy(&id) {
             self.advance(now, id, out);
@@ -385,6 +446,7 @@ impl Node {
             return Ok(None);
         }
         let Some(waiting) = self.pending.remove(&id) else { return Ok(None) };
+        let (from, fetched) = (waiting.peer, waiting.fetched);
         let brings = match waiting.key_payload {
             KeyPayload::None => None,
             KeyPayload::Enrol(new, _) => Some(new),
@@ -393,7 +455,8 @@ impl Node {
                 in_force.map(|n| NewKey { key_number: n + 1, key: Arc::new(rotate.key) })
             }
         };
-        Ok(Some(Ready { id, envelope: waiting.envelope, body: waiting.body, settled, key, brings }))
+        let (envelope, body) = (waiting.envelope, waiting.body);
+        Ok(Some(Ready { id, envelope, body, settled, key, brings, from, fetched }))
     }
 
     fn load_unknown(&mut self, now: Now, id: Id, out: &mut Vec<Effect>) {
@@ -406,9 +469,32 @@ impl Node {
     }
 
     fn attach_foreign(&mut self, now: Now, ready: Ready, out: &mut Vec<Effect>) -> Stored {
-        let within = self.config.foreign_within_us;
-        let (stored, write, events) = self.attach(now, ready, None);
-        self.persist_attached(stored.number, write, within, events, out);
+        let (from, fetched, envelope) = (ready.from, ready.fetched, ready.envelope.clone());
+        let reference = Reference { issuer: ready.body.issuer, sequence: ready.body.sequence, id: ready.id };
+        let mut said = Vec::new();
+        let is_own = reference.issuer == self.config.issuer;
+        let batch = if is_own {
+            let head = self.issuers.get(&reference.issuer).and_then(|c| c.heads.first());
+            let extends = head.map_or(reference.sequence == 0, |h| h.id == ready.body.prev);
+            self.adopt(now, &ready.body, ready.id, extends, &mut said)
+        } else {
+            None
+        };
+        let (stored, write, mut events) = self.attach(now, ready, batch, None);
+        events.append(&mut said);
+        self.unsynced.insert(stored.number, envelope.clone());
+        let ticket = self.persist_attached(stored.number, write, self.config.foreign_within_us, events, out);
+        if is_own && stored.flags & flag::SECOND_BRANCH == 0 {
+            self.own.note_foreign(ticket, reference);
+        }
+        if let Some(peer) = self.gossip.get_mut(from) {
+            peer.counts.attached += 1;
+        }
+        self.gossip.changed(now.monotonic_us);
+        self.plan_telling(now.monotonic_us, &reference);
+        if !fetched {
+            self.spread(now.monotonic_us, reference, &envelope, from, out);
+        }
         self.plan_approval(now);
         stored
     }
@@ -419,6 +505,7 @@ impl Node {
         now: Now,
         ready: Ready,
         batch: Option<Arc<Batch>>,
+        journal: Option<u64>,
     ) -> (Stored, Write, Vec<Effect>) {
         let record = self.record_of(&ready);
         let stored = Stored::from(&record);
@@ -430,12 +517,17 @@ impl Node {
             kind: record.kind,
             own,
         })]);
+        if let (true, Some(brought)) = (record.kind == PayloadKind::Enrol as u16, &ready.brings) {
+            let (issuer, key) = (record.issuer, brought.key.clone());
+            events.push(Effect::Emit(Event::Enrolled { issuer, key }));
+        }
         if self.issuers.attach(&record, ready.body.prev, ready.brings.clone()) {
             events.push(Effect::Emit(Event::Forked { issuer: record.issuer, sequence: record.sequence }));
         }
         let bit = self.issuers.member_bit(&record.issuer);
         self.window.attach(record.clone(), now.monotonic_us, bit, own);
-        let write = Write::Transaction { record, envelope: ready.envelope, key: ready.brings, batch };
+        let write =
+            Write::Transaction { record, envelope: ready.envelope, key: ready.brings, batch, journal };
         (stored, write, events)
     }
 
@@ -469,38 +561,9 @@ impl Node {
         }
     }
 
-    /// Asks peers for what is awaited and not asked for lately, each time another one.
-    pub(super) fn ask_for_awaited(&mut self, now: Now, out: &mut Vec<Effect>) {
-        if self.peers.is_empty() {
-            return;
-        }
-        let mut asks: Vec<(PeerId, Vec<Reference>)> = self.peers.iter().map(|p| (*p, Vec::new())).collect();
-        let waiting = &self.pending.waiting;
-        for (id, awaited) in &mut self.pending.awaited {
-            let is_due = awaited.asked_us.is_none_or(|at| at + limits::WANT_TIMEOUT_US <= now.monotonic_us);
-            if !is_due || waiting.contains_key(id) {
-                continue;
-            }
-            // Each time as another waiter names it: one may name it wrongly, and nobody holds that.
-            let waiters = awaited.waiters.len().max(1);
-            let waiter = awaited.waiters.iter().nth(awaited.turn % waiters).and_then(|w| waiting.get(w));
-            let Some(waiter) = waiter else { continue };
-            let Some(reference) = waiter.references.iter().find(|r| r.id == *id) else { continue };
-            // First whoever sent what refers to it, then the others.
-            let first = asks.iter().position(|(p, _)| *p == waiter.peer).unwrap_or(0);
-            let ask = (first + awaited.turn / waiters) % asks.len();
-            if asks[ask].1.len() < limits::REFERENCES_PER_ASK_MAX {
-                asks[ask].1.push(*reference);
-                awaited.asked_us = Some(now.monotonic_us);
-                awaited.turn += 1;
-            }
-        }
-        let asked = asks.into_iter().filter(|(_, references)| !references.is_empty());
-        out.extend(asked.map(|(peer, references)| Effect::Want { peer, references }));
-    }
-
     /// Drops what waited too long, and asks again for work that was never answered.
     pub(super) fn sweep_pending(&mut self, now: Now, out: &mut Vec<Effect>) {
+        self.pending.ask_due = true;
         let expired = |since: u64, after: u64| now.monotonic_us >= since.saturating_add(after);
         let old =
             self.pending.waiting.iter().filter(|(_, w)| expired(w.since_us, limits::PENDING_TIMEOUT_US));

@@ -3,6 +3,7 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use crate::border::Silence;
 use crate::hash::{Id, Issuer};
 
 use super::Node;
@@ -30,8 +31,12 @@ pub struct Status {
     pub forks: Vec<(Issuer, u64)>,
     /// Issuers known.
     pub issuers: usize,
-    /// Does it issue? `false`: restored without its chain.
-    pub may_issue: bool,
+    /// Why it issues nothing, when it does not.
+    pub silence: Option<Silence>,
+    /// Own transactions that no peer has said to hold; `None`: no peer has said anything since the start.
+    pub unshared: Option<u64>,
+    /// Own transactions that came back from peers since the start.
+    pub adopted: u64,
     /// Did the store or the key fail?
     pub halted: bool,
     /// Own streams: name and the counter of the next reading.
@@ -52,7 +57,9 @@ impl Node {
             own_head: self.own_head(),
             forks: self.issuers.forks().iter().copied().collect(),
             issuers: self.issuers.len(),
-            may_issue: self.config.may_issue,
+            silence: self.silence(),
+            unshared: self.unshared(),
+            adopted: self.own_chain.adopted(),
             halted: self.halted,
             streams: self.gatherer.counters().into_iter().collect(),
         }
@@ -63,9 +70,9 @@ impl Node {
         self.gatherer.backlog()
     }
 
-    /// Does it issue? `false`: restored without its chain.
-    pub const fn may_issue(&self) -> bool {
-        self.config.may_issue
+    /// Does it issue?
+    pub fn may_issue(&self) -> bool {
+        self.silence().is_none()
     }
 
     /// Local numbers of all tips, ascending.

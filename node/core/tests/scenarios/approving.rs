@@ -1,6 +1,6 @@
 //! Empty notes: they approve what others wrote, come after a short delay, and come to an end.
 
-use selvedge_core::border::{Config, Input};
+use selvedge_core::border::{Config, StartCheck};
 use selvedge_core::transaction::Parents;
 
 use crate::driver::{Driver, PEER, SECOND_US, Work};
@@ -25,7 +25,7 @@ fn others_payloads_are_approved_after_the_delay_and_then_there_is_rest() {
     let own = driver.own_newest().body;
     assert_eq!((own.kind, own.payload.len(), own.approves), (0, 0, [note.reference; 2]));
     driver.advance_us(3_600 * SECOND_US);
-    assert_eq!((driver.own_approvals(), driver.node.next_deadline()), (1, None));
+    assert_eq!((driver.own_approvals(), driver.is_at_rest()), (1, true));
 }
 
 #[test]
@@ -38,7 +38,7 @@ fn many_payloads_are_approved_by_few_notes() {
     driver.advance_us(60 * SECOND_US);
     let notes = driver.own_approvals();
     assert!((1..=5).contains(&notes), "{notes} notes for five tips");
-    assert_eq!(driver.node.next_deadline(), None);
+    assert!(driver.is_at_rest());
     for number in 0..5 {
         // The node is a committee member: with its word each is witnessed by one more than before.
         let by_itself = u32::from(number < 3);
@@ -54,7 +54,7 @@ fn empty_notes_need_no_approval() {
         let empty = one.approval(&[]);
         driver.frame(&empty);
     }
-    assert_eq!(driver.node.next_deadline(), None);
+    assert!(driver.is_at_rest());
     driver.advance_us(60 * SECOND_US);
     assert_eq!(driver.count(Work::Sign), 0);
 }
@@ -72,7 +72,7 @@ fn a_second_branch_is_not_approved() {
     driver.frame(&right);
     driver.frame(&other.note("further right", &[]));
     driver.advance_us(60 * SECOND_US);
-    assert_eq!((driver.own_approvals(), driver.node.next_deadline()), (1, None));
+    assert_eq!((driver.own_approvals(), driver.is_at_rest()), (1, true));
 }
 
 #[test]
@@ -90,12 +90,12 @@ fn old_tips_are_approved_too_although_younger_ones_exist() {
     let mut driver = Driver::with(|c| {
         c.approve_delay_max_us = 0;
         c.tips.age_max_us = SECOND_US;
-        c.may_issue = false;
+        c.start_check = StartCheck::Listen;
     });
     let old = driver.world.member(1).note("old", &[]);
     driver.frame(&old);
-    let mut driver = driver.restart(|c| (c.may_issue, c.tips.age_max_us) = (true, SECOND_US));
-    driver.input(Input::PeerUp(PEER));
+    let mut driver = driver.restart(|c| (c.start_check, c.tips.age_max_us) = (StartCheck::None, SECOND_US));
+    driver.meet(PEER);
     driver.hold.insert(Work::Sign);
     driver.advance_us(5 * SECOND_US);
     let young = driver.world.member(2).note("young", &[]);
@@ -128,7 +128,7 @@ fn what_was_approved_before_a_stop_is_not_approved_again() {
     driver.advance_us(10 * SECOND_US);
     let mut driver = driver.crash();
     driver.advance_us(60 * SECOND_US);
-    assert_eq!((driver.own_approvals(), driver.node.next_deadline()), (1, None));
+    assert_eq!((driver.own_approvals(), driver.is_at_rest()), (1, true));
 }
 
 #[test]

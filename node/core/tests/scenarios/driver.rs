@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use selvedge_core::border::BatchPolicy;
 use selvedge_core::border::{
-    Config, Effect, Event, Input, NewReading, Now, Outcome, PeerId, ReplyTo, StreamHandle, Ticket, TipPolicy,
+    Config, Effect, Event, Input, NewReading, Now, Outcome, PeerId, ReplyTo, Serve, StartCheck, StreamHandle,
+    Ticket, TipPolicy,
 };
 use selvedge_core::codec;
 use selvedge_core::hash::{Hash, context, derive};
@@ -16,10 +17,12 @@ use selvedge_core::reading::{Quality, Value};
 use selvedge_core::reject::Reject;
 use selvedge_core::seal::{SealedBatch, decode_columns, encode_columns};
 use selvedge_core::stream::{Attestation, Decimal, Descriptor};
-use selvedge_core::transaction::Reference;
+use selvedge_core::transaction::{Envelope, Reference};
+use selvedge_core::wire::{self, Message};
+use selvedge_core::{Issuer, Scheme, limits};
 
 use crate::store::Store;
-use crate::world::{Tx, World, holds, signature};
+use crate::world::{Tx, World, holds, key_of, signature};
 
 pub(crate) const SECOND_US: u64 = 1_000_000;
 /// Where the clocks stand at first.
@@ -80,6 +83,8 @@ pub(crate) struct Driver {
     inputs: usize,
     starts: u8,
     next_reply: u64,
+    /// What is to be sent from the log, oldest first; nothing is by itself.
+    pub(crate) served: Vec<(Ticket, PeerId, Serve)>,
 }
 
 /// How the node of a scenario is set unless it says otherwise: member 0, batches of ten readings, no delays.
@@ -94,7 +99,9 @@ pub(crate) fn config_of(world: &World) -> Config {
         foreign_within_us: 0,
         tips: TipPolicy::default(),
         approve_delay_max_us: SECOND_US,
-        may_issue: true,
+        start_check: StartCheck::None,
+        enrolment: None,
+        software: "scenario 1".to_owned(),
         window_records: 1_024,
     }
 }
@@ -111,7 +118,7 @@ impl Driver {
         change(&mut config);
         let now = Now { monotonic_us: START_US, wall_ns: START_WALL_NS, synchronised: true };
         let mut driver = Self::open(world, config, Store::default(), now, 1);
-        driver.input(Input::PeerUp(PEER));
+        driver.meet(PEER);
         driver
     }
 
@@ -133,6 +140,7 @@ impl Driver {
             inputs: 0,
             starts,
             next_reply: 0,
+            served: Vec::new(),
         };
         driver.check();
         driver.follow(out);
@@ -172,6 +180,9 @@ impl Driver {
         for effect in out {
             self.look_at(&effect);
             self.seen.push(effect.clone());
+            if let Effect::Serve { ticket, peer, what } = &effect {
+                self.served.push((*ticket, *peer, what.clone()));
+            }
             let Some((work, ticket)) = Work::of(&effect) else { continue };
             if let Effect::Persist { writes, .. } = &effect {
                 self.store.write(writes.clone());
@@ -187,9 +198,7 @@ impl Driver {
     /// Whatever a power cut could make a lie is durable when it is said.
     fn look_at(&self, effect: &Effect) {
         match effect {
-            Effect::Send { frame, .. } => {
-                assert!(self.store.is_durable(frame), "an own transaction was sent before it was durable");
-            }
+            Effect::Send { frame, .. } => self.look_at_frame(frame),
             Effect::Emit(Event::Attached { number, .. }) => {
                 assert!(self.store.durable_transactions() as u64 > *number, "said before it was durable");
             }
@@ -201,6 +210,20 @@ impl Driver {
                 );
             }
             _ => {}
+        }
+    }
+
+    /// What leaves decodes, and an own transaction in it is durable.
+    fn look_at_frame(&self, frame: &Arc<[u8]>) {
+        assert!(frame.len() <= limits::FRAME_BYTES_MAX, "a frame of {} bytes", frame.len());
+        for envelope in envelopes_of(frame) {
+            let (_, body) = Envelope::open(&envelope).expect("a transaction that is sent decodes");
+            if body.issuer == self.config.issuer {
+                assert!(
+                    self.store.is_durable(&envelope),
+                    "an own transaction was sent before it was durable"
+                );
+            }
         }
     }
 
@@ -295,8 +318,9 @@ impl Driver {
         self.frame_from(PEER, &tx.envelope);
     }
 
-    pub(crate) fn frame_from(&mut self, peer: PeerId, bytes: &Arc<[u8]>) {
-        self.input(Input::Frame { peer, bytes: bytes.clone() });
+    /// A peer sends the bytes of a transaction.
+    pub(crate) fn frame_from(&mut self, peer: PeerId, envelope: &[u8]) {
+        self.raw(peer, wire::transaction(envelope));
     }
 
     pub(crate) fn frames(&mut self, txs: &[&Tx]) {
@@ -317,7 +341,7 @@ impl Driver {
     /// Submits readings and says under which name the outcome comes.
     pub(crate) fn submit(&mut self, readings: Vec<NewReading>) -> ReplyTo {
         let reply = self.next_reply();
-        self.input(Input::Submit { readings, reply });
+        self.input(Input::Submit { readings, origins: Vec::new(), reply });
         reply
     }
 
@@ -381,7 +405,10 @@ impl Driver {
 
     pub(crate) fn wants(&self) -> Vec<(PeerId, Vec<Reference>)> {
         let of = |e: &Effect| match e {
-            Effect::Want { peer, references } => Some((*peer, references.clone())),
+            Effect::Send { peer, frame, .. } => match Message::open(frame) {
+                Ok(Message::Want(want)) => Some((*peer, want.references)),
+                _ => None,
+            },
             _ => None,
         };
         self.seen.iter().filter_map(of).collect()
@@ -414,6 +441,20 @@ impl Driver {
     pub(crate) fn own_approvals(&self) -> usize {
         let own = self.store.records().filter(|r| r.issuer == self.config.issuer);
         own.filter(|r| r.kind == 0 && r.flags & selvedge_core::record::flag::PAYLOAD == 0).count()
+    }
+}
+
+/// Who is at the other end of a connection, unless a scenario says otherwise: nobody whom the genesis names.
+pub(crate) fn issuer_of(peer: PeerId) -> Issuer {
+    key_of(&format!("peer {}", peer.0), Scheme::MlDsa44).issuer()
+}
+
+/// The envelopes in a frame.
+pub(crate) fn envelopes_of(frame: &[u8]) -> Vec<Arc<[u8]>> {
+    match Message::open(frame).expect("what this node says decodes") {
+        Message::Transaction(envelope) => vec![envelope.into()],
+        Message::Transactions(envelopes) => envelopes.into_iter().map(Into::into).collect(),
+        _ => Vec::new(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Two transactions at one place of a chain: evidence, attached both, and the second branch is left alone.
 
-use selvedge_core::border::{Event, Input};
+use selvedge_core::border::{Event, StartCheck};
 use selvedge_core::record::flag;
 
 use crate::driver::{Driver, SECOND_US};
@@ -24,7 +24,7 @@ fn forked(driver: &Driver) -> Forked {
 }
 
 fn silent() -> Driver {
-    Driver::with(|c| c.may_issue = false)
+    Driver::with(|c| c.start_check = StartCheck::Listen)
 }
 
 #[test]
@@ -114,7 +114,7 @@ fn evidence_survives_a_start_and_is_not_told_twice() {
     driver.frames(&first.iter().chain(&second).collect::<Vec<_>>());
     let forks = driver.node.status().forks;
     let mut driver = driver.crash();
-    driver.input(Input::PeerUp(crate::driver::PEER));
+    driver.meet(crate::driver::PEER);
     assert_eq!(driver.node.status().forks, forks);
     let next = other.note("on the second branch", &[]);
     driver.frames(&[&second[0], &next]);

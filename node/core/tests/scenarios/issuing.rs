@@ -1,6 +1,6 @@
 //! This node's own transactions that somebody asked for.
 
-use selvedge_core::border::{Effect, Event, Input, Outcome, PeerId, Refusal};
+use selvedge_core::border::{Event, Input, Outcome, PeerId, Refusal};
 use selvedge_core::limits;
 
 use crate::driver::{Driver, PEER, SECOND_US, Work};
@@ -11,7 +11,7 @@ const REGISTRY: u16 = 4;
 #[test]
 fn an_own_transaction_is_sent_told_and_answered_once_it_is_durable() {
     let mut driver = Driver::new();
-    driver.input(Input::PeerUp(PeerId(2)));
+    driver.meet(PeerId(2));
     driver.hold.insert(Work::Persist);
     driver.take();
     let reply = driver.issue(NOTE, b"hello".to_vec());
@@ -20,15 +20,9 @@ fn an_own_transaction_is_sent_told_and_answered_once_it_is_durable() {
     driver.release(Work::Persist);
     assert_eq!(driver.outcome(reply), Some(Outcome::Durable));
     let frame = driver.own_newest().envelope;
-    let sent: Vec<PeerId> = driver
-        .take()
-        .into_iter()
-        .filter_map(|e| match e {
-            Effect::Send { peer, frame: sent } if sent == frame => Some(peer),
-            _ => None,
-        })
-        .collect();
-    assert_eq!(sent, [PEER, PeerId(2)], "to each peer once");
+    for peer in [PEER, PeerId(2)] {
+        assert_eq!(driver.sent_to(peer), [frame.clone()], "to each peer once");
+    }
 }
 
 #[test]
@@ -104,15 +98,16 @@ fn payloads_that_the_node_issues_by_itself_and_too_long_ones_are_refused() {
     }
 }
 
-/// Its own newer transaction comes back from a peer (a restored card) while the next one is being signed: signing on
-/// would fork the chain.
+/// Its own newer transaction comes back from a peer (a restored card) while the first one of this start is being
+/// signed: signing on would fork the chain.
 #[test]
 fn a_chain_that_went_on_elsewhere_is_not_forked() {
     let mut driver = Driver::new();
     let mut own = driver.world.member(0);
     driver.issue(NOTE, b"zero".to_vec());
     own.follow(&driver.own_newest());
-    driver.describe(0, "a");
+    let mut driver = driver.restart(|_| {});
+    driver.meet(PEER);
     driver.hold.insert(Work::Sign);
     let reply = driver.issue(NOTE, b"mine".to_vec());
     let elsewhere = own.note("from before the restore", &[]);

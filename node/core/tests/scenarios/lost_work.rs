@@ -1,6 +1,6 @@
 //! Answers that are lost, late, or say that the work failed.
 
-use selvedge_core::border::{Event, Input, Outcome, Refusal};
+use selvedge_core::border::{Event, Input, Outcome, Refusal, StartCheck};
 use selvedge_core::limits::{COMPLETION_TIMEOUT_US, RETRY_US};
 
 use crate::driver::{Asked, Driver, SECOND_US, START_US, Work};
@@ -22,10 +22,10 @@ fn asking_for(work: Work) -> (Driver, fn(&Driver) -> bool) {
         }
         Work::LoadBatch => {
             driver.submit_count(0, 9);
-            driver = driver.restart(|c| c.may_issue = false);
+            driver = driver.restart(|c| c.start_check = StartCheck::Listen);
             driver.describe(0, "a");
             driver.submit_count(0, 30);
-            driver = driver.restart(|c| c.may_issue = true);
+            driver = driver.restart(|c| c.start_check = StartCheck::None);
             // Opening asked and was answered at once; the next start is held back from the beginning.
             assert!(is_batched(&driver));
             driver.hold.insert(Work::LoadBatch);
@@ -165,7 +165,7 @@ fn a_store_that_fails_halts_the_node_and_the_outcome_is_unknown() {
     }
     assert!(matches!(driver.events().last(), Some(Event::Halted { why }) if why.contains("made to fail")));
     assert!(driver.node.status().halted);
-    assert_eq!(driver.node.next_deadline(), None);
+    assert!(driver.is_at_rest());
     let log = driver.store.log.len();
     let later = driver.submit_count(0, 1);
     assert_eq!(driver.outcome(later), Some(Outcome::Refused(Refusal::Halted)));
@@ -189,7 +189,7 @@ fn an_own_transaction_whose_store_failed_is_not_sent() {
     driver.fail(Work::Persist);
     assert_eq!(driver.outcome(reply), Some(Outcome::Unknown));
     assert_eq!(driver.outcome(queued), Some(Outcome::Refused(Refusal::Halted)));
-    assert!(!driver.seen.iter().any(|e| matches!(e, selvedge_core::border::Effect::Send { .. })));
+    assert!(driver.sent_to(crate::driver::PEER).is_empty());
 }
 
 #[test]

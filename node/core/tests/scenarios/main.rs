@@ -1,15 +1,19 @@
 //! One node, driven by hand: its inputs answered, delayed, lost or failed as a scenario wants it, and after every
 //! input the invariants of [`selvedge_core::invariants`].
 
+mod adopt;
 mod approving;
 mod chaos;
 
 mod driver;
 mod forks;
+mod hostile;
 mod issuing;
 mod keys;
+mod links;
 mod lost_work;
 mod order;
+mod peer;
 mod peers;
 mod readings;
 mod rejects;

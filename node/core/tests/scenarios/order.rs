@@ -3,16 +3,16 @@
 use std::collections::BTreeSet;
 
 use selvedge_core::Id;
-use selvedge_core::border::Input;
+use selvedge_core::border::StartCheck;
 use selvedge_core::random::Random;
 use selvedge_core::record::flag;
 
-use crate::driver::{Driver, PEER, Work, random_of, runs};
+use crate::driver::{Driver, Work, random_of, runs};
 use crate::world::{Tx, World};
 
 /// What every node agrees on: what is attached.
 fn outcome_of(order: &[&Tx], hold_verify: bool) -> (BTreeSet<Id>, Driver) {
-    let mut driver = Driver::with(|c| c.may_issue = false);
+    let mut driver = Driver::with(|c| c.start_check = StartCheck::Listen);
     if hold_verify {
         driver.hold.insert(Work::Verify);
     }
@@ -156,7 +156,7 @@ fn random_graphs_in_random_orders_give_the_same_ledger_and_the_same_witnesses() 
             for at in (1..order.len()).rev() {
                 order.swap(at, random.below(at as u64 + 1) as usize);
             }
-            let mut driver = Driver::with(|c| c.may_issue = false);
+            let mut driver = Driver::with(|c| c.start_check = StartCheck::Listen);
             for tx in order {
                 if random.below(4) == 0 {
                     driver.hold.insert([Work::Verify, Work::Persist][random.below(2) as usize]);
@@ -165,7 +165,7 @@ fn random_graphs_in_random_orders_give_the_same_ledger_and_the_same_witnesses() 
                     driver.release(Work::Verify);
                     driver.release(Work::Persist);
                 }
-                driver.input(Input::Frame { peer: PEER, bytes: tx.envelope.clone() });
+                driver.frame(tx);
             }
             driver.release(Work::Verify);
             driver.release(Work::Persist);

@@ -1,7 +1,7 @@
 //! What one peer can do to another: bad signatures, floods, and what is left for an honest one.
 
 use selvedge_core::Id;
-use selvedge_core::border::{Input, PeerId};
+use selvedge_core::border::{Input, PeerId, StartCheck};
 use selvedge_core::codec;
 use selvedge_core::limits;
 use selvedge_core::reject::Reject;
@@ -14,8 +14,8 @@ const HONEST: PeerId = PeerId(2);
 const ATTACKER: PeerId = PEER;
 
 fn with_both_peers() -> Driver {
-    let mut driver = Driver::with(|c| c.may_issue = false);
-    driver.input(Input::PeerUp(HONEST));
+    let mut driver = Driver::with(|c| c.start_check = StartCheck::Listen);
+    driver.meet(HONEST);
     driver
 }
 
@@ -160,7 +160,7 @@ fn one_peer_with_large_transactions_leaves_room_for_the_honest_one() {
 fn all_peers_together_stay_within_the_limit_and_a_third_one_goes_on() {
     let mut driver = with_both_peers();
     let second = PeerId(3);
-    driver.input(Input::PeerUp(second));
+    driver.meet(second);
     driver.check_every = 512;
     let forger = driver.world.member(5);
     for at in 0..limits::PENDING_PER_PEER_MAX as u64 + 10 {
@@ -253,16 +253,16 @@ fn a_peer_that_leaves_leaves_its_transactions() {
 
 #[test]
 fn peers_beyond_the_most_are_not_listened_to() {
-    let mut driver = Driver::with(|c| c.may_issue = false);
+    let mut driver = Driver::with(|c| c.start_check = StartCheck::Listen);
     for peer in 2..=limits::PEERS_MAX as u64 + 1 {
-        driver.input(Input::PeerUp(PeerId(peer)));
+        driver.meet(PeerId(peer));
     }
     let last = PeerId(limits::PEERS_MAX as u64 + 1);
     let tx = driver.world.member(1).note("n", &[]);
     driver.frame_from(last, &tx.envelope);
     assert!(!driver.is_attached(&tx));
     driver.input(Input::PeerDown(PEER));
-    driver.input(Input::PeerUp(last));
+    driver.meet(last);
     driver.frame_from(last, &tx.envelope);
     assert!(driver.is_attached(&tx));
 }
@@ -287,7 +287,7 @@ fn mutated_envelopes_never_get_past_the_checks() {
         if bytes == *tx.envelope {
             continue;
         }
-        driver.frame_from(ATTACKER, &bytes.into());
+        driver.frame_from(ATTACKER, &bytes);
     }
     driver.check_every = 1;
     assert_eq!(driver.store.records().count(), 1, "nothing mutated is attached");

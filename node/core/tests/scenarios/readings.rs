@@ -1,9 +1,9 @@
 //! Readings into batches, batches into transactions.
 
-use selvedge_core::border::{Effect, Event, Input, Outcome, Refusal, Write};
+use selvedge_core::border::{Effect, Event, Input, Outcome, Refusal, Silence, StartCheck, Write};
 use selvedge_core::reading::{FLAG_POSSIBLY_REPEATED, FLAG_UNSYNCHRONISED, Value};
 
-use crate::driver::{Driver, SECOND_US, Work, descriptor};
+use crate::driver::{Driver, PEER, SECOND_US, Work, descriptor};
 
 fn counts(driver: &Driver) -> Vec<u32> {
     driver.store.batches().iter().map(|b| b.count).collect()
@@ -81,6 +81,7 @@ fn a_batch_closes_at_its_bytes() {
 #[test]
 fn a_batch_closes_at_its_age_and_the_deadline_says_when() {
     let mut driver = Driver::new();
+    driver.input(Input::PeerDown(PEER));
     driver.describe(0, "a");
     let first = driver.now.monotonic_us;
     driver.submit_count(0, 1);
@@ -95,7 +96,7 @@ fn a_batch_closes_at_its_age_and_the_deadline_says_when() {
     assert_eq!(driver.count(Work::Seal), 0);
     driver.advance_us(1);
     assert_eq!(counts(&driver), [2]);
-    assert_eq!(driver.node.next_deadline(), None, "nothing waits any more");
+    assert!(driver.is_at_rest(), "nothing waits any more");
 }
 
 #[test]
@@ -121,7 +122,7 @@ fn flush_closes_what_there_is_and_nothing_when_there_is_nothing() {
     driver.input(Input::Flush);
     driver.input(Input::Flush);
     assert_eq!(counts(&driver), [4]);
-    assert_eq!(driver.node.next_deadline(), None);
+    assert!(driver.is_at_rest());
 }
 
 #[test]
@@ -297,13 +298,13 @@ fn what_no_reading_can_hold_is_refused_as_a_whole() {
 
 #[test]
 fn a_node_that_may_not_issue_journals_says_so_and_issues_nothing() {
-    let mut driver = Driver::with(|c| c.may_issue = false);
+    let mut driver = Driver::with(|c| c.start_check = StartCheck::Listen);
     assert!(driver.events().contains(&Event::Silent));
     driver.describe(0, "a");
     let reply = driver.submit_count(0, 95);
     assert_eq!(driver.outcome(reply), Some(Outcome::Durable));
     let refused = driver.issue(0, b"hello".to_vec());
-    assert_eq!(driver.outcome(refused), Some(Outcome::Refused(Refusal::Silent)));
+    assert_eq!(driver.outcome(refused), Some(Outcome::Refused(Refusal::Silent(Silence::Listening))));
     let mut other = driver.world.member(1);
     let note = other.note("others go on", &[]);
     driver.frame(&note);
@@ -312,10 +313,10 @@ fn a_node_that_may_not_issue_journals_says_so_and_issues_nothing() {
     for work in [Work::Seal, Work::Sign, Work::LoadBatch] {
         assert_eq!(driver.count(work), 0, "{work:?}");
     }
-    assert!(!driver.seen.iter().any(|e| matches!(e, Effect::Send { .. })));
-    assert_eq!(driver.node.next_deadline(), None);
+    assert!(driver.sent_to(PEER).is_empty());
+    assert!(driver.is_at_rest());
     // The chain came back: everything journaled meanwhile goes out.
-    let mut driver = driver.restart(|c| c.may_issue = true);
+    let mut driver = driver.restart(|c| c.start_check = StartCheck::None);
     driver.input(Input::Flush);
     assert_eq!(counts(&driver).iter().sum::<u32>(), 95);
     driver.store.check_readings();

@@ -15,6 +15,7 @@ use crate::world::{Tx, World, key_of, nowhere, parent, witness};
 fn name_of(reject: &Reject) -> &'static str {
     match reject {
         Reject::Codec(_) => "codec",
+        Reject::SecondHello => "second hello",
         Reject::WrongGenesis { .. } => "wrong genesis",
         Reject::FirstWithoutGenesis { .. } => "first without genesis",
         Reject::NotEnrolled { .. } => "not enrolled",
@@ -220,8 +221,8 @@ fn a_trailing_byte_or_an_over_long_number_is_another_encoding_and_rejected() {
     let mut long = tx.envelope.to_vec();
     long.splice(1..2, [0x80, 0]);
     let mut driver = Driver::new();
-    driver.frame_from(PEER, &trailing.into());
-    driver.frame_from(PEER, &long.into());
+    driver.frame_from(PEER, &trailing);
+    driver.frame_from(PEER, &long);
     let drops: Vec<Reject> = driver.drops().into_iter().map(|(_, r)| r).collect();
     assert!(
         matches!(

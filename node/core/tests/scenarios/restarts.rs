@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use selvedge_core::border::{Input, Outcome, ReplyTo};
+use selvedge_core::border::{Input, Outcome, ReplyTo, StartCheck};
 use selvedge_core::random::Random;
 
 use crate::driver::{Driver, SECOND_US, Work, descriptor, random_of, runs};
@@ -167,8 +167,8 @@ fn window_tips_forks_and_keys_are_the_same_after_a_start() {
     let status = driver.node.status();
     let tips = driver.node.tip_numbers();
     assert!(tips.contains(&driver.number(&lone)) && status.forks.len() == 1);
-    let mut driver = driver.restart(|c| c.may_issue = false);
-    driver.input(Input::PeerUp(crate::driver::PEER));
+    let mut driver = driver.restart(|c| c.start_check = StartCheck::Listen);
+    driver.meet(crate::driver::PEER);
     let again = driver.node.status();
     assert_eq!((driver.node.tip_numbers(), again.forks), (tips, status.forks));
     assert_eq!(again.attached, status.attached);
@@ -182,7 +182,7 @@ fn window_tips_forks_and_keys_are_the_same_after_a_start() {
 /// until something was attached.
 #[test]
 fn an_old_tip_right_before_the_window_does_not_make_it_larger() {
-    let mut driver = Driver::with(|c| (c.window_records, c.may_issue) = (4, false));
+    let mut driver = Driver::with(|c| (c.window_records, c.start_check) = (4, StartCheck::Listen));
     let lone = driver.world.member(2).note("lone", &[]);
     driver.frame(&lone);
     let mut one = driver.world.member(1);
@@ -194,7 +194,7 @@ fn an_old_tip_right_before_the_window_does_not_make_it_larger() {
     assert_eq!(tips, [0, 4]);
     // The invariants are checked after opening.
     let mut driver = driver.crash();
-    driver.input(Input::PeerUp(crate::driver::PEER));
+    driver.meet(crate::driver::PEER);
     assert_eq!(driver.node.tip_numbers(), tips);
     driver.frame(&one.note("goes on", &[&lone]));
     assert_eq!(driver.node.tip_numbers(), [5]);

@@ -3,10 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use selvedge_core::border::{Head, IssuerKey, IssuerState, Restored, StreamState, Write};
+use selvedge_core::batch::BatchContent;
+use selvedge_core::border::{Head, IssuerKey, IssuerState, Origin, Restored, StreamState, Write};
 use selvedge_core::codec;
+use selvedge_core::counters::{CarriedSpan, ChainCounters};
 use selvedge_core::journal::JournalRecord;
-use selvedge_core::payload::Batch;
+use selvedge_core::origins::Origins;
+use selvedge_core::payload::{Batch, StreamSpan};
 use selvedge_core::reading::{Reading, is_long};
 use selvedge_core::record::{GENESIS_NUMBER, Record, Stored, flag};
 use selvedge_core::seal::SealedBatch;
@@ -94,6 +97,12 @@ impl Store {
         self.log.iter().filter_map(of).collect()
     }
 
+    /// Journal batches before this one are recycled.
+    pub(crate) fn forget_journal_before(&mut self, batch: u64) {
+        self.log.retain(|write| !matches!(write, Write::Journal { batch: b, .. } if *b < batch));
+        self.durable = self.log.len();
+    }
+
     fn journaled(&self) -> BTreeMap<u64, Vec<Vec<u8>>> {
         let mut batches: BTreeMap<u64, Vec<Vec<u8>>> = BTreeMap::new();
         for write in &self.log {
@@ -114,13 +123,7 @@ impl Store {
 
     /// Every journaled reading, by the name of its stream, in the order of the journal.
     pub(crate) fn readings(&self) -> BTreeMap<String, Vec<Reading>> {
-        let names: BTreeMap<Hash, String> = self
-            .descriptors()
-            .into_iter()
-            .map(|(hash, bytes)| {
-                (hash, codec::decode::<Descriptor>(&bytes).expect("written by the core").name)
-            })
-            .collect();
+        let names = self.names();
         let mut readings: BTreeMap<String, Vec<Reading>> = BTreeMap::new();
         for records in self.journaled().into_values() {
             let mut table = Vec::new();
@@ -187,12 +190,12 @@ impl Store {
             issuers: self.issuers(),
             forks: forks_of(&records),
             descriptors: self.descriptors(),
-            next_batch: self.batches().last().map_or(0, |b| b.number + 1),
+            next_chain_batch: self.batches().last().map_or(0, |b| b.number + 1),
+            next_batch: self.next_journal_batch(),
             ..Restored::default()
         };
-        for (name, readings) in self.readings() {
-            restored.streams.push(StreamState { name, next_counter: readings.len() as u64 });
-        }
+        (restored.streams, restored.unknown_descriptors) = self.streams(restored.next_batch);
+        restored.origins = self.origins();
         let mut waiting: Vec<(u64, Vec<Vec<u8>>)> =
             self.journaled().into_iter().filter(|(number, _)| *number >= restored.next_batch).collect();
         restored.open_batch = waiting.pop();
@@ -205,6 +208,71 @@ impl Store {
         restored.closed_batches = waiting.iter().map(|(n, records)| (*n, readings(records) as u32)).collect();
         restored.last_wall_ns = self.last_wall_ns();
         restored
+    }
+
+    /// The first journal batch that is in no transaction.
+    fn next_journal_batch(&self) -> u64 {
+        let of = |write: &Write| match write {
+            Write::Transaction { journal: Some(batch), .. } => Some(batch + 1),
+            _ => None,
+        };
+        self.log.iter().filter_map(of).max().unwrap_or(0)
+    }
+
+    /// The streams, with what the own chain carries of them and where they stand when the journal from batch
+    /// `next_batch` on has its place on the chain; and the counters under descriptors that are not known.
+    fn streams(&self, next_batch: u64) -> (Vec<StreamState>, Vec<(Hash, u64)>) {
+        let names: BTreeMap<Hash, String> = self.names();
+        let (mut unknown, mut spans) = (BTreeMap::new(), BTreeMap::<String, Vec<CarriedSpan>>::new());
+        for batch in self.batches() {
+            let (first_time_ns, last_time_ns) = (batch.first_time_ns, batch.last_time_ns);
+            for StreamSpan { descriptor, first, count } in &batch.streams {
+                let span = CarriedSpan { first: *first, count: *count, first_time_ns, last_time_ns };
+                match names.get(descriptor) {
+                    Some(name) => spans.entry(name.clone()).or_default().push(span),
+                    None => drop(unknown.insert(*descriptor, first + u64::from(*count))),
+                }
+            }
+        }
+        let mut counters = ChainCounters::default();
+        let of = |name: &String| spans.get(name).cloned().unwrap_or_default();
+        let end =
+            |spans: &[CarriedSpan]| spans.iter().map(|s| s.first + u64::from(s.count)).max().unwrap_or(0);
+        let all: BTreeSet<String> = names.values().cloned().collect();
+        for name in &all {
+            counters.restore(name.clone(), end(&of(name)), of(name), u64::MAX);
+        }
+        let name_of = |hash: &Hash| names.get(hash).map(String::as_str);
+        for (number, records) in self.journaled().into_iter().filter(|(number, _)| *number >= next_batch) {
+            let mut content = BatchContent::new(number);
+            for record in &records {
+                content.replay(record).expect("the core's own record");
+            }
+            let content = counters.settle(content, false, name_of);
+            counters.advance(&content, name_of);
+        }
+        let state = |name: String| StreamState {
+            next_counter: counters.next(&name),
+            chain_counter: end(&of(&name)),
+            carried: of(&name),
+            name,
+        };
+        (all.into_iter().map(state).collect(), unknown.into_iter().collect())
+    }
+
+    /// The messages that brought readings, from all records.
+    fn origins(&self) -> Vec<Origin> {
+        let mut origins = Origins::default();
+        for record in self.journaled().into_values().flatten() {
+            origins.extend(&codec::decode::<JournalRecord>(&record).expect("it decodes").origins);
+        }
+        origins.all()
+    }
+
+    /// Streams by descriptor.
+    pub(crate) fn names(&self) -> BTreeMap<Hash, String> {
+        let name = |bytes: &[u8]| codec::decode::<Descriptor>(bytes).expect("written by the core").name;
+        self.descriptors().into_iter().map(|(hash, bytes)| (hash, name(&bytes))).collect()
     }
 
     fn last_wall_ns(&self) -> i64 {

@@ -1,6 +1,6 @@
 //! Below the window only the store knows: it is asked, and what it says counts.
 
-use selvedge_core::border::{Effect, Input};
+use selvedge_core::border::{Effect, Input, StartCheck};
 use selvedge_core::limits::PENDING_TIMEOUT_US;
 
 use crate::driver::{Driver, SECOND_US, Work};
@@ -10,7 +10,7 @@ const WINDOW: usize = 8;
 
 /// A node whose window has moved past the first of these: a chain of 30 by member 1.
 fn moved_on() -> (Driver, Actor, Vec<Tx>) {
-    let mut driver = Driver::with(|c| (c.window_records, c.may_issue) = (WINDOW, false));
+    let mut driver = Driver::with(|c| (c.window_records, c.start_check) = (WINDOW, StartCheck::Listen));
     let mut one = driver.world.member(1);
     let txs: Vec<Tx> = (0..30).map(|i| one.note(&format!("{i}"), &[])).collect();
     driver.frames(&txs.iter().collect::<Vec<_>>());
@@ -81,7 +81,7 @@ fn a_wrong_triple_below_the_window_never_settles() {
 
 #[test]
 fn old_tips_stay_when_the_window_moves_on() {
-    let mut driver = Driver::with(|c| (c.window_records, c.may_issue) = (WINDOW, false));
+    let mut driver = Driver::with(|c| (c.window_records, c.start_check) = (WINDOW, StartCheck::Listen));
     let lone = driver.world.member(2).note("lone", &[]);
     driver.frame(&lone);
     let mut one = driver.world.member(1);

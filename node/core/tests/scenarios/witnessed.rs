@@ -1,5 +1,6 @@
 //! Witnessed by k of n: how many committee members have a transaction in their past.
 
+use selvedge_core::border::StartCheck;
 use selvedge_core::transaction::{Body, Parents};
 
 use crate::driver::{Driver, SECOND_US, random_of, runs};
@@ -50,7 +51,7 @@ fn members_count_once_each_with_or_without_a_witness_part() {
 
 #[test]
 fn a_parent_that_is_not_held_is_waited_for() {
-    let mut driver = Driver::with(|c| c.may_issue = false);
+    let mut driver = Driver::with(|c| c.start_check = StartCheck::Listen);
     let genesis = driver.world.network.genesis_id();
     let mut members: Vec<_> = (0..4).map(|m| driver.world.member(m)).collect();
     let anchored: Vec<Tx> = members

@@ -3,12 +3,15 @@
 //! `SELVEDGE_CASES` inputs each (50,000 unless set), from a fixed seed that is printed. Most are mutations of valid
 //! encodings, so that they get past the first field; the rest are random bytes.
 
+mod wire;
+
 use std::alloc::System;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use cap::Cap;
+use selvedge_core::border::Origin;
 use selvedge_core::codec::{self, Canonical, CodecError};
 use selvedge_core::genesis::{Genesis, Member, Organisation, PublicKey};
 use selvedge_core::journal::{JournalRecord, JournalStream};
@@ -434,10 +437,12 @@ fn journal_record() {
             values.iter().enumerate().map(|(i, v)| reading(0, i as u64, v.clone())).collect();
         JournalRecord {
             batch: 129,
+            floating: readings.len() == 1,
             taken_at_ns: -300,
             streams: vec![JournalStream { descriptor: hash(8), first: 0 }],
             blocks: readings.iter().flat_map(Reading::to_block).collect(),
             long: readings.iter().flat_map(|r| r.value.long_bytes().unwrap_or(&[]).to_vec()).collect(),
+            origins: vec![Origin { source: 77, packet: 300, digest: [4; 16] }],
         }
     };
     attack(8, &[record(&values()), record(&[Value::Unsigned(1)])]);
@@ -458,7 +463,8 @@ fn replaying_a_mutated_journal_takes_a_record_as_a_whole_or_not_at_all() {
     let stream = |n| JournalStream { descriptor: hash(n), first: 10 };
     let record = |streams, blocks| {
         let (batch, taken_at_ns, long) = (5, 0, Vec::new());
-        JournalRecord { batch, taken_at_ns, streams, blocks, long }.to_bytes()
+        let (floating, origins) = (false, Vec::new());
+        JournalRecord { batch, floating, taken_at_ns, streams, blocks, long, origins }.to_bytes()
     };
     let first = record(vec![stream(1)], blocks(10, &[0, 0, 0]));
     let second = record(vec![stream(2)], blocks(10, &[1, 1]));
