@@ -179,7 +179,7 @@ pub fn parse<T: TextId>(text: &str) -> Result<T, IdError> {
 /// The checksum is linear (BIP-173): one wrong character changes it by a number that depends on its place and
 /// its value alone. All of these are gone through, some 1,800. (`bech32` 0.12 has a corrector, but it panics on
 /// texts with several wrong characters.)
-fn one_wrong_character(unchecked: &UncheckedHrpstring<'_>, text_chars: usize) -> Option<usize> {
+pub(crate) fn one_wrong_character(unchecked: &UncheckedHrpstring<'_>, text_chars: usize) -> Option<usize> {
     let mut engine = Engine::<Bech32m>::new();
     engine.input_hrp(unchecked.hrp());
     let characters = unchecked.data_part_ascii();

@@ -16,6 +16,7 @@
 //! | [`secret_file`] | files of mode 0600, written durably, refused when others can read them |
 //! | [`keyfile`] | a [`SecretKey`] as a file, open or sealed |
 //! | [`ids`] | network ids, issuers and transaction ids as bech32m text |
+//! | [`line`](mod@line) | bytes of other lengths as one line of bech32m text |
 #![warn(missing_docs)]
 
 #[cfg(not(any(feature = "aws-lc", feature = "pure")))]
@@ -35,6 +36,7 @@ pub mod ids;
 mod key_cache;
 #[cfg(unix)]
 pub mod keyfile;
+pub mod line;
 #[cfg(feature = "aws-lc")]
 pub mod passphrase;
 #[cfg(feature = "pure")]

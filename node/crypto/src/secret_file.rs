@@ -74,25 +74,48 @@ pub enum SecretFileError {
     },
 }
 
-/// Writes `bytes` to a new file of mode 0600. When this returns, file and name are on the medium.
+/// Writes `bytes` to a new file of mode 0600. When this returns, file and name are on the medium. The file appears
+/// whole or not at all, whenever the power goes: it is written beside and then given its name, and of several who do
+/// that at once exactly one succeeds.
 ///
 /// # Errors
-/// When the file exists, cannot be written, or the file system does not keep the mode. A file that was begun
-/// is removed again.
+/// When the file exists, cannot be written, or the file system does not keep the mode.
 pub fn create(path: &Path, bytes: &[u8]) -> Result<(), SecretFileError> {
-    let mut file = match OpenOptions::new().write(true).create_new(true).mode(MODE).open(path) {
-        Ok(file) => file,
-        Err(why) if why.kind() == io::ErrorKind::AlreadyExists => {
-            return Err(SecretFileError::Exists { path: path.into() });
-        }
-        Err(why) => return Err(io_error(path, "create the file")(why)),
-    };
-    let written = fill(&mut file, path, bytes);
-    if written.is_err() {
-        // Half a key is worse than none. If this fails too, the first error is the one to show.
-        let _ = fs::remove_file(path);
+    // Asked first, so that an existing file costs no writing; decided by the link below.
+    if path.symlink_metadata().is_ok() {
+        return Err(SecretFileError::Exists { path: path.into() });
     }
-    written
+    let beside = beside(path)?;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(MODE)
+        .open(&beside)
+        .map_err(io_error(path, "create the file"))?;
+    let written = fill(&mut file, path, bytes).and_then(|()| name(&beside, path));
+    // Whether it has its name or not. If this fails too, the first error is the one to show, and what is left over
+    // has mode 0600.
+    let _ = fs::remove_file(&beside);
+    written.and_then(|()| sync_folder_of(path))
+}
+
+/// A name in the same folder that nobody else uses.
+fn beside(path: &Path) -> Result<PathBuf, SecretFileError> {
+    let mut random = [0; 8];
+    getrandom::fill(&mut random)
+        .map_err(|why| io_error(path, "name a file beside it")(io::Error::other(why.to_string())))?;
+    let mut name = std::ffi::OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(format!(".{:016x}.part", u64::from_le_bytes(random)));
+    Ok(path.with_file_name(name))
+}
+
+/// Gives the file its name, unless another has it.
+fn name(beside: &Path, path: &Path) -> Result<(), SecretFileError> {
+    fs::hard_link(beside, path).map_err(|why| match why.kind() {
+        io::ErrorKind::AlreadyExists => SecretFileError::Exists { path: path.into() },
+        _ => io_error(path, "give the file its name (the file system must know hard links)")(why),
+    })
 }
 
 fn fill(file: &mut File, path: &Path, bytes: &[u8]) -> Result<(), SecretFileError> {
@@ -103,8 +126,7 @@ fn fill(file: &mut File, path: &Path, bytes: &[u8]) -> Result<(), SecretFileErro
         return Err(SecretFileError::ModeNotKept { path: path.into(), mode });
     }
     file.write_all(bytes).map_err(io_error(path, "write"))?;
-    file.sync_all().map_err(io_error(path, "sync"))?;
-    sync_folder_of(path)
+    file.sync_all().map_err(io_error(path, "sync"))
 }
 
 /// The bytes of a file that only its owner can read.

@@ -276,7 +276,7 @@ pub(crate) fn batch_of(streams: &[Stream], each: u32) -> SealedBatch {
             content.blocks.push(reading.to_block());
         }
     }
-    SealedBatch::new(&ClosedBatch { content, secret: [42; 32], descriptors })
+    SealedBatch::new(&ClosedBatch { number: content.number, content, secret: [42; 32], descriptors })
 }
 
 pub(crate) fn reading(stream_index: u32, counter: u64, value: Value) -> Reading {
