@@ -6,7 +6,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use selvedge_core::border::StreamHandle;
+use selvedge_core::border::{Origin, StreamHandle};
 use selvedge_core::stream::Descriptor;
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
@@ -51,6 +51,23 @@ pub trait Source: fmt::Debug + Send + Sync {
     fn claims(&self) -> Vec<Claim>;
     /// A new adapter, which has done nothing yet. Called at the start, and again after a failure.
     fn build(&self) -> Box<dyn Adapter>;
+    /// Told once, before the first [`build`](Self::build) of a gateway that runs. Of use only to sources that are
+    /// known to their server by a name, or whose messages come again.
+    fn begin(&self, _start: &Start<'_>) {}
+    /// The same source for a look at what it says while the gateway may be running: it must take nothing away from
+    /// that one. `None`: this source itself does.
+    fn rehearsal(&self) -> Option<Arc<dyn Source>> {
+        None
+    }
+}
+
+/// What a gateway knows at its start ([`Source::begin`]).
+#[derive(Debug, Clone, Copy)]
+pub struct Start<'a> {
+    /// Names the gateway: the same at each start, and no other gateway's.
+    pub gateway: &'a str,
+    /// Origins of the readings that were durable last, oldest first, of all sources.
+    pub origins: &'a [Origin],
 }
 
 /// What [`Adapter::run`] returns.

@@ -5,8 +5,11 @@
 //! [`Place`] from which the line can be found.
 
 mod check;
+#[cfg(feature = "mqtt")]
+mod check_mqtt;
 mod text;
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, de};
@@ -14,6 +17,8 @@ use thiserror::Error;
 
 #[cfg(test)]
 pub(crate) use check::modbus_tcp;
+#[cfg(all(test, feature = "mqtt"))]
+pub(crate) use check::mqtt;
 pub use check::sources;
 pub use text::duration;
 #[cfg(test)]
@@ -25,29 +30,42 @@ pub(crate) use text::{bit_pattern, kind};
 pub struct DeviceConfig {
     /// Its name, unique on the gateway.
     pub name: String,
-    /// How it is spoken to: `modbus-tcp`.
+    /// How it is spoken to: `modbus-tcp`, `mqtt`. Which further keys there are depends on it.
     pub protocol: String,
     /// Where it is: `10.0.0.7:502`, `plc.example:502`, `[fd00::7]:502`.
     pub address: String,
-    /// Which unit behind that address, 0 to 255; 1 if not given.
+    /// Modbus: which unit behind that address, 0 to 255; 1 if not given.
     #[serde(default)]
     pub unit_id: Option<i64>,
-    /// How often it is read: `1s`, `200ms`; one second if not given.
+    /// Modbus: how often it is read: `1s`, `200ms`; one second if not given.
     #[serde(default)]
     pub poll_interval: Option<String>,
-    /// How long an answer, or a connection, may take; one second if not given.
+    /// How long an answer, or a connection, may take; one second if not given, with MQTT five.
     #[serde(default)]
     pub timeout: Option<String>,
-    /// Most registers in a request, 1 to 125; 125 if not given.
+    /// Modbus: most registers in a request, 1 to 125; 125 if not given.
     #[serde(default)]
     pub max_registers: Option<i64>,
-    /// Most coils or discrete inputs in a request, 1 to 2000; 2000 if not given.
+    /// Modbus: most coils or discrete inputs in a request, 1 to 2000; 2000 if not given.
     #[serde(default)]
     pub max_bits: Option<i64>,
-    /// Registers (or bits) that nobody asked for are read along if that saves a request, up to this many in a row;
+    /// Modbus: registers (or bits) that nobody asked for are read along if that saves a request, up to this many in a row;
     /// 0 if not given, since some devices refuse or do something when such a register is read.
     #[serde(default)]
     pub max_gap: Option<i64>,
+    /// MQTT: the name under which the broker keeps what comes while nobody listens; made of gateway and device if not
+    /// given. Another name is another session.
+    #[serde(default)]
+    pub client_id: Option<String>,
+    /// MQTT: quality of service, 0, 1 or 2; 1 if not given.
+    #[serde(default)]
+    pub qos: Option<i64>,
+    /// MQTT: after this long without a word the other side is asked whether it is there; 30 seconds if not given.
+    #[serde(default)]
+    pub keep_alive: Option<String>,
+    /// MQTT: longest packet that is taken; 1,048,576 bytes if not given.
+    #[serde(default)]
+    pub max_packet_bytes: Option<i64>,
     /// Its streams.
     #[serde(default, rename = "stream")]
     pub streams: Vec<StreamConfig>,
@@ -59,14 +77,30 @@ pub struct DeviceConfig {
 pub struct StreamConfig {
     /// Its name, unique on the gateway: `filler/tank/level`.
     pub name: String,
-    /// Where on the device: `holding:100`, `input:0`, `coil:7`, `discrete:3`. Addresses count from 0, as they travel:
+    /// Modbus: where on the device: `holding:100`, `input:0`, `coil:7`, `discrete:3`. Addresses count from 0, as they travel:
     /// the register that a manual calls 40101 is `holding:100`.
+    #[serde(default)]
     pub register: String,
-    /// What lies there: `bool`, `bit(0)` to `bit(15)`, `i8` to `i64`, `u8` to `u64`, `f32`, `f64`, `string(1)` to
+    /// MQTT: which topic: `plant/line1/filler/state`, a filter with `+` and `#`, or with `{name}` levels whose values
+    /// stand in `each`; then `name` holds `{name}` too, and each combination is a stream.
+    #[serde(default)]
+    pub topic: Option<String>,
+    /// MQTT: what each `{name}` of the topic may be.
+    #[serde(default)]
+    pub each: BTreeMap<String, Vec<String>>,
+    /// MQTT: where in the message, which is JSON then, the value stands (RFC 6901): `/temperature/value`. The whole
+    /// message is the value, as text, if not given.
+    #[serde(default)]
+    pub pointer: Option<String>,
+    /// MQTT: where in the message the time of the value stands: RFC 3339, or milliseconds since 1970. The time of receipt
+    /// if not given.
+    #[serde(default)]
+    pub time: Option<String>,
+    /// What lies there. MQTT: `bool`, `i64`, `u64`, `f64`, `string`. Modbus: `bool`, `bit(0)` to `bit(15)`, `i8` to `i64`, `u8` to `u64`, `f32`, `f64`, `string(1)` to
     /// `string(250)`. May be left out for coils and discrete inputs, which are `bool`.
     #[serde(default, rename = "type")]
     pub kind: Option<String>,
-    /// In which order its bytes arrive, `A` the most significant: `ABCD`, `CDAB`, `BADC`, `DCBA` for 4 bytes, and
+    /// Modbus: in which order its bytes arrive, `A` the most significant: `ABCD`, `CDAB`, `BADC`, `DCBA` for 4 bytes, and
     /// so on; most significant first if not given.
     #[serde(default)]
     pub order: Option<String>,

@@ -7,7 +7,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -132,8 +132,50 @@ pub struct DeviceSnapshot {
     pub readings_dropped: u64,
     /// Times that the adapter was started again after a failure.
     pub restarts: u64,
+    /// Of a source that sends messages by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub messages: Option<MessageFigures>,
     /// Its streams.
     pub streams: Vec<StreamSnapshot>,
+}
+
+/// Topics without a stream that are shown.
+pub const UNMATCHED_SHOWN: usize = 8;
+
+/// Figures of a source that sends messages by itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MessageFigures {
+    /// Messages that came.
+    pub messages: u64,
+    /// Of them, those on a topic that no stream is configured for.
+    pub unmatched: u64,
+    /// Some of these topics, the newest last.
+    pub unmatched_topics: Vec<String>,
+    /// Readings that are bad because the message does not hold what the configuration says.
+    pub undecodable: u64,
+    /// Fields that a message did not hold; they give no reading.
+    pub fields_missing: u64,
+    /// Messages that came again, were known, and were not recorded again.
+    pub repeats_dropped: u64,
+    /// Messages that came again and of which nobody knows whether they were recorded: they are, with a flag.
+    pub possibly_repeated: u64,
+    /// Retained messages that said the same as the last of their topic, and were left out.
+    pub retained_repeated: u64,
+    /// Times that the broker had forgotten the session.
+    pub sessions_lost: u64,
+}
+
+impl MessageFigures {
+    pub(crate) fn unmatched(&mut self, topic: &str) {
+        self.unmatched += 1;
+        if self.unmatched_topics.iter().any(|known| known == topic) {
+            return;
+        }
+        if self.unmatched_topics.len() == UNMATCHED_SHOWN {
+            self.unmatched_topics.remove(0);
+        }
+        self.unmatched_topics.push(topic.to_owned());
+    }
 }
 
 /// One stream at one moment.
@@ -204,6 +246,7 @@ impl Health {
             readings: 0,
             readings_dropped: 0,
             restarts: 0,
+            messages: None,
             streams: Vec::new(),
         };
         let inner = Mutex::new(Inner { figures, gate: LogGate::default() });
@@ -261,6 +304,10 @@ impl Health {
     /// A poll was left out because the queue to the node was full.
     pub fn skipped_full(&self) {
         self.lock().figures.polls_skipped_full += 1;
+    }
+    /// Counts something of messages.
+    pub fn messages(&self, count: impl FnOnce(&mut MessageFigures)) {
+        count(self.lock().figures.messages.get_or_insert_default());
     }
     /// The adapter is started again.
     pub fn restarted(&self) {

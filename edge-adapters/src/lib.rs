@@ -18,6 +18,7 @@
 //! | `config.rs`, `config/` | `[[device]]` tables: types (`config.rs`), texts (`text.rs`), checks (`check.rs`) |
 //! | `mapping.rs` | pure: registers and bits to value and quality, raw to scaled value |
 //! | `modbus.rs`, `modbus/` | Modbus TCP: pure planner (`plan.rs`), one connection (`link.rs`), polling (`poll.rs`), a server (`server.rs`, feature `server`) |
+//! | `mqtt.rs`, `mqtt/` | MQTT 3.1.1 (feature `mqtt`): pure topics (`topic.rs`), payloads (`payload.rs`) and memory of messages (`memory.rs`), one connection (`client.rs`), the session (`session.rs`) |
 //! | `trial.rs` | one device read for a while without any node, for `selvedge adapter test` |
 //!
 //! # Example
@@ -54,6 +55,8 @@ pub mod config;
 pub mod health;
 pub mod mapping;
 pub mod modbus;
+#[cfg(feature = "mqtt")]
+pub mod mqtt;
 pub mod outlet;
 pub mod status_code;
 pub mod supervisor;
@@ -62,9 +65,9 @@ pub mod trial;
 #[cfg(test)]
 mod tests;
 
-pub use adapter::{Adapter, Claim, Context, Fault, FaultKind, Running, Source, StreamSpec};
+pub use adapter::{Adapter, Claim, Context, Fault, FaultKind, Running, Source, Start, StreamSpec};
 pub use clock::{Clock, SystemClock};
-pub use health::{DeviceSnapshot, DeviceState, Health};
-pub use outlet::{DELIVERIES_MAX, Delivery, Outlet, delivery_queue};
+pub use health::{DeviceSnapshot, DeviceState, Health, MessageFigures};
+pub use outlet::{DELIVERIES_MAX, Delivery, Outlet, UnderWay, delivery_queue};
 pub use supervisor::{Device, Devices, Supervisor};
 pub use trial::{DecodedReading, Trial, TrialEvent, test_device};

@@ -155,10 +155,10 @@ pub struct Decoded {
 }
 
 impl Decoded {
-    const fn good(value: Value) -> Self {
+    pub(crate) const fn good(value: Value) -> Self {
         Self { value, quality: Quality::Good, status: status_code::NONE }
     }
-    const fn not_available() -> Self {
+    pub(crate) const fn not_available() -> Self {
         Self { value: Value::None, quality: Quality::NotAvailable, status: status_code::NONE }
     }
     /// No value, for this reason.

@@ -9,10 +9,10 @@
 //! never spoke has no value to be stale and no old time, and stays silent. This memory belongs to the device and
 //! not to the adapter, so it outlives an adapter that panics.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use selvedge_core::border::{NewReading, StreamHandle};
+use selvedge_core::border::{NewReading, Origin, StreamHandle};
 use selvedge_core::limits::SUBMIT_READINGS_MAX;
 use selvedge_core::reading::Quality;
 use thiserror::Error;
@@ -32,6 +32,9 @@ pub const DELIVERIES_MAX: usize = 256;
 pub struct Delivery {
     /// The readings, at most [`SUBMIT_READINGS_MAX`].
     pub readings: Vec<NewReading>,
+    /// Which messages they came from, where the source sends a message again until it is acknowledged: durable
+    /// together with the readings, so that such a message is known again. At most [`SUBMIT_READINGS_MAX`].
+    pub origins: Vec<Origin>,
     /// Told when they are durable; dropped when they were not kept. `None` where nobody waits.
     pub ack: Option<oneshot::Sender<()>>,
 }
@@ -51,6 +54,24 @@ pub struct NotTaken;
 pub struct Outlet {
     sender: mpsc::Sender<Delivery>,
     shared: Arc<Shared>,
+}
+
+/// Readings that were handed over, until they are durable.
+#[derive(Debug, Default)]
+pub struct UnderWay(VecDeque<oneshot::Receiver<()>>);
+
+impl UnderWay {
+    /// Waits until the node says that all of them are durable. May be dropped and called again.
+    ///
+    /// # Errors
+    /// [`NotTaken`] when the node stops or refuses; then nothing may be acknowledged to the source.
+    pub async fn durable(&mut self) -> Result<(), NotTaken> {
+        while let Some(answer) = self.0.front_mut() {
+            answer.await.map_err(|_| NotTaken)?;
+            self.0.pop_front();
+        }
+        Ok(())
+    }
 }
 
 /// The device behind an outlet, to look at only: it does not keep the queue open.
@@ -120,7 +141,7 @@ impl Outlet {
                 Ok(room) => {
                     self.shared.health.delivered(part.len());
                     streams.handed_over(&part);
-                    room.send(Delivery { readings: part, ack: None });
+                    room.send(Delivery { readings: part, origins: Vec::new(), ack: None });
                 }
                 Err(_) => self.shared.health.dropped(part.len()),
             }
@@ -132,23 +153,38 @@ impl Outlet {
     /// # Errors
     /// [`NotTaken`] when the node stops or refuses; then nothing may be acknowledged to the source.
     pub async fn deliver(&self, readings: Vec<NewReading>) -> Result<(), NotTaken> {
+        self.hand_over(readings, Vec::new()).await?.durable().await
+    }
+
+    /// Waits for room and delivers; whoever calls waits for the answer apart. Readings of two calls, one after the
+    /// other, stay in order. `origins` become durable with the last of the readings, or earlier with none of them.
+    /// What a deadband leaves out entirely is not delivered, and counts as durable. Dropping this future while it
+    /// waits loses the readings.
+    ///
+    /// # Errors
+    /// [`NotTaken`] when the node stops.
+    pub async fn hand_over(
+        &self,
+        readings: Vec<NewReading>,
+        origins: Vec<Origin>,
+    ) -> Result<UnderWay, NotTaken> {
         let wanted = {
             let mut streams = self.lock();
             self.notice(&mut streams, readings)
         };
-        let mut answers = Vec::new();
-        for part in parts(wanted) {
+        let mut answers = VecDeque::new();
+        let mut origins = Some(origins);
+        let mut parts = parts(wanted).peekable();
+        while let Some(part) = parts.next() {
             let room = self.sender.reserve().await.map_err(|_| NotTaken)?;
             let (ack, durable) = oneshot::channel();
             self.shared.health.delivered(part.len());
             self.lock().handed_over(&part);
-            room.send(Delivery { readings: part, ack: Some(ack) });
-            answers.push(durable);
+            let origins = if parts.peek().is_none() { origins.take() } else { None };
+            room.send(Delivery { readings: part, origins: origins.unwrap_or_default(), ack: Some(ack) });
+            answers.push_back(durable);
         }
-        for durable in answers {
-            durable.await.map_err(|_| NotTaken)?;
-        }
-        Ok(())
+        Ok(UnderWay(answers))
     }
 
     /// The link is down: one stale reading for each stream that has spoken and is not stale yet. What finds no room
@@ -172,7 +208,7 @@ impl Outlet {
                     memory.stale = true;
                 }
             }
-            room.send(Delivery { readings: part, ack: None });
+            room.send(Delivery { readings: part, origins: Vec::new(), ack: None });
         }
     }
 

@@ -20,6 +20,13 @@ pub const NOT_TEXT: u32 = 0x8000_0010;
 /// A float that is infinite.
 pub const INFINITE: u32 = 0x8000_0011;
 
+/// A message that does not hold what the configuration says it holds.
+pub const UNDECODABLE: u32 = 0x8000_0012;
+/// A message that the broker had kept (MQTT's retain): nobody knows how old the value is.
+pub const RETAINED: u32 = 0x8000_0013;
+/// The message names no time that can be read; the source time is the time of receipt.
+pub const NO_TIME: u32 = 0x8000_0014;
+
 /// In words, for people; empty for [`NONE`].
 pub fn words(status: u32) -> String {
     let text = match status {
@@ -31,6 +38,9 @@ pub fn words(status: u32) -> String {
         ADAPTER => "the adapter failed",
         NOT_TEXT => "not valid UTF-8",
         INFINITE => "an infinite number",
+        UNDECODABLE => "the message does not hold what the configuration says",
+        RETAINED => "kept by the broker; its age is unknown",
+        NO_TIME => "no source time that can be read; the time of receipt stands in its place",
         0x01 => "Modbus exception 1: illegal function",
         0x02 => "Modbus exception 2: illegal data address",
         0x03 => "Modbus exception 3: illegal data value",

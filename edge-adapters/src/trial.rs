@@ -83,6 +83,7 @@ impl Trial {
     /// # Panics
     /// Outside a tokio runtime.
     pub fn start(source: Arc<dyn Source>, duration: Duration, clock: &Arc<dyn Clock>) -> Self {
+        let source = source.rehearsal().unwrap_or(source);
         let (sender, deliveries) = delivery_queue();
         let streams = (0..source.streams().len()).map(|index| StreamHandle(index as u32)).collect();
         let device = Device { source: Arc::clone(&source), streams };
@@ -105,9 +106,11 @@ impl Trial {
                 Ok(()) = self.state.changed() => {
                     return Some(TrialEvent::Device(Box::new(self.snapshot())));
                 }
-                Some(delivery) = self.deliveries.recv() => {
+                Some(Delivery { readings, ack, .. }) = self.deliveries.recv() => {
                     let source = &self.source;
-                    self.waiting.extend(delivery.readings.into_iter().map(|reading| decoded(&**source, reading)));
+                    self.waiting.extend(readings.into_iter().map(|reading| decoded(&**source, reading)));
+                    // Seen is as good as kept here; an adapter that has gone meanwhile needs no answer.
+                    let _ = ack.map(|ack| ack.send(()));
                 }
                 else => return None,
             }

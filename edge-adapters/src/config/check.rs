@@ -19,6 +19,7 @@ use crate::modbus::{BITS_MAX, Field, ModbusTcp, REGISTERS_MAX, Table};
 const POLL_INTERVALS: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_hours(24);
 const TIMEOUTS: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_mins(1);
 const DEVICES_MAX: usize = 256;
+const PROTOCOLS: &str = if cfg!(feature = "mqtt") { "\"modbus-tcp\" or \"mqtt\"" } else { "\"modbus-tcp\"" };
 
 /// Every device, checked, in order.
 ///
@@ -31,8 +32,10 @@ pub fn sources(devices: &[DeviceConfig]) -> Result<Vec<Arc<dyn Source>>, Vec<Con
         let mut check = Check { device: index, stream: None, config, errors: &mut errors };
         sources.push(check.source());
     }
-    check_counts(devices, &mut errors);
-    check_names(devices, &mut errors);
+    let names: Vec<Vec<Vec<String>>> =
+        devices.iter().map(|device| device.streams.iter().map(names_of).collect()).collect();
+    check_counts(devices, &names, &mut errors);
+    check_names(devices, &names, &mut errors);
     check_claims(devices, &sources, &mut errors);
     if errors.is_empty() { Ok(sources.into_iter().flatten().collect()) } else { Err(errors) }
 }
@@ -43,16 +46,22 @@ pub(crate) fn modbus_tcp(config: &DeviceConfig) -> Option<ModbusTcp> {
     Check { device: 0, stream: None, config, errors: &mut Vec::new() }.modbus_tcp()
 }
 
+/// One broker alone.
+#[cfg(all(test, feature = "mqtt"))]
+pub(crate) fn mqtt(config: &DeviceConfig) -> Option<crate::mqtt::Mqtt> {
+    Check { device: 0, stream: None, config, errors: &mut Vec::new() }.mqtt()
+}
+
 /// The check of one device.
-struct Check<'a> {
+pub(super) struct Check<'a> {
     device: usize,
-    stream: Option<usize>,
-    config: &'a DeviceConfig,
+    pub(super) stream: Option<usize>,
+    pub(super) config: &'a DeviceConfig,
     errors: &'a mut Vec<ConfigError>,
 }
 
 impl Check<'_> {
-    fn wrong<T>(
+    pub(super) fn wrong<T>(
         &mut self,
         key: &'static str,
         found: impl fmt::Display,
@@ -71,17 +80,16 @@ impl Check<'_> {
         self.name(&self.config.name);
         match self.config.protocol.as_str() {
             "modbus-tcp" => Some(Arc::new(self.modbus_tcp()?)),
-            other => self.wrong("protocol", quoted(other), "\"modbus-tcp\""),
+            #[cfg(feature = "mqtt")]
+            "mqtt" => Some(Arc::new(self.mqtt()?)),
+            other => self.wrong("protocol", quoted(other), PROTOCOLS),
         }
     }
 
     fn modbus_tcp(&mut self) -> Option<ModbusTcp> {
         let config = self.config;
-        if !is_host_and_port(&config.address) {
-            let expected =
-                "host and port, such as \"10.0.0.7:502\" or \"[fd00::7]:502\", of at most 128 bytes";
-            return self.wrong("address", quoted(&config.address), expected);
-        }
+        self.no_mqtt_keys();
+        self.address()?;
         // Each is checked, so that all that is wrong is said at once.
         let unit_id = self.integer("unit_id", config.unit_id, 1, 0..=255);
         let poll_interval = self.duration("poll_interval", config.poll_interval.as_ref(), &POLL_INTERVALS);
@@ -117,15 +125,64 @@ impl Check<'_> {
         })
     }
 
-    fn stream(&mut self, stream: &StreamConfig, unit_id: u16, caps: Caps) -> Option<(Field, StreamSpec)> {
-        self.name(&stream.name);
-        let field = self.field(stream, caps);
+    /// Host and port.
+    pub(super) fn address(&mut self) -> Option<(&str, u16)> {
+        let address = &self.config.address;
+        let expected = "host and port, such as \"10.0.0.7:502\" or \"[fd00::7]:502\", of at most 128 bytes";
+        if !is_host_and_port(address) {
+            return self.wrong("address", quoted(address), expected);
+        }
+        let (host, port) = address.rsplit_once(':')?;
+        Some((host, port.parse().ok()?))
+    }
+
+    /// Keys that mean nothing to a Modbus device.
+    fn no_mqtt_keys(&mut self) {
+        let config = self.config;
+        for (key, is_there) in [
+            ("client_id", config.client_id.is_some()),
+            ("qos", config.qos.is_some()),
+            ("keep_alive", config.keep_alive.is_some()),
+            ("max_packet_bytes", config.max_packet_bytes.is_some()),
+        ] {
+            self.no_key(key, is_there);
+        }
+        for (index, stream) in config.streams.iter().enumerate() {
+            self.stream = Some(index);
+            for (key, is_there) in [
+                ("topic", stream.topic.is_some()),
+                ("each", !stream.each.is_empty()),
+                ("pointer", stream.pointer.is_some()),
+                ("time", stream.time.is_some()),
+            ] {
+                self.no_key(key, is_there);
+            }
+        }
+        self.stream = None;
+    }
+
+    pub(super) fn no_key(&mut self, key: &'static str, is_there: bool) {
+        if is_there {
+            let expected = format!("no such key for the protocol {}", quoted(&self.config.protocol));
+            self.wrong::<()>(key, "it", expected);
+        }
+    }
+
+    /// Unit of a scaled value.
+    pub(super) fn unit(&mut self, stream: &StreamConfig) -> Option<String> {
         let unit = stream.unit.clone().unwrap_or_default();
         if unit.len() > TEXT_FIELD_BYTES_MAX || !unit.bytes().all(|b| b.is_ascii_graphic()) {
             let expected =
                 "a UCUM unit of printable ASCII without spaces: Cel for °C, um for µm, L/min, m3/h, %";
             return self.wrong("unit", quoted(&unit), expected);
         }
+        Some(unit)
+    }
+
+    fn stream(&mut self, stream: &StreamConfig, unit_id: u16, caps: Caps) -> Option<(Field, StreamSpec)> {
+        self.name(&stream.name);
+        let field = self.field(stream, caps);
+        let unit = self.unit(stream)?;
         let scale = self.decimal("scale", stream.scale.as_ref(), Decimal::ONE);
         let offset = self.decimal("offset", stream.offset.as_ref(), Decimal::ZERO);
         let deadband = self.deadband(stream.deadband.as_ref());
@@ -215,14 +272,14 @@ impl Check<'_> {
         self.wrong("order", quoted(written), expected)
     }
 
-    fn name(&mut self, name: &str) {
+    pub(super) fn name(&mut self, name: &str) {
         if let Err(why) = check_name(name) {
             let expected = format!("1 to {NAME_BYTES_MAX} bytes of UTF-8 without control characters ({why})");
             self.wrong::<()>("name", quoted(name), expected);
         }
     }
 
-    fn integer(
+    pub(super) fn integer(
         &mut self,
         key: &'static str,
         written: Option<i64>,
@@ -236,7 +293,7 @@ impl Check<'_> {
         self.wrong(key, number, format!("{} to {}", range.start(), range.end()))
     }
 
-    fn duration(
+    pub(super) fn duration(
         &mut self,
         key: &'static str,
         written: Option<&String>,
@@ -250,7 +307,12 @@ impl Check<'_> {
         }
     }
 
-    fn decimal(&mut self, key: &'static str, written: Option<&Scalar>, usual: Decimal) -> Option<Decimal> {
+    pub(super) fn decimal(
+        &mut self,
+        key: &'static str,
+        written: Option<&Scalar>,
+        usual: Decimal,
+    ) -> Option<Decimal> {
         let Some(written) = written else { return Some(usual) };
         match text::decimal(written) {
             Ok(Decimal::ZERO) if key == "scale" => self.wrong(key, written, "a decimal number other than 0"),
@@ -261,7 +323,7 @@ impl Check<'_> {
 
     /// The outer `None`: it is wrong. The inner: there is none.
     #[expect(clippy::option_option, reason = "wrong and absent are two things")]
-    fn deadband(&mut self, written: Option<&Scalar>) -> Option<Option<f64>> {
+    pub(super) fn deadband(&mut self, written: Option<&Scalar>) -> Option<Option<f64>> {
         let Some(written) = written else { return Some(None) };
         match text::decimal(written).map(Decimal::to_f64) {
             Ok(band) if band >= 0.0 => Some(Some(band)),
@@ -274,8 +336,19 @@ impl Check<'_> {
     }
 }
 
-fn check_counts(devices: &[DeviceConfig], errors: &mut Vec<ConfigError>) {
-    let streams: usize = devices.iter().map(|device| device.streams.len()).sum();
+/// The names of the streams that one entry stands for.
+fn names_of(stream: &StreamConfig) -> Vec<String> {
+    #[cfg(feature = "mqtt")]
+    if let Some(topic) = &stream.topic
+        && let Ok(expansion) = crate::mqtt::topic::expand(&stream.name, topic, &stream.each, STREAMS_MAX)
+    {
+        return expansion.streams.into_iter().map(|stream| stream.name).collect();
+    }
+    vec![stream.name.clone()]
+}
+
+fn check_counts(devices: &[DeviceConfig], names: &[Vec<Vec<String>>], errors: &mut Vec<ConfigError>) {
+    let streams: usize = names.iter().flatten().map(Vec::len).sum();
     for (key, found, most) in [("device", devices.len(), DEVICES_MAX), ("stream", streams, STREAMS_MAX)] {
         if found > most {
             errors.push(ConfigError {
@@ -289,7 +362,7 @@ fn check_counts(devices: &[DeviceConfig], errors: &mut Vec<ConfigError>) {
 }
 
 /// No two devices and no two streams have one name.
-fn check_names(devices: &[DeviceConfig], errors: &mut Vec<ConfigError>) {
+fn check_names(devices: &[DeviceConfig], names: &[Vec<Vec<String>>], errors: &mut Vec<ConfigError>) {
     let mut seen_devices = BTreeMap::new();
     let mut seen_streams = BTreeMap::new();
     let twice = |place: Place, config: &DeviceConfig, name: &str, first: String| ConfigError {
@@ -303,11 +376,13 @@ fn check_names(devices: &[DeviceConfig], errors: &mut Vec<ConfigError>) {
         if let Some(first) = seen_devices.insert(&config.name, index) {
             errors.push(twice(place, config, &config.name, format!("device {}", first + 1)));
         }
-        for (at, stream) in config.streams.iter().enumerate() {
+        for (at, name) in
+            names[index].iter().enumerate().flat_map(|(at, names)| names.iter().map(move |n| (at, n)))
+        {
             let place = Place { stream: Some(at), ..place };
-            if let Some((device, first)) = seen_streams.insert(&stream.name, (&config.name, at)) {
+            if let Some((device, first)) = seen_streams.insert(name, (&config.name, at)) {
                 let first = format!("stream {} of device {}", first + 1, quoted(device));
-                errors.push(twice(place, config, &stream.name, first));
+                errors.push(twice(place, config, name, first));
             }
         }
     }
@@ -344,7 +419,7 @@ fn name_of(config: &DeviceConfig, stream: Option<usize>) -> String {
 }
 
 /// As it stands, cut where it is too long to be shown.
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     let shown: String = text.chars().take(80).collect();
     if shown.len() < text.len() { format!("{shown:?}…") } else { format!("{text:?}") }
 }

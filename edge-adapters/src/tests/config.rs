@@ -371,6 +371,7 @@ fn odd_device(random: &mut SplitMix) -> DeviceConfig {
             not_available: (0..random.next() % 5 / 3).map(|_| odd_scalar(random)).collect(),
             urgent: random.next().is_multiple_of(2),
             deadband: random.next().is_multiple_of(6).then(|| odd_scalar(random)),
+            ..StreamConfig::default()
         });
     }
     DeviceConfig {
@@ -387,5 +388,6 @@ fn odd_device(random: &mut SplitMix) -> DeviceConfig {
         max_bits: odd_integer(random),
         max_gap: odd_integer(random),
         streams,
+        ..DeviceConfig::default()
     }
 }

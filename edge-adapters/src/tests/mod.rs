@@ -3,6 +3,12 @@
 
 mod config;
 mod mapping;
+#[cfg(feature = "mqtt")]
+mod mqtt_config;
+#[cfg(feature = "mqtt")]
+mod mqtt_payload;
+#[cfg(feature = "mqtt")]
+mod mqtt_session;
 mod outlet;
 mod plan;
 mod poll;

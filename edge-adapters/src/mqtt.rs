@@ -1,0 +1,159 @@
+//! MQTT 3.1.1, as a subscriber (OASIS Standard, 29 October 2014).
+//!
+//! # Which streams there are
+//! The configuration names them ([`topic`]); a message on another topic is acknowledged, counted and shown, and
+//! gives no reading. One message may feed many streams ([`payload`]).
+//!
+//! # Neither lost nor doubled
+//! The session is persistent: the broker keeps what comes while nobody listens, and sends each message of quality of
+//! service 1 or 2 until it is acknowledged. The acknowledgement goes out once the readings are durable in the
+//! journal, with their origin (client id, packet id, digest of topic and payload).
+//!
+//! | a message with the flag `dup`, in a session that … | becomes |
+//! |---|---|
+//! | was resumed, and its origin is known ([`memory`]) | acknowledged, not recorded again |
+//! | was resumed, and its origin is not known | recorded |
+//! | was resumed, and nobody can say | recorded with the flag `possibly-repeated` |
+//! | is new, whether lost or the first | recorded with the flag `possibly-repeated` |
+//!
+//! At most [`WINDOW`](session::WINDOW) messages are taken and not acknowledged: as many origins as the journal keeps.
+//! When the node takes nothing, no more is read, and the broker waits. Quality of service 0 promises nothing: the
+//! broker drops what it cannot get rid of.
+//!
+//! # Time and quality
+//! The source time is the one that the message names, or else that of receipt. A *retained* message without a time of
+//! its own is a value of unknown age: uncertain, by the status [`RETAINED`](crate::status_code::RETAINED). Retained
+//! messages come at each subscription, which is once for each start and for each lost session; one that says the same
+//! as the last message of its topic is counted and left out.
+
+pub(crate) mod client;
+pub mod memory;
+pub mod payload;
+pub(crate) mod session;
+pub mod topic;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::adapter::{Adapter, Claim, Source, Start, StreamSpec};
+use client::{Connect, Options, Rumqttc, Service};
+use memory::{Memory, source_of};
+use payload::Picker;
+use session::Session;
+use topic::Filter;
+
+/// Longest client id: brokers must take 23 bytes, and all that are known take more.
+pub const CLIENT_ID_BYTES_MAX: usize = 128;
+
+/// A broker, checked ([`config::sources`](crate::config::sources)).
+#[derive(Debug, Clone)]
+pub struct Mqtt {
+    pub(crate) name: String,
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    /// As configured.
+    pub(crate) client_id: Option<String>,
+    pub(crate) service: Service,
+    pub(crate) keep_alive: Duration,
+    /// For a connection, and for the answer to a subscription.
+    pub(crate) timeout: Duration,
+    pub(crate) packet_bytes_max: usize,
+    /// What is subscribed to.
+    pub(crate) filters: Vec<Filter>,
+    /// In the order of `streams`.
+    pub(crate) topics: Vec<Filter>,
+    /// In the order of `streams`.
+    pub(crate) pickers: Vec<Picker>,
+    pub(crate) streams: Vec<StreamSpec>,
+    /// Is this only a look? Then the broker is to keep nothing.
+    pub(crate) is_rehearsal: bool,
+    pub(crate) connect: Arc<dyn Connect>,
+    pub(crate) shared: Arc<Shared>,
+}
+
+/// What outlives an adapter.
+#[derive(Debug, Default)]
+pub(crate) struct Shared(Mutex<State>);
+
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    /// As made from the name of the gateway.
+    client_id: Option<String>,
+    pub(crate) memory: Memory,
+    /// Did the broker ever hold a session for this client, as far as is known here?
+    pub(crate) had_session: bool,
+}
+
+impl Shared {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        // After a panic of an adapter the memory still holds: each change is complete by itself.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Mqtt {
+    /// The rumqttc client.
+    pub(crate) fn rumqttc() -> Arc<dyn Connect> {
+        Arc::new(Rumqttc)
+    }
+
+    fn client_id(&self) -> String {
+        let made =
+            || self.shared.lock().client_id.clone().unwrap_or_else(|| format!("selvedge-{}", self.name));
+        let client_id = self.client_id.clone().unwrap_or_else(made);
+        if self.is_rehearsal { format!("{client_id}-test-{}", std::process::id()) } else { client_id }
+    }
+
+    fn options(&self) -> Options {
+        Options {
+            host: self.host.clone(),
+            port: self.port,
+            client_id: self.client_id(),
+            clean_session: self.is_rehearsal,
+            keep_alive: self.keep_alive,
+            timeout: self.timeout,
+            packet_bytes_max: self.packet_bytes_max,
+        }
+    }
+}
+
+impl Source for Mqtt {
+    fn device(&self) -> &str {
+        &self.name
+    }
+    fn protocol(&self) -> &'static str {
+        "mqtt"
+    }
+    fn address(&self) -> String {
+        format!("{}:{} as {}", self.host, self.port, self.client_id())
+    }
+    fn streams(&self) -> &[StreamSpec] {
+        &self.streams
+    }
+    fn claims(&self) -> Vec<Claim> {
+        // A broker closes one connection of a client id when another comes, and they would take turns for ever.
+        let resource =
+            format!("mqtt {}:{} client id {:?}", self.host.to_ascii_lowercase(), self.port, self.client_id());
+        vec![Claim { key: "client_id", resource }]
+    }
+    fn build(&self) -> Box<dyn Adapter> {
+        self.shared.lock().memory.begin_adapter();
+        Box::new(Session::new(self.clone(), self.options()))
+    }
+    fn begin(&self, start: &Start<'_>) {
+        {
+            let mut state = self.shared.lock();
+            // Sixteen characters tell gateways of one network apart, and the name of the device does the rest.
+            let gateway: String =
+                start.gateway.chars().rev().take(16).collect::<Vec<_>>().into_iter().rev().collect();
+            state.client_id = Some(format!("selvedge-{gateway}-{}", self.name));
+        }
+        let source = source_of(&self.client_id());
+        let mut state = self.shared.lock();
+        state.memory = Memory::restored(source, start.origins);
+        state.had_session = start.origins.iter().any(|origin| origin.source == source);
+    }
+    fn rehearsal(&self) -> Option<Arc<dyn Source>> {
+        Some(Arc::new(Self { is_rehearsal: true, shared: Arc::default(), ..self.clone() }))
+    }
+}

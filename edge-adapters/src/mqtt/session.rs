@@ -1,0 +1,472 @@
+//! The session with one broker: connects for ever, takes messages, hands readings over, acknowledges.
+//!
+//! Two loops run side by side on each connection, with a channel of [`HEARD_MAX`] places between them: one only
+//! listens, which also sends what is to be said; the other works. When the working one waits, because the node has no
+//! room or the window is full, the channel fills, the listening one waits too, and the broker with it.
+//! Acknowledgements need no place in that channel, so nothing waits in a circle.
+
+use std::collections::{HashMap, VecDeque};
+use std::convert::Infallible;
+use std::time::Duration;
+
+use selvedge_core::border::{NewReading, Origin};
+use selvedge_core::limits::{ORIGINS_HELD_MAX, SUBMIT_READINGS_MAX};
+use selvedge_core::reading::{FLAG_POSSIBLY_REPEATED, Quality};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::Mqtt;
+use super::client::{Heard, Message, Options, Service, Speak};
+use super::memory::{Known, digest_of, source_of};
+use super::payload::{Payload, SourceTime};
+use super::topic::{Filter, Routes};
+use crate::adapter::{Adapter, Context, Fault, FaultKind, Running};
+use crate::backoff::{Backoff, BackoffPolicy};
+use crate::outlet::{NotTaken, UnderWay};
+use crate::status_code;
+
+/// Messages that may be taken and not acknowledged: as many as the journal keeps origins of one source. Beyond that
+/// nothing is taken, and the broker waits.
+pub(crate) const WINDOW: usize = ORIGINS_HELD_MAX;
+/// Deliveries that may be under way. Beyond that nothing is taken; of use for messages that need no acknowledgement.
+const UNDER_WAY_MAX: usize = 64;
+/// What was heard and is not worked on yet. Full: nothing more is read from the connection.
+const HEARD_MAX: usize = 64;
+/// Topics whose last message is remembered, to know a retained one again; of further ones it is recorded again.
+const TOPICS_MAX: usize = 16_384;
+/// A connection that lived this long had got going: the next wait is the first again.
+const STEADY_AFTER: Duration = Duration::from_secs(5);
+/// A line about a message that cannot be decoded is written this often.
+const LINE_EVERY: Duration = Duration::from_mins(1);
+
+/// A message to acknowledge.
+#[derive(Debug, Clone, Copy)]
+struct Owed {
+    /// On this connection only.
+    connection: u64,
+    packet: u16,
+    service: Service,
+    /// Of a message that gave readings.
+    digest: Option<[u8; 16]>,
+}
+
+/// Readings under way, and what to acknowledge when they are durable.
+#[derive(Debug, Default)]
+struct Delivered {
+    answer: UnderWay,
+    owed: Vec<Owed>,
+}
+
+/// What is handed over next.
+#[derive(Debug, Default)]
+struct Gathered {
+    readings: Vec<NewReading>,
+    origins: Vec<Origin>,
+    owed: Vec<Owed>,
+}
+
+/// Why a connection is over.
+#[derive(Debug)]
+enum End {
+    Fault(Fault),
+    NotTaken,
+}
+
+impl From<Fault> for End {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+impl From<NotTaken> for End {
+    fn from(_: NotTaken) -> Self {
+        Self::NotTaken
+    }
+}
+
+pub(crate) struct Session {
+    source: Mqtt,
+    options: Options,
+    /// In origins.
+    source_number: u64,
+    routes: Routes,
+    under_way: VecDeque<Delivered>,
+    /// Messages in `under_way` that want an acknowledgement.
+    owed: usize,
+    /// The number of this connection.
+    connection: u64,
+    is_resumed: bool,
+    /// Does the broker hold all subscriptions, since this start?
+    is_subscribed: bool,
+    /// Filters of each `SUBSCRIBE` that was not answered yet.
+    asked: VecDeque<Vec<Filter>>,
+    answer_due: Instant,
+    refused: Vec<String>,
+    last_of_topic: HashMap<String, [u8; 16]>,
+    last_line: Option<Instant>,
+}
+
+impl Session {
+    pub(crate) fn new(source: Mqtt, options: Options) -> Self {
+        let source_number = source_of(&options.client_id);
+        let routes = Routes::new(&source.topics);
+        Self {
+            source,
+            options,
+            source_number,
+            routes,
+            under_way: VecDeque::new(),
+            owed: 0,
+            connection: 0,
+            is_resumed: false,
+            is_subscribed: false,
+            asked: VecDeque::new(),
+            answer_due: Instant::now(),
+            refused: Vec::new(),
+            last_of_topic: HashMap::new(),
+            last_line: None,
+        }
+    }
+
+    async fn connect_for_ever(&mut self, context: &Context) -> Result<Infallible, Fault> {
+        let mut backoff = Backoff::new(BackoffPolicy::default(), context.seed);
+        loop {
+            self.connection += 1;
+            let begun = Instant::now();
+            let fault = match self.connection(context).await {
+                Ok(never) => match never {},
+                Err(End::Fault(fault)) => fault,
+                Err(End::NotTaken) => return Err(Fault::new(FaultKind::Adapter, NotTaken.to_string())),
+            };
+            if begun.elapsed() >= STEADY_AFTER {
+                backoff.reset();
+            }
+            context.health.failed(fault.kind);
+            context.outlet.mark_stale(fault.status());
+            let wait = backoff.next_wait();
+            context.health.down(&fault, wait);
+            sleep(wait).await;
+        }
+    }
+
+    /// One connection, from its beginning to its end.
+    async fn connection(&mut self, context: &Context) -> Result<Infallible, End> {
+        let (mut listener, mut speaker) = self.source.connect.connect(&self.options);
+        let Heard::Connected { resumed } = listener.next().await? else {
+            return Err(Fault::new(FaultKind::Protocol, "a message before the connection stood").into());
+        };
+        context.health.connected();
+        self.greeted(resumed, &mut *speaker, context)?;
+        let (heard_in, mut heard) = mpsc::channel(HEARD_MAX);
+        let listen = async move {
+            loop {
+                let next = match listener.next().await {
+                    Ok(next) => next,
+                    Err(fault) => return fault,
+                };
+                if heard_in.send(next).await.is_err() {
+                    return Fault::new(FaultKind::Adapter, "nobody works any more");
+                }
+            }
+        };
+        let work = self.work(&mut heard, &mut *speaker, context);
+        tokio::pin!(listen, work);
+        tokio::select! {
+            biased;
+            Err(end) = &mut work => Err(end),
+            fault = &mut listen => {
+                // What was heard before the end is taken: of quality 0 it would not come again.
+                work.await?;
+                Err(fault.into())
+            }
+        }
+    }
+
+    fn greeted(&mut self, resumed: bool, speaker: &mut dyn Speak, context: &Context) -> Result<(), Fault> {
+        self.is_resumed = resumed;
+        self.asked.clear();
+        if !resumed && !self.source.is_rehearsal {
+            let mut state = self.source.shared.lock();
+            state.memory.begin_session();
+            if std::mem::replace(&mut state.had_session, true) {
+                context.health.messages(|figures| figures.sessions_lost += 1);
+                let device = self.source.name.as_str();
+                tracing::warn!(
+                    device,
+                    "the broker has lost the session; what it had not delivered may be gone"
+                );
+            }
+        }
+        self.source.shared.lock().had_session = true;
+        // A kept session has the subscriptions of an earlier start, when the configuration may have been another.
+        if resumed && self.is_subscribed {
+            context.health.up();
+            return Ok(());
+        }
+        self.is_subscribed = false;
+        self.refused.clear();
+        self.answer_due = Instant::now() + self.source.timeout;
+        let mut filters = self.source.filters.iter();
+        for count in speaker.subscribe(&self.source.filters, self.source.service)? {
+            self.asked.push_back(filters.by_ref().take(count).cloned().collect());
+        }
+        Ok(())
+    }
+
+    /// `Ok` when the connection is over and all that was heard is handed over.
+    async fn work(
+        &mut self,
+        heard: &mut mpsc::Receiver<Heard>,
+        speaker: &mut dyn Speak,
+        context: &Context,
+    ) -> Result<(), End> {
+        let unsaid = speaker.unsaid();
+        loop {
+            // On a connection that is over nothing goes out any more, and what was heard on it is soon all taken.
+            let window = if heard.is_closed() { WINDOW } else { WINDOW.saturating_sub(unsaid.count()) };
+            let has_room = self.owed < window && self.under_way.len() < UNDER_WAY_MAX;
+            tokio::select! {
+                biased;
+                durable = oldest(&mut self.under_way), if !self.under_way.is_empty() => {
+                    durable?;
+                    // A connection that is over takes no acknowledgements; what was heard on it still counts.
+                    if let Err(fault) = self.acknowledge(speaker) && !heard.is_closed() {
+                        return Err(fault.into());
+                    }
+                }
+                () = sleep_until(self.answer_due), if !self.asked.is_empty() => {
+                    let why = format!("no answer to the subscription within {:?}", self.source.timeout);
+                    return Err(Fault::new(FaultKind::Timeout, why).into());
+                }
+                () = unsaid.less(), if !has_room => {}
+                next = heard.recv(), if has_room => {
+                    let Some(next) = next else { return Ok(()) };
+                    self.take(next, heard, window, context).await?;
+                }
+            }
+        }
+    }
+
+    /// The oldest delivery is durable.
+    fn acknowledge(&mut self, speaker: &mut dyn Speak) -> Result<(), Fault> {
+        let Some(Delivered { owed, .. }) = self.under_way.pop_front() else { return Ok(()) };
+        self.owed -= owed.len();
+        let mut state = self.source.shared.lock();
+        for owed in &owed {
+            if let Some(digest) = owed.digest {
+                state.memory.is_durable(owed.packet, digest);
+            }
+        }
+        drop(state);
+        for Owed { connection, packet, service, .. } in owed {
+            // What came on another connection comes again on this one, and is acknowledged then.
+            if connection == self.connection {
+                speaker.acknowledge(packet, service)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes this and what else was heard already, as far as there is room.
+    async fn take(
+        &mut self,
+        first: Heard,
+        heard: &mut mpsc::Receiver<Heard>,
+        window: usize,
+        context: &Context,
+    ) -> Result<(), End> {
+        let mut gathered = Gathered::default();
+        let mut next = Some(first);
+        while let Some(heard_now) = next {
+            match heard_now {
+                Heard::Message(message) => self.message(&message, &mut gathered, context),
+                Heard::Subscribed(granted) => self.subscribed(&granted, context),
+                Heard::Connected { .. } => {}
+            }
+            // A message gives each stream one reading at most.
+            let is_full = gathered.readings.len() + self.source.streams.len() > SUBMIT_READINGS_MAX;
+            if is_full || self.owed + gathered.owed.len() >= window {
+                break;
+            }
+            next = heard.try_recv().ok();
+        }
+        let Gathered { readings, origins, owed } = gathered;
+        if readings.is_empty() && owed.is_empty() {
+            return Ok(());
+        }
+        {
+            let mut state = self.source.shared.lock();
+            for Owed { packet, digest, .. } in &owed {
+                if let Some(digest) = digest {
+                    state.memory.handed_over(*packet, *digest);
+                }
+            }
+        }
+        let answer = context.outlet.hand_over(readings, origins).await?;
+        self.owed += owed.len();
+        self.under_way.push_back(Delivered { answer, owed });
+        Ok(())
+    }
+
+    fn subscribed(&mut self, granted: &[Option<Service>], context: &Context) {
+        let Some(filters) = self.asked.pop_front() else { return };
+        for (filter, granted) in filters.iter().zip(granted) {
+            match granted {
+                None => self.refused.push(format!("the broker refuses {:?}", filter.as_str())),
+                Some(granted) if *granted < self.source.service => {
+                    self.refused
+                        .push(format!("the broker grants {:?} a lower quality of service", filter.as_str()));
+                }
+                Some(_) => {}
+            }
+        }
+        if !self.asked.is_empty() {
+            return;
+        }
+        self.is_subscribed = self.refused.is_empty();
+        match self.refused.as_slice() {
+            [] => context.health.up(),
+            [one] => context.health.degraded(one),
+            [first, rest @ ..] => context.health.degraded(&format!("{first}, and {} more", rest.len())),
+        }
+    }
+
+    /// What becomes of one message.
+    fn message(&mut self, message: &Message, gathered: &mut Gathered, context: &Context) {
+        context.health.messages(|figures| figures.messages += 1);
+        let is_acknowledged = message.service != Service::AtMostOnce;
+        let mut owed = Owed {
+            connection: self.connection,
+            packet: message.packet,
+            service: message.service,
+            digest: None,
+        };
+        let streams = self.routes.of(&message.topic);
+        let flags = if streams.is_empty() {
+            context.health.messages(|figures| figures.unmatched(&message.topic));
+            None
+        } else {
+            let digest = digest_of(&message.topic, &message.payload);
+            let flags = self.flags(message, digest, context);
+            owed.digest = flags.map(|_| digest);
+            flags
+        };
+        if let Some(flags) = flags {
+            let before = gathered.readings.len();
+            self.read(message, &streams, flags, &mut gathered.readings, context);
+            if let Some(digest) = owed.digest.filter(|_| is_acknowledged && gathered.readings.len() > before)
+            {
+                gathered.origins.push(Origin { source: self.source_number, packet: message.packet, digest });
+            }
+        }
+        if is_acknowledged {
+            gathered.owed.push(owed);
+        }
+    }
+
+    /// The flags of its readings; `None`: it is not recorded again.
+    fn flags(&mut self, message: &Message, digest: [u8; 16], context: &Context) -> Option<u8> {
+        let mut flags = 0;
+        if message.again && message.service != Service::AtMostOnce {
+            let known = self.source.shared.lock().memory.known(message.packet, digest);
+            match known {
+                Known::Recorded if self.is_resumed => {
+                    context.health.messages(|figures| figures.repeats_dropped += 1);
+                    return None;
+                }
+                Known::New if self.is_resumed => {}
+                _ => {
+                    context.health.messages(|figures| figures.possibly_repeated += 1);
+                    flags = FLAG_POSSIBLY_REPEATED;
+                }
+            }
+        }
+        let last = self.last_of_topic.get(&message.topic);
+        if message.retained && last == Some(&digest) {
+            context.health.messages(|figures| figures.retained_repeated += 1);
+            return None;
+        }
+        if last.is_some() || self.last_of_topic.len() < TOPICS_MAX {
+            self.last_of_topic.insert(message.topic.clone(), digest);
+        }
+        Some(flags)
+    }
+
+    fn read(
+        &mut self,
+        message: &Message,
+        streams: &[usize],
+        flags: u8,
+        readings: &mut Vec<NewReading>,
+        context: &Context,
+    ) {
+        let receive_time_ns = context.clock.wall_ns();
+        let mut payload = Payload::new(&message.payload);
+        for stream in streams {
+            let picker = &self.source.pickers[*stream];
+            let Some(mut decoded) = payload.value(picker) else {
+                context.health.messages(|figures| figures.fields_missing += 1);
+                continue;
+            };
+            let time = payload.time(picker);
+            let doubt = match time {
+                SourceTime::At(_) => None,
+                _ if message.retained => Some(status_code::RETAINED),
+                SourceTime::None => None,
+                SourceTime::Unreadable => Some(status_code::NO_TIME),
+            };
+            if let Some(doubt) = doubt.filter(|_| decoded.quality == Quality::Good) {
+                (decoded.quality, decoded.status) = (Quality::Uncertain, doubt);
+            }
+            if decoded.status == status_code::UNDECODABLE {
+                context.health.messages(|figures| figures.undecodable += 1);
+                say_undecodable(&mut self.last_line, &self.source.name, *stream, message);
+            }
+            readings.push(NewReading {
+                stream: context.streams[*stream],
+                value: decoded.value,
+                quality: decoded.quality,
+                flags,
+                status: decoded.status,
+                source_time_ns: if let SourceTime::At(ns) = time { ns } else { receive_time_ns },
+                receive_time_ns,
+            });
+        }
+    }
+}
+
+/// Waits until the oldest delivery is durable.
+async fn oldest(under_way: &mut VecDeque<Delivered>) -> Result<(), NotTaken> {
+    match under_way.front_mut() {
+        Some(oldest) => oldest.answer.durable().await,
+        None => Ok(()),
+    }
+}
+
+/// At most a line a minute for each device; all are counted in its figures.
+fn say_undecodable(last_line: &mut Option<Instant>, device: &str, stream: usize, message: &Message) {
+    if last_line.is_some_and(|last| last.elapsed() < LINE_EVERY) {
+        return;
+    }
+    *last_line = Some(Instant::now());
+    let start = &message.payload[..message.payload.len().min(80)];
+    let payload = String::from_utf8_lossy(start);
+    let topic = message.topic.as_str();
+    tracing::warn!(device, topic, stream, %payload, "a message does not hold what the configuration says; its reading is bad");
+}
+
+impl Adapter for Session {
+    fn run(mut self: Box<Self>, context: Context) -> Running {
+        Box::pin(async move {
+            // What is under way stays with the node; what it was not acknowledged for comes again, and is known.
+            tokio::select! {
+                biased;
+                () = context.stop.cancelled() => Ok(()),
+                ended = self.connect_for_ever(&context) => match ended {
+                    Ok(never) => match never {},
+                    Err(fault) => Err(fault),
+                },
+            }
+        })
+    }
+}

@@ -1,0 +1,138 @@
+//! `[[device]]` tables of the protocol `mqtt`.
+
+use super::support::{errors, parse};
+use crate::adapter::{Source, Start};
+use crate::config::{mqtt, sources};
+use selvedge_core::codec::Canonical as _;
+
+fn toml(device: &str, stream: &str) -> String {
+    format!(
+        "[[device]]\nname = \"broker\"\nprotocol = \"mqtt\"\naddress = \"h:1883\"\n{device}\n[[device.stream]]\nname = \"s\"\n{stream}\n"
+    )
+}
+
+const STREAM: &str = "topic = \"a/b\"\ntype = \"f64\"";
+
+#[test]
+fn a_template_gives_its_streams_with_their_descriptors() {
+    let text = "[[device]]\nname = \"broker\"\nprotocol = \"mqtt\"\naddress = \"h:1883\"\nqos = 2\n\
+                [[device.stream]]\nname = \"{machine}/temperature\"\ntopic = \"plant/{machine}/state\"\n\
+                each = { machine = [\"filler\", \"capper\"] }\npointer = \"/t\"\ntype = \"f64\"\nunit = \"Cel\"\nscale = 0.1\n\
+                [[device.stream]]\nname = \"filler/ok\"\ntopic = \"plant/filler/ok\"\ntype = \"bool\"\nurgent = true\n";
+    let sources = sources(&parse(text)).expect("right");
+    let shown: Vec<_> = sources[0]
+        .streams()
+        .iter()
+        .map(|s| {
+            (
+                s.descriptor.name.as_str(),
+                s.descriptor.address.as_str(),
+                s.descriptor.source_type.as_str(),
+                s.urgent,
+            )
+        })
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            ("filler/temperature", "mqtt h:1883 topic plant/filler/state /t", "json f64", false),
+            ("capper/temperature", "mqtt h:1883 topic plant/capper/state /t", "json f64", false),
+            ("filler/ok", "mqtt h:1883 topic plant/filler/ok", "text bool", true),
+        ]
+    );
+    assert!(sources[0].streams().iter().all(|s| s.descriptor.check().is_ok()));
+}
+
+#[test]
+fn mistakes_name_their_key() {
+    for (device, stream, key) in [
+        ("unit_id = 1", STREAM, "unit_id"),
+        ("poll_interval = \"1s\"", STREAM, "poll_interval"),
+        ("qos = 3", STREAM, "qos"),
+        ("keep_alive = \"10ms\"", STREAM, "keep_alive"),
+        ("timeout = \"10ms\"", STREAM, "timeout"),
+        ("max_packet_bytes = 10", STREAM, "max_packet_bytes"),
+        ("client_id = \"\"", STREAM, "client_id"),
+        ("", "type = \"f64\"", "topic"),
+        ("", "topic = \"a/#/b\"\ntype = \"f64\"", "topic"),
+        ("", "topic = \"a/{b}\"\ntype = \"f64\"", "each"),
+        ("", "topic = \"a\"", "type"),
+        ("", "topic = \"a\"\ntype = \"f32\"", "type"),
+        ("", "topic = \"a\"\ntype = \"f64\"\nregister = \"holding:1\"", "register"),
+        ("", "topic = \"a\"\ntype = \"f64\"\norder = \"AB\"", "order"),
+        ("", "topic = \"a\"\ntype = \"f64\"\npointer = \"t\"", "pointer"),
+        ("", "topic = \"a\"\ntype = \"f64\"\ntime = \"/a~2\"", "time"),
+        ("", "topic = \"a\"\ntype = \"f64\"\nunit = \"°C\"", "unit"),
+        ("", "topic = \"a\"\ntype = \"f64\"\nscale = 0", "scale"),
+    ] {
+        let errors = errors(&toml(device, stream));
+        let keys: Vec<_> = errors.iter().map(|error| error.place.key).collect();
+        assert_eq!(keys, [key], "{device} {stream}: {errors:?}");
+    }
+    let modbus = "[[device]]\nname = \"plc\"\nprotocol = \"modbus-tcp\"\naddress = \"h:502\"\nqos = 1\n\
+                  [[device.stream]]\nname = \"s\"\nregister = \"holding:1\"\ntype = \"u16\"\ntopic = \"a\"\n";
+    let keys: Vec<_> = errors(modbus).iter().map(|error| error.place.key).collect();
+    assert_eq!(keys, ["qos", "topic"]);
+}
+
+#[test]
+fn topics_that_a_broker_might_send_twice_are_refused() {
+    let text = toml("", "topic = \"a/+/c\"\ntype = \"f64\"")
+        + "[[device.stream]]\nname = \"s2\"\ntopic = \"a/b/+\"\ntype = \"f64\"\n";
+    let errors = errors(&text);
+    assert_eq!(errors.len(), 1, "{errors:?}");
+    assert_eq!((errors[0].place.key, errors[0].place.stream), ("topic", Some(1)));
+    let covered = toml("", "topic = \"a/#\"\ntype = \"f64\"")
+        + "[[device.stream]]\nname = \"s2\"\ntopic = \"a/b/+\"\ntype = \"f64\"\n";
+    let broker = mqtt(&parse(&covered)[0]).expect("one within the other");
+    assert_eq!(broker.filters.len(), 1);
+}
+
+#[test]
+fn two_streams_of_one_name_and_two_clients_of_one_id_are_found() {
+    let each = "name = \"x\"\ntopic = \"a/{m}\"\neach = { m = [\"1\", \"2\"] }\ntype = \"f64\"";
+    let text = format!(
+        "[[device]]\nname = \"broker\"\nprotocol = \"mqtt\"\naddress = \"h:1883\"\n[[device.stream]]\n{each}\n"
+    );
+    let found = errors(&text);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].found.contains("\"x\""), "{found:?}");
+
+    let one = toml("client_id = \"c\"", STREAM);
+    let other = one.replace("\"broker\"", "\"other\"").replace("\"s\"", "\"s2\"");
+    let found = errors(&format!("{one}{other}"));
+    assert_eq!(found.iter().map(|e| e.place.key).collect::<Vec<_>>(), ["client_id"], "{found:?}");
+}
+
+#[test]
+fn a_client_id_is_stable_and_a_rehearsal_has_another() {
+    let broker = mqtt(&parse(&toml("", STREAM))[0]).unwrap();
+    broker.begin(&Start { gateway: "svgw1abcdefghijklmnopqrst", origins: &[] });
+    assert_eq!(broker.address(), "h:1883 as selvedge-efghijklmnopqrst-broker");
+    let look = broker.rehearsal().expect("it must not take the session away");
+    assert!(look.address().contains("-test-"), "{}", look.address());
+    let named = mqtt(&parse(&toml("client_id = \"mine\"", STREAM))[0]).unwrap();
+    named.begin(&Start { gateway: "svgw1", origins: &[] });
+    assert_eq!(named.address(), "h:1883 as mine");
+}
+
+#[test]
+fn the_example_of_the_readme_is_right() {
+    let text = include_str!("../../README.md");
+    let example =
+        text.split("```toml\n").nth(2).and_then(|rest| rest.split("```").next()).expect("a second example");
+    let broker = mqtt(&parse(example)[0]).expect("the example");
+    let names: Vec<_> = broker.streams.iter().map(|s| s.descriptor.name.as_str()).collect();
+    assert_eq!(
+        names,
+        [
+            "line1/filler/temperature",
+            "line1/capper/temperature",
+            "line1/filler/running",
+            "line1/capper/running",
+            "line1/alarm"
+        ]
+    );
+    let filters: Vec<_> = broker.filters.iter().map(crate::mqtt::topic::Filter::as_str).collect();
+    assert_eq!(filters, ["plant/line1/+/state", "plant/alarms/line1/+"]);
+}
