@@ -7,15 +7,23 @@
 //! # Layout
 //! - this file: what an answer is made from, and why there may be none
 //! - [`live`]: what only the running node knows
-//! - [`status`], [`streams`], [`readings`], [`prove`], [`tangle`]: one question each
+//! - [`status`], [`streams`], [`readings`], [`prove`], [`tangle`], [`peers`], [`evidence`], [`keys`]: one question each
+//! - [`segment`]: what a proof needs of the ledger, when the readings come from elsewhere
+//! - [`standing`]: the part of `status` that is about others; [`attention`]: what of it needs a person
 //! - [`shown`]: moments and values in JSON; [`times`]: moments and spans as people type and read them
 //! - [`words`]: the answers as lines for people; [`mod@print`]: standard output that may be closed
 
+mod attention;
+pub mod evidence;
+pub mod keys;
 pub mod live;
+pub mod peers;
 pub mod print;
 pub mod prove;
 pub mod readings;
+pub mod segment;
 pub mod shown;
+pub mod standing;
 pub mod status;
 pub mod streams;
 pub mod tangle;
@@ -23,6 +31,8 @@ pub mod tangle;
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_others;
 pub mod times;
 pub mod words;
 
@@ -131,6 +141,12 @@ pub enum AskError {
         /// Does the gateway issue transactions?
         issues: bool,
     },
+    /// What was asked to be done is not done.
+    #[error("{why}")]
+    Refused {
+        /// Why, and what to do.
+        why: String,
+    },
     /// The question itself is wrong.
     #[error("{what}")]
     Malformed {
@@ -155,7 +171,10 @@ impl AskError {
     /// What a command ends with: 1 when the answer is no, 2 when there could be none.
     pub const fn exit_code(&self) -> u8 {
         match self {
-            Self::NoSuchStream { .. } | Self::NoReading { .. } | Self::NotInTransaction { .. } => 1,
+            Self::NoSuchStream { .. }
+            | Self::NoReading { .. }
+            | Self::NotInTransaction { .. }
+            | Self::Refused { .. } => 1,
             Self::Malformed { .. } | Self::Busy { .. } | Self::Store { .. } => 2,
         }
     }

@@ -6,7 +6,14 @@
 //! | `/v0/streams` | [`StreamsAnswer`](crate::answers::streams::StreamsAnswer) |
 //! | `/v0/readings?stream=&from=&to=&last=` | one [`ReadingAnswer`](crate::answers::readings::ReadingAnswer) a line; without `stream` those of all |
 //! | `/v0/proof?stream=&at=` | the proof file; about it in the header `selvedge-proof` |
+//! | `/v0/segment?hash=` or `?batch=` | [`SegmentAnswer`](crate::answers::segment::SegmentAnswer) |
 //! | `/v0/tangle?last=` | [`TangleAnswer`](crate::answers::tangle::TangleAnswer) |
+//! | `/v0/peers` | [`PeersAnswer`](crate::answers::peers::PeersAnswer) |
+//! | `/v0/evidence` | [`EvidenceAnswer`](crate::answers::evidence::EvidenceAnswer) |
+//! | `/v0/keys` | [`KeysAnswer`](crate::answers::keys::KeysAnswer) |
+//!
+//! One thing can be asked to be done: `POST /v0/rotate`, without a body, gives the gateway its next key and answers with a
+//! [`RotateAnswer`].
 //!
 //! What goes wrong is an object `{"error": {"message": …, "reason": {"kind": …}}}` with a status of 4xx or 5xx. Readings are
 //! sent while they are read; when that fails half-way, the last line is such an object.
@@ -41,6 +48,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::answers::{AskError, Facts, Live};
+use crate::gateway::Rotator;
+pub use crate::gateway::RotateAnswer;
 use crate::store::StoreReader;
 pub use socket::bind;
 
@@ -66,12 +75,20 @@ pub struct ApiState {
     facts: Arc<Facts>,
     live: watch::Receiver<Arc<Live>>,
     questions: Arc<Semaphore>,
+    rotator: Option<Arc<Rotator>>,
 }
 
 impl ApiState {
     /// The state of a running node.
     pub fn new(reader: StoreReader, facts: Facts, live: watch::Receiver<Arc<Live>>) -> Self {
-        Self { reader, facts: Arc::new(facts), live, questions: Arc::new(Semaphore::new(QUESTIONS_MAX)) }
+        let questions = Arc::new(Semaphore::new(QUESTIONS_MAX));
+        Self { reader, facts: Arc::new(facts), live, questions, rotator: None }
+    }
+
+    /// The same of a node that can be asked for its next key.
+    #[must_use]
+    pub fn with_rotator(self, rotator: Arc<Rotator>) -> Self {
+        Self { rotator: Some(rotator), ..self }
     }
 }
 

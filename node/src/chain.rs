@@ -40,7 +40,8 @@ impl Opened {
     }
 }
 
-/// Opens the store of a folder. A chain that is not whole marks the folder: from then on nothing is issued.
+/// Opens the store of a folder. A chain that is not whole marks the folder: from then on nothing is issued, until peers
+/// have said how far it goes and what was missing is here, or the operator has brought it back.
 ///
 /// # Errors
 /// When the store cannot be opened, or the mark cannot be written.
@@ -54,8 +55,8 @@ pub fn open(folder: &Folder, disk: Arc<dyn Disk>) -> Result<Opened, ChainError> 
             lost_entries = opened.report.lost_entries,
             store_is_empty = is_gone,
             "part of what this gateway signed is gone from its store (a card that lies, a folder that is not mounted, \
-             a restored image): nothing is issued from now on, since it could contradict proofs that others hold. Put \
-             the newest store back, then `selvedge key restore`"
+             a restored image): nothing is issued until peers have given it back, since it could contradict proofs that \
+             others hold. Without peers, put the newest store back, then `selvedge key restore`"
         );
     }
     Ok(opened)

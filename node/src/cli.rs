@@ -1,15 +1,20 @@
 //! The command line: one file per command, and what they have in common.
 
 pub mod adapter;
+pub mod admit;
 pub mod check;
 pub mod demo;
+pub mod evidence;
 pub mod export;
 pub mod init;
+pub mod invite;
 pub mod key;
 pub mod passphrase;
+pub mod peers;
 pub mod prove;
 pub mod readings;
 pub mod run;
+mod segment;
 pub mod status;
 pub mod streams;
 pub mod tangle;
@@ -59,8 +64,12 @@ pub struct Globals {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Make a gateway and a new network: keys, genesis, a commented configuration.
+    /// Make a gateway: of a new network, or of one that it joins.
     Init(init::Args),
+    /// Print one line that lets one gateway join this network.
+    Invite(invite::Args),
+    /// Let a gateway in by its id, without a network between the two.
+    Admit(admit::Args),
     /// Run the gateway: read devices, journal readings, issue transactions.
     Run(run::Args),
     /// Show everything at once: a simulated plant, a gateway, a proof, and forgeries that are refused.
@@ -77,13 +86,17 @@ enum Command {
     Verify(verify::Args),
     /// The newest transactions and what they approve.
     Tangle(tangle::Args),
+    /// Who is connected, and who is not and why.
+    Peers(peers::Args),
+    /// Who signed two transactions at one sequence, with both of them.
+    Evidence(evidence::Args),
     /// Readings as CSV or JSON lines.
     Export(export::Args),
     /// Check the configuration.
     Check(check::Args),
     /// Try devices without a gateway.
     Adapter(adapter::Args),
-    /// Show, back up and restore the keys.
+    /// Show, list, rotate, back up and restore the keys.
     Key(key::Args),
 }
 
@@ -129,6 +142,8 @@ pub struct Failed(pub String);
 fn dispatch(command: Command, globals: &Globals) -> anyhow::Result<ExitCode> {
     match command {
         Command::Init(args) => init::run(args, globals),
+        Command::Invite(args) => invite::run(args, globals),
+        Command::Admit(args) => admit::run(args, globals),
         Command::Run(args) => run::run(&args, globals),
         Command::Demo(args) => demo::run(args, globals),
         Command::Status(args) => status::run(args, globals),
@@ -137,6 +152,8 @@ fn dispatch(command: Command, globals: &Globals) -> anyhow::Result<ExitCode> {
         Command::Prove(args) => prove::run(args, globals),
         Command::Verify(args) => verify::run(args, globals),
         Command::Tangle(args) => tangle::run(args, globals),
+        Command::Peers(args) => peers::run(args, globals),
+        Command::Evidence(args) => evidence::run(&args, globals),
         Command::Export(args) => export::run(args, globals),
         Command::Check(args) => check::run(args, globals),
         Command::Adapter(args) => adapter::run(args, globals),

@@ -1,5 +1,6 @@
 //! The configuration file: read, checked, and explained with file, line and the nearest valid key.
 
+pub mod network;
 mod template;
 
 use std::fmt;
@@ -14,7 +15,8 @@ use serde::Deserialize;
 use thiserror::Error;
 
 use crate::engine::clock::Trust;
-pub use template::template;
+use network::{NetworkSettings, NetworkTable};
+pub use template::{template, template_with_peers};
 
 /// A configuration file is at most this long.
 const CONFIG_BYTES_MAX: u64 = 4 * 1024 * 1024;
@@ -30,6 +32,8 @@ pub struct Settings {
     pub tips: TipPolicy,
     /// Whose word counts on the wall clock.
     pub clock: Trust,
+    /// Where peers are.
+    pub network: NetworkSettings,
     /// The devices.
     pub devices: Vec<Arc<dyn Source>>,
 }
@@ -42,6 +46,7 @@ struct File {
     journal: JournalTable,
     tips: TipsTable,
     clock: ClockTable,
+    network: NetworkTable,
     device: Vec<DeviceConfig>,
 }
 
@@ -225,6 +230,7 @@ pub fn parse(text: &str) -> Result<Settings, Vec<Finding>> {
     if !file.tips.alpha.is_finite() || file.tips.alpha < 0.0 {
         wrong(&["tips", "alpha"], "key `alpha`: expected a number from 0 up");
     }
+    let network = file.network.settings(|key, what| wrong(&["network", key], what));
     let devices = edge_adapters::config::sources(&file.device).unwrap_or_else(|errors| {
         findings.extend(errors.iter().map(|error| device_finding(text, error)));
         Vec::new()
@@ -244,6 +250,7 @@ pub fn parse(text: &str) -> Result<Settings, Vec<Finding>> {
             TrustWord::Auto => Trust::Auto,
             TrustWord::Assume => Trust::Assume,
         },
+        network,
         devices,
     })
 }
@@ -359,7 +366,7 @@ mod tests {
             .map(|line| line.strip_prefix("#:").map_or(line, str::trim_start).to_owned() + "\n")
             .collect();
         let settings = parse(&with_device).expect("the example is valid");
-        assert_eq!(settings.devices.len(), 1);
+        assert_eq!(settings.devices.len(), 2);
         assert!(settings.devices[0].streams().len() >= 2);
     }
 
@@ -379,6 +386,34 @@ mod tests {
     fn values_out_of_bounds_are_found_where_they_stand() {
         let found = findings("[batch]\nreadings = 0\nage = \"1ms\"\n[tips]\nalpha = -1.0\n");
         assert_eq!(found.iter().map(|f| f.line).collect::<Vec<_>>(), [Some(2), Some(3), Some(5)]);
+    }
+
+    #[test]
+    fn the_network_table_is_checked_key_by_key() {
+        let settings = parse(
+            "[network]\nlisten = \"0.0.0.0:7440\"\nadvertise = [\"Press-7.lan:7440\"]\npeers = [\"192.0.2.7:7440\"]\n\
+             start_wait = \"0s\"\n",
+        )
+        .expect("it is right");
+        assert_eq!(settings.network.listen.map(|l| l.port()), Some(7440));
+        assert_eq!(settings.network.advertise[0].to_string(), "press-7.lan:7440");
+        assert!(settings.network.is_used() && settings.network.start_wait.is_zero());
+        assert_eq!(settings.network.peers.len(), 1);
+        assert_eq!(parse("").expect("none is right").network, NetworkSettings::default());
+        let found =
+            findings("[network]\nlisten = \"7440\"\nadvertise = [\"0.0.0.0:1\"]\n\npeers = [\"a:1\", \"b\"]\n");
+        assert_eq!(found.iter().map(|f| f.line).collect::<Vec<_>>(), [Some(2), Some(3), Some(5)], "{found:?}");
+        assert!(found[2].what.contains("no port"), "{found:?}");
+        let found = findings("[network]\nstart_wait = \"2h\"\n");
+        assert!(found[0].line == Some(2) && found[0].what.contains("at most 1h"), "{found:?}");
+        let found = findings("[network]\npeer = []\n");
+        assert!(found[0].what.contains("did you mean `peers`"), "{found:?}");
+    }
+
+    #[test]
+    fn the_template_takes_peers() {
+        let text = template_with_peers("g1", "works", &["192.0.2.7:7440".into(), "press-7.lan:7440".into()]);
+        assert_eq!(parse(&text).expect("valid").network.peers.len(), 2);
     }
 
     #[test]
@@ -423,7 +458,7 @@ mod tests {
         println!("seed 0xC0, {cases} cases");
         let mut random = selvedge_core::random::Random::new(&[0xC0; 32]);
         let good = template("g1", "works").replace("#: ", "").replace("#:\n", "\n");
-        assert_eq!(parse(&good).expect("the example is valid").devices.len(), 1);
+        assert_eq!(parse(&good).expect("the example is valid").devices.len(), 2);
         let (mut right, mut wrong) = (0, 0);
         for _ in 0..cases {
             let text = mutated(&good, &mut random);

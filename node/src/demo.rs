@@ -1,22 +1,32 @@
 //! `selvedge demo`: the whole of it in a few seconds, with nothing to install.
 //!
-//! A simulated bottling plant answers on a real Modbus TCP socket; a gateway with a data folder and an ordinary
-//! configuration polls it. Then the gateway stops, its folder is opened again, and a proof of the last reading is
+//! A simulated bottling plant answers on a real Modbus TCP socket, and publishes to a broker where one is named.
+//! Gateways of several partners, each with a data folder and an ordinary configuration of its own, divide its streams
+//! among themselves and hold one tangle over QUIC. Then readings stop, the gateways come to rest and stop, and their
+//! folders are opened again: do they hold the same, did everybody approve everything? A proof of the last reading is
 //! verified; the same proof with one byte changed is refused, and so is that of a forger who invents a network with
-//! the same names. Plant, gateway, proofs and forgery are made by the parts that do the same in earnest, and each
+//! the same names. Plant, gateways, proofs and forgery are made by the parts that do the same in earnest, and each
 //! outcome is that of the function behind `selvedge verify`, on files written and read back.
 //!
 //! # Layout
-//! - this file: the course of events, and the words about it
-//! - [`plant`]: the plant, simulated; [`serve`]: the plant on a socket, and the gateway's configuration
+//! - this file: how it is run, and what comes of it; [`course`]: while the gateways run; [`story`]: the words about it
+//! - [`plant`]: the plant, simulated; [`serve`]: the plant on a socket, and the gateways' configurations;
+//!   [`messages`]: the plant at a broker
+//! - [`fleet`]: the gateways; [`cables`]: between them, where a cut is to be shown
 //! - [`frame`]: what is shown of a moment; [`view`]: as lines; [`screen`]: on a terminal or in a log
-//! - [`evidence`]: the folder opened again, the proofs, the forgeries, and what is said of them
+//! - [`compare`]: the ledgers side by side; [`evidence`]: the folders opened again, the proofs, the forgeries
 
+pub mod cables;
+pub mod compare;
+mod course;
 pub mod evidence;
+pub mod fleet;
 pub mod frame;
+pub mod messages;
 pub mod plant;
 pub mod screen;
 pub mod serve;
+mod story;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -24,47 +34,90 @@ mod tests;
 pub mod view;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
+use selvedge_core::Issuer;
 use selvedge_crypto::ids;
 use serde::Serialize;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
-use crate::answers::times::{count_words, plural};
 use crate::cli::Failed;
-use crate::cli::init::{Names, new_network};
-use crate::cli::prove::shell_word;
-use crate::cli::verify::refusal_words;
-use crate::config;
 use crate::folder::Folder;
-use crate::gateway::Gateway;
-use evidence::{Counts, Files, Judgement, Last, Reopened, Said};
+use compare::{Agreement, Comparison};
+use course::Ran;
+use evidence::{Counts, Files, Judgement, Last, Reopened};
+use fleet::{Fleet, Work, found_network, names_of};
 use frame::Frame;
-use plant::Plant;
-use serve::{LEVEL, RunningPlant};
+use messages::Publisher;
+use serve::{LEVEL, Messages, RunningPlant, Task};
+use story::Story;
 
-/// The picture is drawn anew this often.
-const FRAME_EVERY: Duration = Duration::from_millis(250);
-/// Gateways of the demo's network.
-const GATEWAYS: u32 = 1;
+/// Gateways of the demo unless told otherwise.
+pub const GATEWAYS: usize = 4;
 
 /// How the demo is run.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// How long the gateway polls the plant.
+    /// How many gateways, 1 to [`serve::GATEWAYS_MAX`].
+    pub gateways: usize,
+    /// How long they poll the plant.
     pub run_for: Duration,
     /// Where everything is kept; `None`: nowhere.
     pub keep: Option<PathBuf>,
+    /// A broker, as host and port, that part of the plant's streams goes through.
+    pub broker: Option<String>,
+    /// A cable that is cut.
+    pub cut: Option<Cut>,
     /// How the plant's instruments are off.
     pub seed: [u8; 32],
 }
 
+/// A cable that is cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cut {
+    /// Whose: which gateway, from 0.
+    pub gateway: usize,
+    /// When, after the start.
+    pub at: Duration,
+    /// When it is put back; `None`: never.
+    pub heal_at: Option<Duration>,
+}
+
+impl Options {
+    /// Can it be run like that?
+    ///
+    /// # Errors
+    /// What was given and what was expected.
+    pub fn check(&self) -> anyhow::Result<()> {
+        let Self { gateways, run_for, cut, .. } = self;
+        ensure!(
+            (1..=serve::GATEWAYS_MAX).contains(gateways),
+            "--gateways {gateways}: expected 1 to {}",
+            serve::GATEWAYS_MAX
+        );
+        let Some(Cut { gateway, at, heal_at }) = cut else { return Ok(()) };
+        let number = gateway + 1;
+        ensure!(
+            *gateways > 1,
+            "--cut {number}: a single gateway has no cable; expected --gateways 2 or more"
+        );
+        ensure!(gateway < gateways, "--cut {number}: expected one of the gateways, 1 to {gateways}");
+        ensure!(at < run_for, "--cut-at {at:?}: expected less than --for, which is {run_for:?}");
+        if let Some(heal_at) = heal_at {
+            ensure!(
+                at < heal_at && heal_at <= run_for,
+                "--heal-at {heal_at:?}: expected more than --cut-at ({at:?}), and no more than --for ({run_for:?})"
+            );
+        }
+        Ok(())
+    }
+}
+
 /// Whoever watches.
 pub trait Audience {
-    /// A moment of the running gateway.
+    /// A moment of the running gateways.
     fn frame(&mut self, frame: &Frame);
     /// Words, in one or more lines.
     fn say(&mut self, text: &str);
@@ -72,18 +125,28 @@ pub trait Audience {
 
 /// How it went, for programs.
 #[derive(Debug, Clone, Serialize)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a promise of its own and a key of the object")]
 pub struct Report {
     /// Gateways that ran.
-    pub gateways: u32,
-    /// Readings in the data folder.
+    pub gateways: usize,
+    /// Readings in the data folders.
     pub readings: u64,
     /// Batches in transactions.
     pub batches: u64,
-    /// Transactions in the ledger.
+    /// Distinct transactions, all folders together.
     pub transactions: u64,
-    /// Tips.
+    /// Tips, in the folder of the first gateway.
     pub tips: u64,
-    /// Was the proof of the last reading verified?
+    /// Does each transaction with a payload lie in the past cone of a transaction of every other gateway? False when
+    /// nothing was compared.
+    pub witnessed_all: bool,
+    /// Are the sets of ids equal that were read back from the closed folders? False when nothing was compared.
+    pub ledgers_equal: bool,
+    /// Distinct ids that were compared; 0 with one gateway.
+    pub transactions_compared: u64,
+    /// Bytes of UDP payload that the gateways sent one another, all together.
+    pub bytes_sent: u64,
+    /// Was the proof of the last reading verified, at each gateway?
     pub proof_verified: bool,
     /// Was the same proof with one byte changed refused?
     pub tampered_proof_rejected: bool,
@@ -91,82 +154,183 @@ pub struct Report {
     pub forged_network_rejected: bool,
     /// The network's id.
     pub network: String,
-    /// How long the gateway polled, in seconds.
+    /// How long the gateways polled, in seconds.
     pub seconds: f64,
-    /// The data folder, where it is kept.
+    /// Where the data folders are, when they are kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data: Option<PathBuf>,
+    /// Must the ledgers agree? Not with one gateway, nor with a cable that was still out at the end.
+    #[serde(skip)]
+    pub agreement_expected: bool,
 }
 
 impl Report {
     /// Did everything hold?
     pub const fn holds(&self) -> bool {
-        self.proof_verified && self.tampered_proof_rejected && self.forged_network_rejected
+        let agrees = self.witnessed_all && self.ledgers_equal;
+        (agrees || !self.agreement_expected)
+            && self.proof_verified
+            && self.tampered_proof_rejected
+            && self.forged_network_rejected
     }
 }
 
-/// Runs it. `stop` ends the polling early; the proof comes all the same.
+/// Runs it. `stop` ends the polling early; the rest comes all the same.
 ///
 /// # Errors
-/// When the folder to be kept is not empty, the gateway cannot start or fails, or no reading came.
+/// When the options contradict each other, the folder to be kept is not empty, the broker does not answer, a gateway
+/// cannot start or fails, or no reading came.
 pub async fn run(
     options: &Options,
     audience: &mut dyn Audience,
     stop: &CancellationToken,
 ) -> anyhow::Result<Report> {
+    options.check()?;
     let place = Place::new(options.keep.as_deref())?;
-    let names = Names {
-        network: "bottling".into(),
-        organisation: "Plant owner".into(),
-        gateway: "filler-gateway".into(),
-    };
     let plant = RunningPlant::start(&options.seed).await.context("the system gives no port for the plant")?;
-    let folder = place.make_gateway(&names, &plant)?;
-    introduce(&folder, &names, &plant, options, audience);
-    let ran = watch(&folder, options.run_for, audience, stop).await?;
+    let messages = options.broker.as_deref().map(Messages::through).transpose()?;
+    let publisher = match &messages {
+        Some(messages) => Some(Publisher::start(messages, plant.instruments()).await?),
+        None => None,
+    };
+    let folders = found_network(place.root(), options.gateways)?;
+    story::introduce(&folders, plant.address(), options, audience);
+    let work =
+        Work { plant: plant.address(), messages: messages.as_ref(), has_cables: options.cut.is_some() };
+    let ran = course::run(Fleet::start(&folders, work).await?, options, audience, stop).await;
+    let published = match publisher {
+        Some(publisher) => Some(publisher.stop().await?),
+        None => None,
+    };
+    if let Some(messages) = &messages {
+        forget_sessions(messages, options.gateways, plant.address()).await;
+    }
+    let ran = ran?;
     let requests = plant.requests();
     let plant = plant.stop().await.context("the simulated plant stopped by itself")?;
 
-    let reopened = Reopened::open(&folder)?;
-    let counts = reopened.count()?;
-    if counts.readings == 0 {
-        return Err(Failed(no_reading(ran, requests)).into());
+    let reopened = folders.iter().map(Reopened::open).collect::<Result<Vec<_>, _>>()?;
+    let found = Found::within(&folders, &reopened)?;
+    if !reopened[0].has_reading(LEVEL)? {
+        return Err(Failed(story::no_reading(ran.polled, requests)).into());
     }
-    say_counts(&counts, requests, &plant, audience);
-    let last = reopened.prove_last(LEVEL)?;
-    let readings = reopened.readings(LEVEL)?;
-    reopened.close()?;
+    story::tell_counts(&found, &story::sources_words(requests, published), &plant, audience);
+    for line in story::agreement_words(&found, ran.bytes_sent, ran.cut) {
+        audience.say(&line);
+    }
+    let proofs = Proofs::make(reopened, &folders)?;
+    prove(&Told { place: &place, folders: &folders, found: &found, ran: &ran }, &proofs, audience).await
+}
 
+/// What came of the run before anything was proved.
+struct Told<'a> {
+    place: &'a Place,
+    folders: &'a [Folder],
+    found: &'a Found,
+    ran: &'a Ran,
+}
+
+/// Writes and judges the proofs and the forgeries, and puts the report together.
+async fn prove(told: &Told<'_>, proofs: &Proofs, audience: &mut dyn Audience) -> anyhow::Result<Report> {
+    let Told { place, folders, found, ran } = told;
+    let Proofs { last, readings, others } = proofs;
+    let (names, trusted) = (names_of(0), folders[0].network().id());
     let tampered = evidence::tamper(&last.bytes)?;
-    let forged = evidence::forge(&place.forger(), &folder, &names, LEVEL, &readings).await?;
+    let forged = evidence::forge(&place.forger(), &names, LEVEL, readings).await?;
     let files = Files::within(&place.proofs());
     files.write(&last.bytes, &tampered.bytes, &forged.last.bytes)?;
-    let judgement = Judgement::of(&files, folder.network().id(), forged.network)?;
+    let mut judgement = Judgement::of(&files, trusted, forged.network)?;
+    for (gateway, other) in others {
+        let path = place.proofs().join(format!("{gateway}.proof"));
+        evidence::write(&path, &other.bytes)?;
+        judgement.add(&path, gateway.clone(), other.clone(), trusted)?;
+    }
 
-    let network = ids::to_text(&folder.network().id());
-    let story =
-        Story { place: &place, network: &network, names: &names, files: &files, judgement: &judgement };
-    story.tell_proof(&last, audience);
-    story.tell_tampered(&last, &tampered, audience);
-    story.tell_forged(&last, &forged, audience);
+    let network = ids::to_text(&trusted);
+    let story = Story { place, network: &network, names: &names, files: &files, judgement: &judgement };
+    story.tell_proof(last, audience);
+    story.tell_tampered(last, &tampered, audience);
+    story.tell_forged(last, &forged, audience);
+    let agreement = &found.agreement;
     let report = Report {
-        gateways: GATEWAYS,
-        readings: counts.readings,
-        batches: counts.batches,
-        transactions: counts.transactions,
-        tips: counts.tips,
-        proof_verified: judgement.proof_verified(&last),
+        gateways: folders.len(),
+        readings: found.counts.readings,
+        batches: found.counts.batches,
+        transactions: agreement.transactions,
+        tips: found.counts.tips,
+        witnessed_all: agreement.witnessed_all(),
+        ledgers_equal: agreement.ledgers_equal(),
+        transactions_compared: if agreement.is_comparison() { agreement.transactions } else { 0 },
+        bytes_sent: ran.bytes_sent,
+        proof_verified: judgement.proof_verified(last),
         tampered_proof_rejected: judgement.tampered_proof_rejected(),
         forged_network_rejected: judgement.forged_network_rejected(&forged.last),
         network: network.clone(),
-        seconds: (ran.as_secs_f64() * 10.0).round() / 10.0,
+        seconds: (ran.polled.as_secs_f64() * 10.0).round() / 10.0,
         data: place.kept().map(Path::to_owned),
+        agreement_expected: folders.len() > 1 && ran.cut.is_none(),
     };
     story.conclude(&report, audience);
     Ok(report)
 }
 
-/// Where everything of this demo lies: the data folder itself, the proofs in it, and the forger's data folder.
+/// What the closed folders hold.
+#[derive(Debug)]
+struct Found {
+    /// The gateways' names.
+    gateways: Vec<String>,
+    /// All folders together; tips of the first.
+    counts: Counts,
+    agreement: Agreement,
+}
+
+impl Found {
+    fn within(folders: &[Folder], reopened: &[Reopened]) -> anyhow::Result<Self> {
+        let issuers: Vec<Issuer> = folders.iter().map(Folder::issuer).collect();
+        let mut comparison = Comparison::new(issuers);
+        let mut counts: Option<Counts> = None;
+        for (place, (folder, reopened)) in folders.iter().zip(reopened).enumerate() {
+            comparison.read_on(place, &reopened.answers.reader)?;
+            let more = reopened.count().with_context(|| format!("gateway {:?}", folder.name()))?;
+            match &mut counts {
+                None => counts = Some(more),
+                Some(counts) => counts.add(&more),
+            }
+        }
+        Ok(Self {
+            gateways: folders.iter().map(|folder| folder.name().to_owned()).collect(),
+            counts: counts.unwrap_or_default(),
+            agreement: comparison.agreement(),
+        })
+    }
+}
+
+/// The proofs, and the readings that a forger takes.
+struct Proofs {
+    last: Last,
+    readings: Vec<crate::store::StreamReading>,
+    /// Of the other gateways: name and proof.
+    others: Vec<(String, Last)>,
+}
+
+impl Proofs {
+    /// Makes them from the folders, and closes these.
+    fn make(reopened: Vec<Reopened>, folders: &[Folder]) -> anyhow::Result<Self> {
+        let first = reopened.first().context("there is no gateway")?;
+        let (last, readings) = (first.prove_last(LEVEL)?, first.readings(LEVEL)?);
+        let mut others = Vec::new();
+        for (folder, reopened) in folders.iter().zip(&reopened).skip(1) {
+            // One that was stopped before its first reading proves nothing.
+            if let Some(stream) = reopened.some_stream()? {
+                others.push((folder.name().to_owned(), reopened.prove_last(&stream)?));
+            }
+        }
+        reopened.into_iter().try_for_each(Reopened::close)?;
+        Ok(Self { last, readings, others })
+    }
+}
+
+/// Where everything of this demo lies: a data folder for each gateway, the proofs, and the forger's data folder.
 #[derive(Debug)]
 struct Place {
     root: PathBuf,
@@ -187,7 +351,10 @@ impl Place {
                 keep.display()
             ),
             Ok(false) => {}
-            Err(why) if why.kind() == std::io::ErrorKind::NotFound => {}
+            Err(why) if why.kind() == std::io::ErrorKind::NotFound => {
+                std::fs::create_dir_all(keep)
+                    .with_context(|| format!("--keep {}: cannot make the folder", keep.display()))?;
+            }
             Err(why) => {
                 return Err(why)
                     .with_context(|| format!("--keep {}: cannot use it as a folder", keep.display()));
@@ -196,14 +363,8 @@ impl Place {
         Ok(Self { root: keep.to_owned(), temporary: None })
     }
 
-    /// The configuration first: `new_network` leaves alone what is there.
-    fn make_gateway(&self, names: &Names, plant: &RunningPlant) -> anyhow::Result<Folder> {
-        let root = self.root.display();
-        std::fs::create_dir_all(&self.root).with_context(|| format!("cannot make the folder {root}"))?;
-        let config = self.root.join("selvedge.toml");
-        std::fs::write(&config, serve::configuration(plant.address()))
-            .with_context(|| format!("cannot write {}", config.display()))?;
-        new_network(&self.root, names, None)
+    fn root(&self) -> &Path {
+        &self.root
     }
 
     fn proofs(&self) -> PathBuf {
@@ -219,202 +380,14 @@ impl Place {
     }
 }
 
-/// Runs the gateway and shows it, until the time is over or `stop` is cancelled; then stops it in order.
-async fn watch(
-    folder: &Folder,
-    run_for: Duration,
-    audience: &mut dyn Audience,
-    stop: &CancellationToken,
-) -> anyhow::Result<Duration> {
-    let settings = config::load(&folder.config_path())?;
-    let gateway = Gateway::start(folder, settings, None).await?;
-    let started = Instant::now();
-    let over = tokio::time::sleep(run_for);
-    tokio::pin!(over);
-    let mut ticks = tokio::time::interval(FRAME_EVERY);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
-    let shown = loop {
-        tokio::select! {
-            () = stop.cancelled() => break Ok(()),
-            () = &mut over => break Ok(()),
-            // Why, `stop` below says.
-            () = gateway.halted() => break Ok(()),
-            _ = ticks.tick() => match look(&gateway, started.elapsed(), run_for).await {
-                Ok(frame) => audience.frame(&frame),
-                Err(why) => break Err(why),
-            },
-        }
-    };
-    let ran = started.elapsed();
-    gateway.stop().await.map_err(|why| Failed(format!("{why:#}")))?;
-    shown.map(|()| ran)
-}
-
-async fn look(gateway: &Gateway, elapsed: Duration, run_for: Duration) -> anyhow::Result<Frame> {
-    let (reader, live) = (gateway.reader(), Arc::clone(&gateway.live().borrow()));
-    // It reads files, and the runtime has adapters to serve.
-    let frame = tokio::task::spawn_blocking(move || Frame::take(&reader, &live, elapsed, run_for)).await?;
-    Ok(frame?)
-}
-
-fn no_reading(ran: Duration, requests: u64) -> String {
-    format!(
-        "no reading came in {:.1} s, so there is nothing to prove; the plant was asked {requests} times. Give it longer \
-         with --for, or see with RUST_LOG=debug what hinders the gateway",
-        ran.as_secs_f64()
-    )
-}
-
-fn introduce(
-    folder: &Folder,
-    names: &Names,
-    plant: &RunningPlant,
-    options: &Options,
-    audience: &mut dyn Audience,
-) {
-    audience.say(&format!("A bottling plant is simulated and answers on {}, Modbus TCP.", plant.address()));
-    audience.say(&format!(
-        "Gateway {:?} of {:?} in the new network {:?} polls it for {} s.",
-        names.gateway,
-        names.organisation,
-        names.network,
-        options.run_for.as_secs_f64()
-    ));
-    audience
-        .say(&format!("The network's id, which an auditor pins: {}", ids::to_text(&folder.network().id())));
-    if let Some(keep) = &options.keep {
-        audience.say(&format!("Data folder: {}", keep.display()));
-    }
-    audience.say("");
-}
-
-fn say_counts(counts: &Counts, requests: u64, plant: &Plant, audience: &mut dyn Audience) {
-    audience.say(&format!(
-        "\nThe gateway has stopped: the open batch was signed, the store closed. Opened again, the data folder holds\n  \
-         {} of {}, no counter missing, from {},\n  in {} and {}; {}.",
-        plural(counts.readings, "reading"),
-        plural(counts.streams, "stream"),
-        plural(requests, "Modbus request"),
-        plural(counts.batches, "batch"),
-        plural(counts.transactions, "transaction"),
-        plural(counts.tips, "tip"),
-    ));
-    let accounts = plant.accounts();
-    let litres = |microlitres: u64| microlitres as f64 / 1e6;
-    audience.say(&format!(
-        "The plant itself says: {} filled; of {:.2} L that left the tank, {:.2} L were taken away and {:.2} L are in \
-         the bottle under the valve.",
-        plural(u64::from(plant.instruments().bottles), "bottle"),
-        litres(accounts.poured),
-        litres(accounts.shipped),
-        litres(accounts.bottle),
-    ));
-}
-
-/// What is told about the three proofs.
-struct Story<'a> {
-    place: &'a Place,
-    network: &'a str,
-    names: &'a Names,
-    files: &'a Files,
-    judgement: &'a Judgement,
-}
-
-impl Story<'_> {
-    fn tell_proof(&self, last: &Last, audience: &mut dyn Audience) {
-        audience.say("\n1. A proof of the last reading of the tank's level\n");
-        audience.say(&format!(
-            "  One file of {} bytes holds it. An auditor needs that file and the network's id: no gateway, no \
-             connection. `selvedge verify` says:",
-            count_words(last.bytes.len() as u64)
-        ));
-        self.tell(&self.judgement.last, &self.files.last, audience);
-    }
-
-    fn tell_tampered(&self, last: &Last, tampered: &evidence::Tampered, audience: &mut dyn Audience) {
-        audience.say("\n2. The same proof with one byte changed\n");
-        let was = evidence::claimed(&last.bytes).unwrap_or_else(|| "its value".into());
-        let claims =
-            evidence::claimed(&tampered.bytes).unwrap_or_else(|| "something that is no value".into());
-        let at = count_words(tampered.at as u64);
-        audience.say(&format!(
-            "  Byte {at} of the file (from 0) was changed: it now claims {claims} where it said {was}."
-        ));
-        self.tell(&self.judgement.tampered, &self.files.tampered, audience);
-    }
-
-    fn tell_forged(&self, last: &Last, forged: &evidence::Forged, audience: &mut dyn Audience) {
-        audience.say("\n3. A forged network with the same names\n");
-        let was = evidence::claimed(&last.bytes).unwrap_or_else(|| "its value".into());
-        let claims = evidence::claimed(&forged.last.bytes).unwrap_or_else(|| "another value".into());
-        let Names { network, organisation, gateway } = self.names;
-        audience.say(&format!(
-            "  Anybody can call a network {network:?}, an organisation {organisation:?} and a gateway {gateway:?}, and \
-             sign with keys of his own. A forger did, copied every reading of this stream, and made the last one \
-             {claims} instead of {was}."
-        ));
-        let among_forgers = match &self.judgement.forged_among_forgers {
-            Ok(_) => {
-                "His proof has no fault in itself: whoever took the network's id from him would see it verified"
-            }
-            Err(_) => "His proof does not even hold in his own network",
-        };
-        let forger = ids::to_text(&forged.network);
-        audience.say(&format!("  {among_forgers} ({forger}). Against the id that the auditor pinned:"));
-        self.tell(&self.judgement.forged, &self.files.forged, audience);
-    }
-
-    /// The command that a reader could give, and what it says.
-    fn tell(&self, said: &Said, file: &Path, audience: &mut dyn Audience) {
-        audience.say("");
-        if self.place.kept().is_some() {
-            audience.say(&format!("  $ selvedge verify {} --network {}", shell_path(file), self.network));
-        }
-        let words = match said {
-            Ok(verdict) => verdict.words(),
-            Err(refusal) => refusal_words(refusal),
-        };
-        for line in words.lines() {
-            audience.say(if line.is_empty() { String::new() } else { format!("  | {line}") }.as_str());
+/// The broker is not to keep messages for gateways that are gone. If it does, it is none of the demo's outcomes.
+async fn forget_sessions(messages: &Messages, count: usize, plant: std::net::SocketAddr) {
+    for gateway in 0..count {
+        let task = Task { gateway, count, plant, messages: Some(messages), network: None };
+        if task.subscribes()
+            && let Err(why) = messages.forget(serve::client_id(messages, gateway)).await
+        {
+            tracing::warn!(gateway, %why, "the broker may keep the session of a gateway of the demo");
         }
     }
-
-    fn conclude(&self, report: &Report, audience: &mut dyn Audience) {
-        let outcomes = [
-            (report.proof_verified, "the proof was verified", "THE PROOF WAS NOT VERIFIED"),
-            (
-                report.tampered_proof_rejected,
-                "the changed one was refused",
-                "THE CHANGED ONE WAS NOT REFUSED",
-            ),
-            (
-                report.forged_network_rejected,
-                "the forged network was refused",
-                "THE FORGED NETWORK WAS NOT REFUSED",
-            ),
-        ];
-        let said: Vec<&str> =
-            outcomes.iter().map(|(holds, yes, no)| if *holds { *yes } else { *no }).collect();
-        let head = if report.holds() { "All of it held" } else { "This must not be" };
-        audience.say(&format!("\n{head}: {}.", said.join(", ")));
-        let Some(kept) = self.place.kept() else {
-            audience.say("Nothing of it is left on the disk. With --keep DIR it stays, and each step can be done by hand.");
-            return;
-        };
-        let (data, proof) = (shell_path(kept), shell_path(&self.files.last));
-        audience.say(&format!("\nIt is all in {}. By hand:", kept.display()));
-        for command in [
-            format!("selvedge readings {LEVEL} --last 5 --data {data}"),
-            format!("selvedge tangle --data {data}"),
-            format!("selvedge prove {LEVEL} latest -o level.proof --data {data}"),
-            format!("selvedge verify {proof} --network {}", self.network),
-        ] {
-            audience.say(&format!("  {command}"));
-        }
-    }
-}
-
-/// A path as a word of a shell's command line.
-fn shell_path(path: &Path) -> String {
-    shell_word(&path.display().to_string())
 }

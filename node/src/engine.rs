@@ -3,29 +3,36 @@
 //! # Layout
 //! - this file: opening, and the handle that the rest of the daemon holds
 //! - [`turn`]: the loop itself
+//! - [`links`]: the network as the loop sees it
 //! - [`workers`]: threads for slow work (signatures, sealing, reading back)
+//! - [`keys`]: the keys that sign
 //! - [`clock`]: the two clocks, and whether to believe the second
 //!
 //! A panic in here, in the store or in a worker ends the process ([`die_on_panic`]): a ledger whose state is in
 //! doubt must not go on. Adapters are another matter, and are started again.
 
 pub mod clock;
+mod keys;
+mod links;
 mod turn;
 mod workers;
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use selvedge_core::border::{Config, Event, NewReading, Outcome, StreamHandle};
-use selvedge_core::node::{Node, OpenError, Status};
+use selvedge_core::Issuer;
+use selvedge_core::border::{Config, Event, NewReading, Now, Origin, Outcome, StreamHandle};
+use selvedge_core::hash::Id;
+use selvedge_core::node::{Node, OpenError, PeerStatus, Status};
 use selvedge_core::stream::Descriptor;
-use selvedge_crypto::Signer;
 use thiserror::Error;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::store::{Committer, Disk, OpenReport, Store, StoreError, StoreReader};
 use clock::Clock;
-use turn::Turn;
+pub use keys::SigningKeys;
+pub use links::{Faulty, FaultyIssuers, Network};
+use turn::{Inboxes, Turn};
 
 /// Requests that may wait for the loop. When it is full the sender waits; adapters then skip polls and count them.
 const REQUESTS_MAX: usize = 256;
@@ -64,6 +71,7 @@ pub(crate) enum Request {
     },
     Submit {
         readings: Vec<NewReading>,
+        origins: Vec<Origin>,
         reply: oneshot::Sender<Outcome>,
     },
     Issue {
@@ -104,6 +112,12 @@ const WITNESSED_SHOWN: u64 = 256;
 pub struct Snapshot {
     /// The core's own figures.
     pub ledger: Status,
+    /// Its connections, as the core sees them.
+    pub peers: Vec<PeerStatus>,
+    /// Who broke rules since the start.
+    pub faulty: FaultyIssuers,
+    /// What happened to the own chain since the start.
+    pub notices: Notices,
     /// How many committee members have the newest transactions in their past cone: local number, members; ascending.
     pub witnessed: Vec<(u64, u32)>,
     /// Is the wall clock synchronised?
@@ -112,12 +126,60 @@ pub struct Snapshot {
     pub halted: Option<String>,
 }
 
+/// What a listener to events must not miss: it stands in each snapshot since.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Notices {
+    /// The start check is over: own transactions that came back from peers, and whether a peer answered at all.
+    pub settled: Option<(u64, bool)>,
+    /// A transaction of this gateway's key that this start did not make.
+    pub another_machine: Option<(u64, Id)>,
+    /// Peers that say that two machines with this gateway's key are up.
+    pub said_to_be_two: Vec<Issuer>,
+    /// Peers of which two starts with one key were up at once.
+    pub twins: Vec<Issuer>,
+    /// Issuers of which a fork came up. Each later place of the same two branches is no news.
+    pub forkers: Vec<Issuer>,
+}
+
+/// Issuers that a list of [`Notices`] names at most; each is named once.
+const NOTICED_MAX: usize = 16;
+
+impl Notices {
+    /// Takes an event. `false`: it only repeats what was noted; a peer could say it without end.
+    fn note(&mut self, event: &Event) -> bool {
+        let add = |list: &mut Vec<Issuer>, issuer: &Issuer| {
+            let is_new = list.len() < NOTICED_MAX && !list.contains(issuer);
+            if is_new {
+                list.push(*issuer);
+            }
+            is_new
+        };
+        match event {
+            Event::Settled { adopted, answered } => self.settled = Some((*adopted, *answered)),
+            Event::AnotherMachine { sequence, id } => self.another_machine = Some((*sequence, *id)),
+            Event::SaidToBeTwo { by } => return add(&mut self.said_to_be_two, by),
+            Event::Twins { issuer } => return add(&mut self.twins, issuer),
+            Event::Forked { issuer, .. } => return add(&mut self.forkers, issuer),
+            _ => {}
+        }
+        true
+    }
+}
+
 impl Snapshot {
-    fn of(node: &Node, synchronised: bool, halted: Option<String>) -> Self {
+    fn of(node: &Node, now: Now) -> Self {
         let ledger = node.status();
         let newest = ledger.attached.saturating_sub(WITNESSED_SHOWN)..ledger.attached;
         let witnessed = newest.filter_map(|n| node.witnessed(n).map(|k| (n, k))).collect();
-        Self { ledger, witnessed, synchronised, halted }
+        Self {
+            ledger,
+            peers: node.peers(now),
+            faulty: FaultyIssuers::new(),
+            notices: Notices::default(),
+            witnessed,
+            synchronised: now.synchronised,
+            halted: None,
+        }
     }
 }
 
@@ -152,10 +214,12 @@ pub struct Parts {
     pub store: Store,
     /// What it restored.
     pub restored: selvedge_core::border::Restored,
-    /// Signs for this gateway.
-    pub signer: Arc<dyn Signer>,
+    /// Sign for this gateway.
+    pub keys: SigningKeys,
     /// The clocks.
     pub clock: Clock,
+    /// The network, when there is one.
+    pub network: Option<Network>,
 }
 
 impl Engine {
@@ -172,20 +236,27 @@ impl Engine {
         let node = Node::open(parts.config, &seed, parts.restored, now, &mut effects)?;
         let reader = parts.store.reader();
         let (requests, inbox) = mpsc::channel(REQUESTS_MAX);
-        let (published, snapshot) = watch::channel(Arc::new(Snapshot::of(&node, now.synchronised, None)));
+        let (published, snapshot) = watch::channel(Arc::new(Snapshot::of(&node, now)));
         let (events, _) = broadcast::channel(EVENTS_MAX);
         let (done, completions) = mpsc::unbounded_channel();
         let committer = {
             let done = done.clone();
             Committer::start(parts.store, WRITES_MAX, move |outcome| turn::report_commit(&done, outcome))?
         };
-        let tools = workers::Tools::new(parts.signer, reader.clone(), parts.disk);
+        let tools = workers::Tools::new(parts.keys, reader.clone(), parts.disk);
         let workers = workers::Workers::start(&tools, &done)
             .map_err(|why| system("worker threads", why.to_string()))?;
-        let turn = Turn::new(node, parts.clock, committer, workers, published, events.clone());
+        let (links, arrivals) = match parts.network {
+            Some(Network { handle, arrivals, members }) => {
+                (Some(links::Links::new(handle, members)), Some(arrivals))
+            }
+            None => (None, None),
+        };
+        let inboxes = Inboxes { requests: inbox, completions, arrivals };
+        let turn = Turn::new(node, parts.clock, committer, workers, links, published, events.clone());
         let thread = std::thread::Builder::new()
             .name("selvedge-core".into())
-            .spawn(move || turn.run(inbox, completions, effects))
+            .spawn(move || turn.run(inboxes, effects))
             .map_err(|why| system("a thread for the core", why.to_string()))?;
         Ok((Self { requests, snapshot, events, reader }, Running { thread }))
     }
@@ -208,19 +279,21 @@ impl Engine {
     /// # Errors
     /// When the loop is gone: the outcome is unknown.
     pub async fn submit(&self, readings: Vec<NewReading>) -> Result<Outcome, Stopped> {
-        self.submit_later(readings).await?.await.map_err(|_| Stopped)
+        self.submit_later(readings, Vec::new()).await?.await.map_err(|_| Stopped)
     }
 
-    /// Hands readings in; the outcome comes by the receiver. So several submissions can share one sync.
+    /// Hands readings in, with the messages they came from where their source waits for an acknowledgement; the outcome
+    /// comes by the receiver. So several submissions can share one sync.
     ///
     /// # Errors
     /// When the loop is gone.
     pub async fn submit_later(
         &self,
         readings: Vec<NewReading>,
+        origins: Vec<Origin>,
     ) -> Result<oneshot::Receiver<Outcome>, Stopped> {
         let (reply, outcome) = oneshot::channel();
-        self.requests.send(Request::Submit { readings, reply }).await.map_err(|_| Stopped)?;
+        self.requests.send(Request::Submit { readings, origins, reply }).await.map_err(|_| Stopped)?;
         Ok(outcome)
     }
 
@@ -300,4 +373,21 @@ pub fn die_on_panic() {
             std::process::abort();
         }
     }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_peer_repeats_is_news_once_and_the_list_is_bounded() {
+        let mut notices = Notices::default();
+        let said = |n: u8| Event::SaidToBeTwo { by: Issuer([n; 32]) };
+        let news = (0..1_000).filter(|_| notices.note(&said(1))).count();
+        assert_eq!(news, 1);
+        let news = (0..=u8::MAX).filter(|n| notices.note(&said(*n))).count();
+        assert_eq!(news, NOTICED_MAX - 1);
+        assert_eq!(notices.said_to_be_two.len(), NOTICED_MAX);
+        assert!(notices.note(&Event::Twins { issuer: Issuer([1; 32]) }), "another kind of news");
+    }
 }

@@ -4,26 +4,41 @@
 //! selvedge.toml           configuration, for people
 //! genesis.bin             what the network started from; its hash is the network's id
 //! gateway.id              this gateway's identity (svid…), so that questions need no key
-//! keys/gateway.key        the gateway's seed (ML-DSA-44), mode 0600
+//! credential.bin          its enrolment, where the genesis does not name it: the payload of its transaction 0
+//! keys/gateway.key        the gateway's first seed (ML-DSA-44), mode 0600: founds the identity, and speaks TLS for life
+//! keys/gateway.1.key …    the keys that follow it (`selvedge key rotate`); which is in force stands on the chain
 //! keys/organisation.key   the organisation's seed (ML-DSA-65), mode 0600; only where the network was made
 //! keys/salt.key           32 bytes from which the salts of batches derive, mode 0600
+//! waiting                 mark: the keys are there, a genesis or a credential is still to come (see `folder/waiting`)
+//! invitations/            invitations that this gateway gave out, and who redeemed them (see `invite`)
+//! admitted/               whom this gateway let in, so that it may connect before the ledger knows it
 //! store/                  log, journal, index, archive (see `store`)
 //! selvedge.sock           where a running node answers
 //! issued                  mark: this gateway has signed something, so its store holds a chain
 //! restored                mark: the keys are without the chain that they signed; nothing is issued
 //! ```
 
+mod admitted;
+mod files;
+mod keys;
+pub mod waiting;
+
 use std::fs;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use selvedge_core::codec;
 use selvedge_core::genesis::Genesis;
+use selvedge_core::payload::Enrol;
 use selvedge_core::{Issuer, Network};
 use selvedge_crypto::{SecretKey, ids, keyfile, secret_file};
 use thiserror::Error;
-use zeroize::Zeroizing;
+
+use crate::credential;
+pub use admitted::{ADMITTED_MAX, Admitted};
+use files::{is_there, read};
+pub(crate) use files::{make_private_folder, write};
+pub use keys::KEYS_MAX;
 
 /// Why a data folder cannot be opened or made.
 #[derive(Debug, Error)]
@@ -35,6 +50,14 @@ pub enum FolderError {
         path: String,
         /// The file that is missing.
         missing: &'static str,
+    },
+    /// Its keys are there; a genesis or a credential is still to come.
+    #[error("{path} holds the keys of a gateway that {waits}")]
+    Waiting {
+        /// The folder.
+        path: String,
+        /// For what, and what to do.
+        waits: String,
     },
     /// There is one already.
     #[error("{path} already holds a gateway; take another folder, or move this one away")]
@@ -77,6 +100,9 @@ pub struct Folder {
     genesis: Arc<Genesis>,
     network: Network,
     issuer: Issuer,
+    enrolment: Option<Arc<[u8]>>,
+    name: Arc<str>,
+    organisation: u16,
 }
 
 /// Names inside a data folder.
@@ -91,6 +117,10 @@ mod name {
     pub(super) const SOCKET: &str = "selvedge.sock";
     pub(super) const RESTORED: &str = "restored";
     pub(super) const ISSUED: &str = "issued";
+    pub(super) const CREDENTIAL: &str = "credential.bin";
+    pub(super) const WAITING: &str = "waiting";
+    pub(super) const ADMITTED: &str = "admitted";
+    pub(super) const INVITATIONS: &str = "invitations";
 }
 
 /// What the mark says to whoever opens it.
@@ -119,6 +149,10 @@ pub struct Contents<'a> {
     pub config: &'a str,
     /// Seals the key files when given.
     pub passphrase: Option<&'a str>,
+    /// The encoded enrolment, when the genesis does not name the gateway.
+    pub enrolment: Option<&'a [u8]>,
+    /// The keys after the first, in order.
+    pub further: &'a [SecretKey],
     /// Do the keys come from a backup without their chain? Then the folder is marked before it is a gateway.
     pub restored: bool,
 }
@@ -134,8 +168,11 @@ impl Folder {
     /// Makes a data folder. The configuration is left alone when there is one.
     ///
     /// # Errors
-    /// When the folder holds a gateway already, or something cannot be written.
+    /// When the folder holds a gateway already, waits for one, or something cannot be written.
     pub fn create(path: &Path, contents: &Contents<'_>) -> Result<Self, FolderError> {
+        if let Some(waits) = waiting::Waiting::read(path)? {
+            return Err(waits.error(path));
+        }
         let taken = [name::GENESIS, name::GATEWAY_KEY, name::STORE];
         for file in taken {
             if is_there(&path.join(file))? {
@@ -145,6 +182,9 @@ impl Folder {
         make_private_folder(path)?;
         make_private_folder(&path.join("keys"))?;
         keyfile::create(&path.join(name::GATEWAY_KEY), contents.gateway, contents.passphrase)?;
+        for (number, key) in (1..).zip(contents.further) {
+            keyfile::create(&path.join(keys::file_of(number)), key, contents.passphrase)?;
+        }
         if let Some(organisation) = contents.organisation {
             keyfile::create(&path.join(name::ORGANISATION_KEY), organisation, contents.passphrase)?;
         }
@@ -158,12 +198,28 @@ impl Folder {
         })?;
         let identity = ids::to_text(&signer.public_key().issuer());
         write(&path.join(name::IDENTITY), format!("{identity}\n").as_bytes())?;
+        if let Some(enrolment) = contents.enrolment {
+            write(&path.join(name::CREDENTIAL), enrolment)?;
+        }
         if contents.restored {
             write(&path.join(name::RESTORED), RESTORED_TEXT.as_bytes())?;
         }
         // Last: a folder without a genesis is no gateway, so a half-made one can be made again.
         write(&path.join(name::GENESIS), contents.genesis)?;
         Self::open(path)
+    }
+
+    /// Puts back the enrolment of a folder of this network that lost it. Returns whether it did.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn put_back_enrolment(path: &Path, genesis: &[u8], enrolment: &[u8]) -> Result<bool, FolderError> {
+        let (file, of_network) = (path.join(name::CREDENTIAL), path.join(name::GENESIS));
+        if !is_there(&of_network)? || is_there(&file)? || read(&of_network)? != genesis {
+            return Ok(false);
+        }
+        write(&file, enrolment)?;
+        Ok(true)
     }
 
     /// Opens a data folder. Reads no key.
@@ -173,7 +229,10 @@ impl Folder {
     pub fn open(path: &Path) -> Result<Self, FolderError> {
         let file = path.join(name::GENESIS);
         if !is_there(&file)? {
-            return Err(FolderError::Empty { path: path.display().to_string(), missing: name::GENESIS });
+            return Err(match waiting::Waiting::read(path)? {
+                Some(waits) => waits.error(path),
+                None => FolderError::Empty { path: path.display().to_string(), missing: name::GENESIS },
+            });
         }
         let genesis_bytes = read(&file)?;
         let content = |path: PathBuf, why: String| FolderError::Content { path, why };
@@ -186,12 +245,21 @@ impl Folder {
             content(file, format!("{why}; expected this gateway's identity, as `init` wrote it"))
         })?;
         let network = Network::new(Genesis::network_id_of(&genesis_bytes));
+        let (enrolment, name, organisation) = if let Some(member) = genesis.member(issuer) {
+            (None, member.name.as_str().into(), member.organisation)
+        } else {
+            let (bytes, enrol) = read_enrolment(path, &network, &genesis, issuer)?;
+            (Some(bytes.into()), enrol.name.into(), enrol.credential.organisation)
+        };
         Ok(Self {
             path: path.to_owned(),
             genesis_bytes: genesis_bytes.into(),
             genesis: Arc::new(genesis),
             network,
             issuer,
+            enrolment,
+            name,
+            organisation,
         })
     }
 
@@ -226,6 +294,23 @@ impl Folder {
     /// This gateway.
     pub const fn issuer(&self) -> Issuer {
         self.issuer
+    }
+    /// What this gateway is called in its genesis or its enrolment.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+    /// What the organisation is called that this gateway belongs to.
+    pub fn organisation_name(&self) -> &str {
+        // Genesis and enrolment were checked when the folder was opened.
+        self.genesis.organisations.get(usize::from(self.organisation)).map_or("", |o| o.name.as_str())
+    }
+    /// The payload of this gateway's transaction 0 (an encoded [`Enrol`]); `None`: the genesis names it.
+    pub fn enrolment(&self) -> Option<Arc<[u8]>> {
+        self.enrolment.clone()
+    }
+    /// Where the invitations lie that this gateway gave out.
+    pub fn invitations_path(&self) -> PathBuf {
+        self.path.join(name::INVITATIONS)
     }
 
     /// Do the keys come from a backup without their chain?
@@ -268,116 +353,31 @@ impl Folder {
         let path = self.path.join(name::RESTORED);
         fs::remove_file(&path).map_err(|why| FolderError::Io { what: "remove", path, why })
     }
-
-    /// The gateway's key. Its identity must be that of the folder.
-    ///
-    /// # Errors
-    /// When the file cannot be read, is open to others, is sealed with another passphrase, or holds another key.
-    pub fn gateway_key(&self, passphrase: Option<&str>) -> Result<SecretKey, FolderError> {
-        let path = self.path.join(name::GATEWAY_KEY);
-        let key = keyfile::load(&path, passphrase)?;
-        let signer = selvedge_crypto::signer(&key)
-            .map_err(|why| FolderError::Content { path: path.clone(), why: why.to_string() })?;
-        let got = signer.public_key().issuer();
-        if got != self.issuer {
-            return Err(FolderError::Content {
-                path,
-                why: format!(
-                    "it holds the key of {}, expected that of {}; put the right key file back",
-                    ids::to_text(&got),
-                    ids::to_text(&self.issuer)
-                ),
-            });
-        }
-        Ok(key)
-    }
-
-    /// The organisation's key, where it is kept here.
-    ///
-    /// # Errors
-    /// As for [`gateway_key`](Self::gateway_key).
-    pub fn organisation_key(&self, passphrase: Option<&str>) -> Result<Option<SecretKey>, FolderError> {
-        let path = self.path.join(name::ORGANISATION_KEY);
-        if !is_there(&path)? {
-            return Ok(None);
-        }
-        Ok(Some(keyfile::load(&path, passphrase)?))
-    }
-
-    /// Puts back the key files that are missing, and returns their names. Those that are there are left alone.
-    ///
-    /// # Errors
-    /// When one cannot be written.
-    pub fn put_back_keys(
-        &self,
-        gateway: &SecretKey,
-        organisation: Option<&SecretKey>,
-        salt_key: &[u8; SALT_KEY_BYTES],
-        passphrase: Option<&str>,
-    ) -> Result<Vec<&'static str>, FolderError> {
-        make_private_folder(&self.path.join("keys"))?;
-        let mut restored = Vec::new();
-        let keys = [(name::GATEWAY_KEY, Some(gateway)), (name::ORGANISATION_KEY, organisation)];
-        for (file, key) in keys {
-            if let Some(key) = key
-                && !is_there(&self.path.join(file))?
-            {
-                keyfile::create(&self.path.join(file), key, passphrase)?;
-                restored.push(file);
-            }
-        }
-        if !is_there(&self.path.join(name::SALT_KEY))? {
-            secret_file::create(&self.path.join(name::SALT_KEY), salt_key)?;
-            restored.push(name::SALT_KEY);
-        }
-        Ok(restored)
-    }
-
-    /// The salt key.
-    ///
-    /// # Errors
-    /// When the file cannot be read, is open to others, or is not 32 bytes long.
-    pub fn salt_key(&self) -> Result<Zeroizing<[u8; SALT_KEY_BYTES]>, FolderError> {
-        let path = self.path.join(name::SALT_KEY);
-        let bytes = secret_file::read(&path, SALT_KEY_BYTES)?;
-        let key = bytes.as_slice().try_into().map_err(|_| FolderError::Content {
-            path,
-            why: format!("{} bytes, expected {SALT_KEY_BYTES}; put the file of the backup back", bytes.len()),
-        })?;
-        Ok(Zeroizing::new(key))
-    }
 }
 
-/// Is there such a file? A folder that cannot be searched is an error, not a no.
-fn is_there(path: &Path) -> Result<bool, FolderError> {
-    path.try_exists().map_err(|why| FolderError::Io { what: "look for", path: path.to_owned(), why })
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, FolderError> {
-    let io = |why| FolderError::Io { what: "read", path: path.to_owned(), why };
-    let bytes_max = selvedge_core::limits::GENESIS_BYTES_MAX as u64;
-    if fs::metadata(path).map_err(io)?.len() > bytes_max {
-        return Err(FolderError::Content {
-            path: path.to_owned(),
-            why: format!("longer than {bytes_max} bytes; this is no file of a data folder"),
-        });
+/// The credential of a gateway that the genesis does not name, checked as every other node will check it.
+fn read_enrolment(
+    path: &Path,
+    network: &Network,
+    genesis: &Genesis,
+    issuer: Issuer,
+) -> Result<(Vec<u8>, Enrol), FolderError> {
+    let file = path.join(name::CREDENTIAL);
+    let content = |why: String| FolderError::Content { path: file.clone(), why };
+    if !is_there(&file)? {
+        return Err(content(format!(
+            "missing, and the genesis does not name {}; put it back from a backup, or ask a member to admit that id and \
+             run `selvedge init --credential FILE`",
+            ids::to_text(&issuer)
+        )));
     }
-    fs::read(path).map_err(io)
+    let bytes = read(&file)?;
+    let enrol = credential::check_enrolment(&bytes, network, genesis, issuer)
+        .map_err(|why| content(format!("{why}; put the file of a backup back")))?;
+    Ok((bytes, enrol))
 }
 
-/// Writes a whole file or none: beside it first, synced, then renamed.
-pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), FolderError> {
-    let io = |what| move |why| FolderError::Io { what, path: path.to_owned(), why };
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(io("write beside"))?;
-    file.write_all(bytes).map_err(io("write"))?;
-    file.as_file().sync_all().map_err(io("sync"))?;
-    file.persist(path).map_err(|e| io("write")(e.error))?;
-    fs::File::open(folder).and_then(|f| f.sync_all()).map_err(io("sync the folder of"))
-}
-
-fn make_private_folder(path: &Path) -> Result<(), FolderError> {
-    use std::os::unix::fs::DirBuilderExt;
-    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
-    made.map_err(|why| FolderError::Io { what: "make the folder", path: path.to_owned(), why })
-}
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;

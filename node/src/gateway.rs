@@ -1,28 +1,42 @@
-//! One running gateway: store, engine, adapters and the local API, started and stopped in their order.
+//! One running gateway: store, network, engine, adapters and the local API, started and stopped in their order.
 //!
 //! Stopping: adapters end, what they delivered is handed over, the open batch goes into a transaction if that takes
-//! no longer than a few seconds, the last commit is durable, the API ends last.
+//! no longer than a few seconds, the last commit is durable, peers get a goodbye, the API ends last.
+//!
+//! # Layout
+//! - this file: starting and stopping
+//! - [`network`]: who may connect, whom to dial, and the desk for those who join
+//! - [`publisher`]: what only the running node knows, for questions
+//! - [`rotate`]: the next key
 
+mod network;
+mod publisher;
+mod rotate;
+
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use edge_adapters::{Delivery, Device, Supervisor, SystemClock, delivery_queue};
-use selvedge_core::border::{BatchPolicy, Config, Event, Outcome, StreamHandle};
+use selvedge_core::border::{Config, Origin, Outcome, Restored, StartCheck, StreamHandle};
+use selvedge_crypto::Signer;
 use tokio::net::UnixListener;
-use tokio::sync::{broadcast, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::answers::Facts;
-use crate::answers::live::{EventCounts, Live};
-use crate::answers::shown::Time;
+use crate::answers::live::Live;
 use crate::api;
 use crate::chain;
 use crate::config::Settings;
-use crate::engine::{self, Engine, Running, Snapshot};
+use crate::engine::{self, Engine, Running, SigningKeys};
 use crate::folder::Folder;
+use crate::net::{Net, NetHandle};
 use crate::store::{RealDisk, StoreError, StoreReader};
+use publisher::Publisher;
+pub use rotate::{RotateAnswer, Rotator};
 
 /// Others' transactions may wait this long for a sync: they can be fetched again.
 const FOREIGN_WITHIN: Duration = Duration::from_secs(1);
@@ -33,8 +47,6 @@ const FLUSH_WITHIN: Duration = Duration::from_secs(5);
 /// The data folder may be taken for this long by a question, and is looked at this often.
 const LOCK_WITHIN: Duration = Duration::from_secs(3);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
-/// The live figures are made anew this often.
-const LIVE_EVERY: Duration = Duration::from_millis(200);
 
 /// A running gateway.
 #[derive(Debug)]
@@ -46,8 +58,10 @@ pub struct Gateway {
     stop_adapters: CancellationToken,
     /// Ends everything else.
     stop_all: CancellationToken,
-    supervisor: Supervisor,
+    /// `None` once the adapters were stopped.
+    supervisor: Option<Supervisor>,
     pump: JoinHandle<()>,
+    net: Option<Net>,
     others: Vec<JoinHandle<()>>,
 }
 
@@ -61,8 +75,6 @@ impl Gateway {
         settings: Settings,
         passphrase: Option<&str>,
     ) -> anyhow::Result<Self> {
-        let started = Instant::now();
-        let signer = selvedge_crypto::signer(&folder.gateway_key(passphrase)?)?;
         let disk = Arc::new(open_disk(folder).await?);
         let listener = api::bind(&folder.socket_path()).await?;
         let opened = chain::open(folder, disk.clone())?;
@@ -71,36 +83,56 @@ impl Gateway {
             folder.note_issued()?;
         }
         let chain::Opened { store, restored, .. } = opened;
-        let config = core_config(folder, &settings)?;
+        let signers = signers(folder, &restored, passphrase)?;
+        let first_key = signers.first().context("the folder holds no key")?;
+        let network =
+            network::start(folder, &settings.network, first_key, passphrase, store.reader(), &restored)?;
+        let check = network::start_check(folder, &settings.network, network.as_ref())?;
+        let config = core_config(folder, &settings, check)?;
+        let (net, for_engine, porter) = match network {
+            Some(network::Started { net, for_engine, porter }) => (Some(net), Some(for_engine), Some(porter)),
+            None => (None, None, None),
+        };
+        begin_sources(folder, &settings, &restored.origins);
+        let keys = SigningKeys::new(signers);
         let clock = engine::clock::Clock::new(settings.clock);
-        let parts = engine::Parts { config, disk, store, restored, signer, clock };
+        let parts =
+            engine::Parts { config, disk, store, restored, keys: keys.clone(), clock, network: for_engine };
         let (engine, running) = Engine::start(parts)?;
 
         let devices = describe(&engine, &settings).await?;
         let (stop_adapters, stop_all) = (CancellationToken::new(), CancellationToken::new());
-        let (sender, deliveries) = delivery_queue();
-        let mut seed = [0; 8];
-        getrandom::fill(&mut seed).context("the system gives no randomness")?;
-        let clock: Arc<dyn edge_adapters::Clock> = Arc::new(SystemClock);
-        let supervisor =
-            Supervisor::start(devices, &sender, &clock, u64::from_le_bytes(seed), &stop_adapters);
-        drop(sender);
-        let pump = tokio::spawn(pump(engine.clone(), deliveries));
-        let publisher = Publisher {
-            snapshot: engine.snapshot(),
-            devices: supervisor.devices(),
-            batch: settings.batch,
-            started: Time::now(),
-            since: started,
-            events: EventCounts::default(),
-            folder: folder.clone(),
-            has_issued: folder.has_issued()?,
-        };
+        let (supervisor, pump) = read_devices(&engine, devices, &stop_adapters)?;
+        let handle = net.as_ref().map(Net::handle);
+        let publisher = Publisher::new(&engine, &supervisor, handle, folder, settings.batch)?;
+        let publisher = publisher.listening(net.as_ref().map(Net::local_addr));
         let (live_out, live) = watch::channel(Arc::new(publisher.live()));
         let publishing = publisher.run(live_out, engine.events(), stop_all.clone());
-        let serving = serve(listener, engine.reader(), Facts::of(folder)?, live.clone(), stop_all.clone());
-        let others = vec![tokio::spawn(publishing), tokio::spawn(serving)];
-        Ok(Self { engine, running: Some(running), live, stop_adapters, stop_all, supervisor, pump, others })
+        let rotator = Arc::new(Rotator::new(folder, passphrase, keys, &engine));
+        let state = api::ApiState::new(engine.reader(), Facts::of(folder)?, live.clone()).with_rotator(rotator);
+        let mut others = vec![tokio::spawn(publishing), tokio::spawn(serve(listener, state, stop_all.clone()))];
+        others.extend(porter.map(|porter| tokio::spawn(porter.run(stop_all.clone()))));
+        Ok(Self {
+            engine,
+            running: Some(running),
+            live,
+            stop_adapters,
+            stop_all,
+            supervisor: Some(supervisor),
+            pump,
+            net,
+            others,
+        })
+    }
+
+    /// Where it listens for peers; `None`: it has no network.
+    pub fn network_address(&self) -> Option<SocketAddr> {
+        self.net.as_ref().map(Net::local_addr)
+    }
+
+    /// Its connections.
+    pub fn network(&self) -> Option<NetHandle> {
+        self.net.as_ref().map(Net::handle)
     }
 
     /// The figures of the running node.
@@ -125,18 +157,32 @@ impl Gateway {
         let _ = snapshot.wait_for(|s| s.halted.is_some()).await;
     }
 
+    /// Ends the adapters, hands over what they delivered, and closes the open batch. All else goes on.
+    pub async fn stop_readings(&mut self) {
+        self.stop_adapters.cancel();
+        if let Some(supervisor) = self.supervisor.take() {
+            supervisor.stopped().await;
+        }
+        if !self.pump.is_finished() {
+            // The adapters are gone, so the queue ends; what is in it is handed over.
+            let _ = (&mut self.pump).await;
+        }
+        // A loop that is gone has nothing open.
+        let _ = self.engine.flush().await;
+    }
+
     /// Stops it, in order.
     ///
     /// # Errors
     /// Why the core halted, or why the store could not be closed.
     pub async fn stop(mut self) -> anyhow::Result<()> {
-        self.stop_adapters.cancel();
-        self.supervisor.stopped().await;
-        // The adapters are gone, so the queue ends; what is in it is handed over.
-        let _ = self.pump.await;
+        self.stop_readings().await;
         self.engine.stop(FLUSH_WITHIN).await;
         let running = self.running.take();
         let joined = tokio::task::spawn_blocking(move || running.map_or(Ok(()), Running::join)).await?;
+        if let Some(net) = self.net.take() {
+            net.stop("the gateway stops").await;
+        }
         self.stop_all.cancel();
         for task in self.others {
             // A panic in them was reported by its own task.
@@ -164,8 +210,12 @@ fn is_running(folder: &Folder) -> bool {
     std::os::unix::net::UnixStream::connect(folder.socket_path()).is_ok()
 }
 
-fn core_config(folder: &Folder, settings: &Settings) -> anyhow::Result<Config> {
-    let micros = |d: Duration| u64::try_from(d.as_micros()).unwrap_or(u64::MAX);
+/// In microseconds.
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+fn core_config(folder: &Folder, settings: &Settings, start_check: StartCheck) -> anyhow::Result<Config> {
     Ok(Config {
         genesis: folder.genesis(),
         genesis_bytes: folder.genesis_bytes(),
@@ -176,9 +226,53 @@ fn core_config(folder: &Folder, settings: &Settings) -> anyhow::Result<Config> {
         foreign_within_us: micros(FOREIGN_WITHIN),
         tips: settings.tips,
         approve_delay_max_us: micros(APPROVE_WITHIN),
-        may_issue: !folder.restored_mark()?,
+        start_check,
+        enrolment: folder.enrolment().map(|bytes| bytes.to_vec()),
+        software: concat!("selvedge ", env!("CARGO_PKG_VERSION")).to_owned(),
         window_records: selvedge_core::limits::WINDOW_RECORDS,
     })
+}
+
+/// The keys of the folder, by number. Each key that the own chain names must be among them.
+fn signers(
+    folder: &Folder,
+    restored: &Restored,
+    passphrase: Option<&str>,
+) -> anyhow::Result<Vec<Arc<dyn Signer>>> {
+    let keys = folder.signing_keys(passphrase)?;
+    let own = restored.issuers.iter().find(|state| state.issuer == folder.issuer());
+    let brought = own.map_or(&[][..], |own| &own.keys).iter();
+    let mut named: Vec<_> = brought.filter(|key| key.key_number > 0).collect();
+    named.sort_by_key(|key| key.key_number);
+    // A chain that was forked may have two of one number; then nothing is signed anyway.
+    named.dedup_by_key(|key| key.key_number);
+    let first = selvedge_crypto::signer(&keys[0])?;
+    let mut publics = vec![first.public_key().clone()];
+    publics.extend(named.into_iter().map(|key| key.key.as_ref().clone()));
+    crate::rotate::check(&keys, &publics, folder)?;
+    keys.iter().map(|key| Ok(selvedge_crypto::signer(key)?)).collect()
+}
+
+/// Tells sources who is asking, and what they were acknowledged last.
+fn begin_sources(folder: &Folder, settings: &Settings, origins: &[Origin]) {
+    let gateway = selvedge_crypto::ids::to_text(&folder.issuer());
+    for source in &settings.devices {
+        source.begin(&edge_adapters::Start { gateway: &gateway, origins });
+    }
+}
+
+/// Starts the adapters, and hands over what they deliver.
+fn read_devices(
+    engine: &Engine,
+    devices: Vec<Device>,
+    stop: &CancellationToken,
+) -> anyhow::Result<(Supervisor, JoinHandle<()>)> {
+    let (sender, deliveries) = delivery_queue();
+    let mut seed = [0; 8];
+    getrandom::fill(&mut seed).context("the system gives no randomness")?;
+    let clock: Arc<dyn edge_adapters::Clock> = Arc::new(SystemClock);
+    let supervisor = Supervisor::start(devices, &sender, &clock, u64::from_le_bytes(seed), stop);
+    Ok((supervisor, tokio::spawn(pump(engine.clone(), deliveries))))
 }
 
 /// Makes all streams known to the core, and gives each its handle.
@@ -200,8 +294,8 @@ async fn describe(engine: &Engine, settings: &Settings) -> anyhow::Result<Vec<De
 
 /// Hands deliveries to the core, many under way at once, and acknowledges each when it is durable.
 async fn pump(engine: Engine, mut deliveries: mpsc::Receiver<Delivery>) {
-    while let Some(Delivery { readings, ack }) = deliveries.recv().await {
-        let Ok(outcome) = engine.submit_later(readings).await else {
+    while let Some(Delivery { readings, origins, ack }) = deliveries.recv().await {
+        let Ok(outcome) = engine.submit_later(readings, origins).await else {
             // The loop is gone: nothing more can be taken, and senders learn it by the closed queue.
             return;
         };
@@ -220,79 +314,8 @@ async fn pump(engine: Engine, mut deliveries: mpsc::Receiver<Delivery>) {
     }
 }
 
-async fn serve(
-    listener: UnixListener,
-    reader: StoreReader,
-    facts: Facts,
-    live: watch::Receiver<Arc<Live>>,
-    stop: CancellationToken,
-) {
-    let state = api::ApiState::new(reader, facts, live);
+async fn serve(listener: UnixListener, state: api::ApiState, stop: CancellationToken) {
     if let Err(error) = api::serve(listener, state, stop.cancelled_owned()).await {
         tracing::error!(%error, "the local API ended");
-    }
-}
-
-/// Puts together what only the running node knows.
-struct Publisher {
-    snapshot: watch::Receiver<Arc<Snapshot>>,
-    devices: edge_adapters::supervisor::Devices,
-    batch: BatchPolicy,
-    started: Time,
-    since: Instant,
-    events: EventCounts,
-    folder: Folder,
-    has_issued: bool,
-}
-
-impl Publisher {
-    fn live(&self) -> Live {
-        let snapshot = self.snapshot.borrow().clone();
-        Live {
-            ledger: snapshot.ledger.clone(),
-            batch: self.batch,
-            devices: self.devices.snapshots(),
-            started: self.started,
-            uptime: self.since.elapsed(),
-            synchronised: snapshot.synchronised,
-            events: self.events.clone(),
-            halted: snapshot.halted.clone(),
-            witnessed: snapshot.witnessed.clone(),
-        }
-    }
-
-    /// The first own transaction is durable: from now on a store without a chain is one that was lost.
-    fn note_issued(&mut self, event: &Event) {
-        if !self.has_issued && matches!(event, Event::Attached { own: true, .. }) {
-            match self.folder.note_issued() {
-                Ok(()) => self.has_issued = true,
-                // The next start notes it.
-                Err(error) => tracing::warn!(%error, "could not note that this gateway has issued"),
-            }
-        }
-    }
-
-    async fn run(
-        mut self,
-        out: watch::Sender<Arc<Live>>,
-        mut events: broadcast::Receiver<Event>,
-        stop: CancellationToken,
-    ) {
-        let mut ticks = tokio::time::interval(LIVE_EVERY);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                event = events.recv() => match event {
-                    Ok(event) => {
-                        self.note_issued(&event);
-                        self.events.count(&event, Time::now());
-                    }
-                    Err(broadcast::error::RecvError::Lagged(_)) => {}
-                    Err(broadcast::error::RecvError::Closed) => return,
-                },
-                _ = ticks.tick() => drop(out.send_replace(Arc::new(self.live()))),
-            }
-        }
     }
 }

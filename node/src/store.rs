@@ -45,8 +45,10 @@
 //! an error, and else it is what the power cut left of the last group: it is overwritten, so that it never comes back.
 //!
 //! Payload in the log, kind 1, a transaction: 4 bytes length of the head; head (postcard: the core's record, the key
-//! number and key that it brings or none, does it carry an own batch); the envelope as received. Kind 2, a
-//! descriptor: 32 bytes hash; its encoding. In the journal, kind 1: 8 bytes batch; the core's journal record.
+//! number and key that it brings or none, whether it carries an own batch, adopted or made from which journal batch); the
+//! envelope as received. Kind 2, a
+//! descriptor: 32 bytes hash; its encoding. In the journal, kind 1: 8 bytes journal batch; the core's journal
+//! record.
 //!
 //! # Assumed of the medium
 //!
@@ -63,18 +65,19 @@ mod index;
 mod journal;
 mod log;
 mod memdisk;
+mod pending;
 mod reader;
 mod readings;
 mod recover;
+mod serve;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::sync::Arc;
 
 use selvedge_core::border::{Restored, Write};
 use selvedge_core::codec;
 use selvedge_core::hash::{Hash, Issuer, Network};
-use selvedge_core::payload::Batch;
 use selvedge_core::stream::Descriptor;
 
 pub use committer::{Committer, GroupOutcome};
@@ -82,8 +85,10 @@ pub use disk::{Disk, DiskFile, LOCK_FILE, RealDisk};
 pub use error::StoreError;
 pub use index::OwnBatch;
 pub use memdisk::{CrashPolicy, Faults, MemDisk, SECTOR_BYTES};
+pub use pending::{Pending, PendingBatch};
 pub use reader::{Backlog, DiskUsage, StoreReader, StreamInfo};
 pub use readings::{Range, Readings, StreamReading};
+pub use serve::{Places, TransactionPlace};
 
 use index::{Index, Item};
 use journal::Journal;
@@ -164,11 +169,12 @@ impl Store {
         let (log, cut) = SegmentLog::open(Arc::clone(&disk), entry::LOG, options.segment_bytes)?;
         let mut report = OpenReport { new, log_cut_frames: cut.cut_frames, ..OpenReport::default() };
         let index = recover::index(&disk, &log, options, &mut report)?;
-        let next_batch = index.reader().view()?.state(index::state::NEXT_BATCH)?;
+        let next_batch = index.reader().view()?.state(index::state::NEXT_JOURNAL_BATCH)?;
         let (journal, cut) = Journal::open(Arc::clone(&disk), options.segment_bytes, next_batch)?;
         report.journal_cut_frames = cut.cut_frames;
         let reader = StoreReader::new(disk, index.reader(), log.reader(), journal.reader());
-        let restored = recover::restored(&reader, options.window_records)?;
+        let mut restored = recover::restored(&reader, options.window_records)?;
+        restored.origins = journal.origins();
         let store = Self {
             issuer: options.issuer,
             log,
@@ -213,20 +219,21 @@ impl Store {
                     journaled = true;
                 }
                 Write::Descriptor { hash, bytes } => items.push(self.append_descriptor(*hash, bytes)?),
-                Write::Transaction { record, envelope, key, batch } => {
+                Write::Transaction { record, envelope, key, batch, journal } => {
                     let batch = batch.as_deref();
                     let place = entry::append_transaction(
                         &mut self.log,
                         record,
                         envelope,
                         key.as_ref(),
-                        batch.is_some(),
+                        entry::Carries::of(batch, *journal),
                     )?;
                     let own = record.issuer == self.issuer;
                     let wall_ns = if own { Some(entry::claimed_wall_ns(envelope)?) } else { None };
-                    items.push(Item::Transaction { place, record, key: key.as_ref(), batch, wall_ns });
+                    let (key, journal) = (key.as_ref(), *journal);
+                    items.push(Item::Transaction { place, record, key, batch, journal, wall_ns });
                     transactions += 1;
-                    freed = freed.max(batch.map(|b: &Batch| b.number + 1));
+                    freed = freed.max(journal.map(|journal| journal + 1));
                 }
             }
         }

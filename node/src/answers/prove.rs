@@ -99,7 +99,7 @@ impl Answers {
     /// Does this gateway issue transactions?
     fn issues(&self) -> bool {
         match &self.live {
-            Some(live) => live.ledger.may_issue && !live.ledger.halted,
+            Some(live) => live.ledger.silence.is_none() && !live.ledger.halted,
             None => !self.facts.restored_mark,
         }
     }
@@ -109,7 +109,7 @@ impl Answers {
         let own = self.reader.own_batch(reading.batch)?.ok_or_else(missing)?;
         Ok(Place {
             batch: reading.batch,
-            sealed: self.reader.archive_segment(own.segment)?,
+            sealed: self.reader.archived(reading.batch, &own)?,
             own,
             stream_index: reading.reading.stream_index,
             counter: reading.reading.counter,
@@ -127,7 +127,7 @@ impl Answers {
                 if to_ns.is_some_and(|to| own.first_time_ns >= to) {
                     continue;
                 }
-                let sealed = self.reader.archive_segment(own.segment)?;
+                let sealed = self.reader.archived(*batch, &own)?;
                 if let Some((stream_index, counter)) = newest_in(&sealed, stream, to_ns)? {
                     return Ok(Some(Place { batch: *batch, own, sealed, stream_index, counter }));
                 }
@@ -174,7 +174,7 @@ fn store(why: &'static str) -> AskError {
 }
 
 /// The newest reading of a stream in a batch before `to_ns`: place in the stream table, and counter.
-fn newest_in(sealed: &SealedBatch, stream: &str, to_ns: Option<i64>) -> Result<Option<(u32, u64)>, AskError> {
+pub(super) fn newest_in(sealed: &SealedBatch, stream: &str, to_ns: Option<i64>) -> Result<Option<(u32, u64)>, AskError> {
     let mut own = Vec::with_capacity(sealed.descriptors.len());
     for bytes in &sealed.descriptors {
         own.push(codec::decode::<Descriptor>(bytes).map_err(StoreError::from)?.name == stream);

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use selvedge_core::batch::{BatchContent, ClosedBatch};
+use selvedge_core::batch::ClosedBatch;
 use selvedge_core::hash::Hash;
 use selvedge_core::reading::{FLAG_POSSIBLY_REPEATED, FLAG_UNSYNCHRONISED, Quality, Reading};
 use selvedge_core::seal::SealedBatch;
@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::shown::{Scalar, Time};
 use super::{Answers, AskError};
-use crate::store::{Range, StoreError, StoreReader, StreamReading};
+use crate::store::{Pending, PendingBatch, Range, StoreError, StoreReader, StreamReading};
 
 /// Most readings that `last` may ask for: they are gathered backwards, so they are all in memory at once.
 pub const LAST_MAX: usize = 100_000;
@@ -38,7 +38,8 @@ pub struct ReadingsQuery {
 pub struct ReadingAnswer {
     /// Its stream.
     pub stream: String,
-    /// The stream's counter, gapless from 0.
+    /// The stream's counter, gapless from 0. While the reading is journaled it may still change, when peers give back
+    /// transactions that this gateway had lost.
     pub counter: u64,
     /// When the source says the value was taken.
     pub source_time: Time,
@@ -58,7 +59,7 @@ pub struct ReadingAnswer {
     pub status: u32,
     /// `journaled`: durable here and signed by nothing yet. `attached`: in a transaction.
     pub state: ReadingState,
-    /// Its batch.
+    /// Its batch; while it is journaled, the one that it will be in if nothing comes between.
     pub batch: u64,
     /// The transaction that carries the batch; `null` while it is journaled.
     pub transaction: Option<String>,
@@ -145,8 +146,12 @@ impl Answers {
                 query.last.unwrap_or_default()
             )));
         }
-        let range =
-            Range { from_ns: query.from.map(|t| t.0), to_ns: query.to.map(|t| t.0), last: query.last };
+        let range = Range {
+            from_ns: query.from.map(|t| t.0),
+            to_ns: query.to.map(|t| t.0),
+            last: query.last,
+            skip_absent: false,
+        };
         let Some(stream) = &query.stream else {
             if query.last.is_some() {
                 return Err(malformed(
@@ -166,68 +171,74 @@ impl Answers {
 struct AllReadings {
     reader: StoreReader,
     range: Range,
-    /// The batch to be read next; `None` after the last, and after an error: a gap must not go unseen.
-    next_batch: Option<u64>,
+    part: Part,
     ready: VecDeque<ReadingAnswer>,
 }
 
-/// A batch that is there.
-struct Found {
-    /// `None` when nothing of it lies in the range.
-    batch: Option<SealedBatch>,
-    /// `None` while it is in the journal only.
-    transaction: Option<Id>,
+/// Where it stands.
+#[derive(Debug)]
+enum Part {
+    /// In the archive; the own batch with this number is read next.
+    Archive(u64),
+    /// In the journal.
+    Journal(Box<Pending>),
+    /// After the last, and after an error: a gap must not go unseen.
+    End,
 }
 
 impl AllReadings {
     const fn new(reader: StoreReader, range: Range) -> Self {
-        Self { reader, range, next_batch: Some(0), ready: VecDeque::new() }
+        Self { reader, range, part: Part::Archive(0), ready: VecDeque::new() }
     }
 
     /// Reads the next batch that may hold something of the range. `false`: there is none.
     fn advance(&mut self) -> Result<bool, StoreError> {
-        let Some(number) = self.next_batch.take() else { return Ok(false) };
-        let found = match self.archived(number)? {
-            Some(found) => Some(found),
-            None => match self.journaled(number)? {
-                Some(found) => Some(found),
-                // It may have moved into a transaction between the two looks.
-                None => self.archived(number)?,
+        self.part = match std::mem::replace(&mut self.part, Part::End) {
+            Part::Archive(number) => {
+                if self.read_archived(number)? {
+                    Part::Archive(number + 1)
+                } else {
+                    let pending = self.reader.pending()?;
+                    // Some may have moved into transactions between the two looks.
+                    if pending.first_number() > number {
+                        Part::Archive(number)
+                    } else {
+                        Part::Journal(Box::new(pending))
+                    }
+                }
+            }
+            Part::Journal(mut pending) => match pending.next_batch()? {
+                Some(batch) => {
+                    self.read_journaled(batch)?;
+                    Part::Journal(pending)
+                }
+                None => return Ok(false),
             },
+            Part::End => return Ok(false),
         };
-        let Some(Found { batch, transaction }) = found else { return Ok(false) };
-        if let Some(batch) = batch {
-            self.take(number, &batch, transaction)?;
-        }
-        self.next_batch = Some(number + 1);
         Ok(true)
     }
 
-    fn archived(&self, number: u64) -> Result<Option<Found>, StoreError> {
-        let Some(own) = self.reader.own_batch(number)? else { return Ok(None) };
+    /// `false`: there is no such batch.
+    fn read_archived(&mut self, number: u64) -> Result<bool, StoreError> {
+        let Some(own) = self.reader.own_batch(number)? else { return Ok(false) };
         let before = self.range.from_ns.is_some_and(|from| own.last_time_ns < from);
         let after = self.range.to_ns.is_some_and(|to| own.first_time_ns >= to);
-        if before || after {
-            return Ok(Some(Found { batch: None, transaction: None }));
+        if !before && !after {
+            let transaction = self.reader.record(own.transaction)?.map(|record| record.id);
+            let batch = self.reader.archived(number, &own)?;
+            self.take(number, &batch, transaction)?;
         }
-        let transaction = self.reader.record(own.transaction)?.map(|record| record.id);
-        Ok(Some(Found { batch: Some(self.reader.archive_segment(own.segment)?), transaction }))
+        Ok(true)
     }
 
-    fn journaled(&self, number: u64) -> Result<Option<Found>, StoreError> {
-        let records = self.reader.batch_records(number)?;
-        if records.is_empty() {
-            return Ok(None);
-        }
-        let mut content = BatchContent::new(number);
-        for record in &records {
-            content.replay(record).map_err(|source| StoreError::Batch { batch: number, source })?;
-        }
+    fn read_journaled(&mut self, pending: PendingBatch) -> Result<(), StoreError> {
+        let PendingBatch { number, content, .. } = pending;
         let descriptors: Result<_, StoreError> =
             content.streams.iter().map(|s| self.descriptor(&s.descriptor)).collect();
         // Sorted like a sealed one; no salt is made from this, so it needs no secret.
-        let closed = ClosedBatch { content, secret: [0; 32], descriptors: descriptors? };
-        Ok(Some(Found { batch: Some(SealedBatch::new(&closed)), transaction: None }))
+        let closed = ClosedBatch { number, content, secret: [0; 32], descriptors: descriptors? };
+        self.take(number, &SealedBatch::new(&closed), None)
     }
 
     fn descriptor(&self, hash: &Hash) -> Result<Arc<[u8]>, StoreError> {

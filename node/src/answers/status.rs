@@ -3,22 +3,22 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use edge_adapters::{DeviceSnapshot, DeviceState};
+use edge_adapters::{DeviceSnapshot, DeviceState, MessageFigures};
+use selvedge_core::border::Silence;
 use selvedge_core::codec;
 use selvedge_core::journal::JournalRecord;
 use selvedge_crypto::ids;
 use serde::{Deserialize, Serialize};
 
-use super::live::{EventCounts, Live};
-use super::readings::{ReadingAnswer, ReadingState};
+use super::live::{DrainAnswer, EventCounts, Live};
+use super::readings::ReadingAnswer;
 use super::shown::{Scalar, Time};
+use super::standing::{self, OwnChainAnswer, PeersSummary};
 use super::streams::StreamAnswer;
-use super::times::{bytes_words, plural, span_words};
-use super::{Answers, AskError};
+use super::times::span_words;
+use super::{Answers, AskError, attention};
 use crate::store::StoreError;
 
-/// Less free space than this needs a person.
-const FREE_BYTES_LOW: u64 = 200_000_000;
 /// A wall clock this far behind what is stored already was set back.
 const BEHIND_NS: i64 = 60_000_000_000;
 /// Forks listed.
@@ -55,6 +55,10 @@ pub struct StatusAnswer {
     pub backlog: BacklogAnswer,
     /// The ledger.
     pub ledger: LedgerAnswer,
+    /// Its peers; only while the node runs with a network.
+    pub peers: Option<PeersSummary>,
+    /// How its own chain stands; only while the node runs.
+    pub own_chain: Option<OwnChainAnswer>,
     /// The disk.
     pub disk: DiskAnswer,
     /// What happened since the start; only while the node runs.
@@ -67,6 +71,8 @@ pub struct StatusAnswer {
 pub enum NodeState {
     /// It runs and takes readings.
     Running,
+    /// It runs and journals readings, and asks its peers how far its own chain goes before it issues.
+    Starting,
     /// It runs and journals readings, and issues no transactions.
     Silent,
     /// It runs and takes nothing any more.
@@ -129,6 +135,9 @@ pub struct DeviceAnswer {
     pub readings: Option<u64>,
     /// Readings and polls lost because the node was too slow, since the start.
     pub dropped: Option<u64>,
+    /// Figures of a broker, since the start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub messages: Option<MessageFigures>,
 }
 
 /// The last good reading of a device.
@@ -157,12 +166,14 @@ pub struct BacklogAnswer {
     pub oldest: Option<Time>,
     /// The newest batch.
     pub newest_batch: Option<BatchProgress>,
+    /// How fast it shrinks; `None` while it does not, or when nothing but the usual waits.
+    pub drain: Option<DrainAnswer>,
 }
 
 /// The batch that readings go into.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BatchProgress {
-    /// Its number.
+    /// The number that it will have on the chain, if nothing comes between.
     pub number: u64,
     /// Its readings so far.
     pub readings: u64,
@@ -240,12 +251,15 @@ impl Answers {
             },
             devices: devices(live, &streams),
             streams: streams.len() as u64,
-            backlog: self.backlog(&streams)?,
+            backlog: self.backlog()?,
             ledger: self.ledger()?,
+            peers: live.and_then(standing::peers_summary),
+            own_chain: live.map(standing::own_chain),
             disk: self.disk()?,
             events: live.map(|live| live.events.clone()),
         };
-        answer.attention = attention(&answer, live, self.facts.restored_mark);
+        let is_marked = live.map_or(self.facts.restored_mark, |live| live.is_marked);
+        answer.attention = attention::found(&answer, live, is_marked);
         Ok(answer)
     }
 
@@ -253,40 +267,40 @@ impl Answers {
         match self.live.as_deref() {
             None => NodeState::NotRunning,
             Some(live) if live.ledger.halted || live.halted.is_some() => NodeState::Halted,
-            Some(live) if !live.ledger.may_issue => NodeState::Silent,
-            Some(_) => NodeState::Running,
+            Some(live) => match live.ledger.silence {
+                None => NodeState::Running,
+                Some(Silence::Asking) => NodeState::Starting,
+                Some(_) => NodeState::Silent,
+            },
         }
     }
 
-    fn backlog(&self, streams: &[StreamAnswer]) -> Result<BacklogAnswer, AskError> {
+    fn backlog(&self) -> Result<BacklogAnswer, AskError> {
         let backlog = self.reader.backlog()?;
-        // Readings go into the newest batch, so the newest reading of all is in it.
-        let journaled =
-            streams.iter().filter_map(|s| s.last.as_ref()).filter(|r| r.state == ReadingState::Journaled);
-        let newest = journaled.map(|reading| reading.batch).max();
         let mut answer = BacklogAnswer {
             readings: backlog.readings,
             batches: backlog.batches,
             oldest: None,
             newest_batch: None,
+            drain: self.live.as_deref().and_then(|live| live.drain),
         };
-        let Some(number) = newest else { return Ok(answer) };
         let policy = self.live.as_deref().map(|live| live.batch);
-        if let Some((since, readings)) = self.journaled_batch(number)? {
+        let Some((first, last)) = backlog.ends else { return Ok(answer) };
+        if let Some((since, readings)) = self.journaled_batch(last)? {
             answer.newest_batch = Some(BatchProgress {
-                number,
+                // When what was taken back after a restore carries one of them already, it is a lower one.
+                number: backlog.next_number + backlog.batches - 1,
                 readings,
                 since,
                 readings_max: policy.map(|policy| policy.readings_max),
                 age_max_ms: policy.map(|policy| policy.age_max_us / 1_000),
             });
         }
-        let oldest = (number + 1).saturating_sub(backlog.batches);
-        answer.oldest = self.journaled_batch(oldest)?.map(|(since, _)| since);
+        answer.oldest = self.journaled_batch(first)?.map(|(since, _)| since);
         Ok(answer)
     }
 
-    /// When a batch got its first reading, and how many it has. `None` when it left the journal meanwhile.
+    /// When a journal batch got its first reading, and how many it has. `None` when it left the journal meanwhile.
     fn journaled_batch(&self, number: u64) -> Result<Option<(Time, u64)>, AskError> {
         let (mut since, mut readings) = (None, 0);
         for record in self.reader.batch_records(number)? {
@@ -301,14 +315,14 @@ impl Answers {
         let live = self.live.as_deref();
         let head =
             self.reader.issuer_state(&self.facts.issuer)?.and_then(|state| state.heads.first().copied());
-        let forks = live.map(|live| live.ledger.forks.as_slice()).unwrap_or_default();
+        let forks = self.reader.forks(FORKS_SHOWN)?;
         Ok(LedgerAnswer {
             transactions: self.reader.next_number()?,
             tips: self.reader.tips()?.len() as u64,
             own_newest: head.map(|head| (head.sequence, ids::to_text(&head.id))),
             pending: live.map(|live| live.ledger.pending as u64),
             wanted: live.map(|live| live.ledger.wanted as u64),
-            forks: forks.iter().take(FORKS_SHOWN).map(|(issuer, at)| (ids::to_text(issuer), *at)).collect(),
+            forks: forks.iter().map(|(issuer, at)| (ids::to_text(issuer), *at)).collect(),
         })
     }
 
@@ -366,6 +380,7 @@ fn devices(live: Option<&Live>, streams: &[StreamAnswer]) -> Vec<DeviceAnswer> {
                 last_good: shown(name),
                 readings: None,
                 dropped: None,
+                messages: None,
             })
             .collect();
     };
@@ -384,6 +399,7 @@ fn running_device(device: &DeviceSnapshot, last_good: Option<LastGood>) -> Devic
         last_good,
         readings: Some(device.readings),
         dropped: Some(device.readings_dropped + device.polls_skipped_full),
+        messages: device.messages.clone(),
     }
 }
 
@@ -395,93 +411,6 @@ const fn state_name(state: DeviceState) -> &'static str {
         DeviceState::Down => "down",
         DeviceState::Stopped => "stopped",
     }
-}
-
-/// What needs a person, most pressing first.
-/// Why a gateway issues nothing, and what to do.
-const SILENT: &str = "silent: the keys are without (part of) the chain that they signed, so readings are journaled and \
-                      nothing is issued. The file `restored` in the data folder says how to bring the chain back; then \
-                      `selvedge key restore`";
-
-fn attention(answer: &StatusAnswer, live: Option<&Live>, restored_mark: bool) -> Vec<String> {
-    let mut found = Vec::new();
-    match answer.state {
-        NodeState::Halted => {
-            let why =
-                live.and_then(|live| live.halted.as_deref()).unwrap_or("the store or the signing key failed");
-            found.push(format!(
-                "halted: {why}. Nothing more is taken; what was acknowledged is safe. Look after the cause, then start the node again"
-            ));
-        }
-        NodeState::Silent => found.push(SILENT.into()),
-        NodeState::NotRunning => {
-            found.push(format!(
-                "no node runs on this folder: start it with `selvedge run --data {}`",
-                answer.folder
-            ));
-            if restored_mark {
-                found.push(SILENT.into());
-            }
-        }
-        NodeState::Running => {}
-    }
-    found.extend(disk_attention(&answer.disk));
-    found.extend(answer.devices.iter().filter_map(device_attention));
-    found.extend(clock_attention(&answer.clock));
-    if let Some((issuer, sequence)) = answer.ledger.forks.first() {
-        let more = answer.ledger.forks.len() - 1;
-        let more =
-            if more > 0 { format!(", and {} like it", plural(more as u64, "place")) } else { String::new() };
-        let whose = if *issuer == answer.gateway.id {
-            "this gateway signed two transactions at one sequence: its key is used by another machine too"
-        } else {
-            "somebody signed two transactions at one sequence"
-        };
-        found.push(format!("fork: {whose} ({issuer}, sequence {sequence}{more})"));
-    }
-    if let Some(retry) = live.and_then(|live| live.events.last_retry.as_ref())
-        && answer.asked.0.saturating_sub(retry.at.0) < 60_000_000_000
-    {
-        found.push(format!("{} failed and is tried again: {}", retry.what, retry.why));
-    }
-    found
-}
-
-fn disk_attention(disk: &DiskAnswer) -> Option<String> {
-    let free = disk.free_bytes.filter(|free| *free < FREE_BYTES_LOW)?;
-    Some(format!(
-        "disk: {} free, expected at least {}; free some, or move the data folder to a larger disk",
-        bytes_words(free),
-        bytes_words(FREE_BYTES_LOW)
-    ))
-}
-
-fn device_attention(device: &DeviceAnswer) -> Option<String> {
-    let (name, why) = (&device.name, device.error.as_deref().unwrap_or("no reason known"));
-    match device.state.as_deref() {
-        Some("down") => Some(format!(
-            "device {name:?} at {} does not answer: {why}. It is tried again by itself",
-            device.address
-        )),
-        Some("degraded") => Some(format!(
-            "device {name:?} refuses part of what it is asked: {why}. Compare the configuration with its register map"
-        )),
-        _ => None,
-    }
-}
-
-fn clock_attention(clock: &ClockAnswer) -> Option<String> {
-    if !clock.plausible {
-        return Some(format!(
-            "clock: it shows {}, which cannot be right; set it, or let a time server do so (`timedatectl`)",
-            clock.now
-        ));
-    }
-    (clock.synchronised == Some(false)).then(|| {
-        "clock: not synchronised with a time server, so readings and transactions say so; start systemd-timesyncd, or \
-         set `trust = \"assume\"` under [clock] when another service keeps it"
-            .to_owned()
-    })
 }
 
 /// When the open batch closes at the latest.

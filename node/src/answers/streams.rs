@@ -58,7 +58,7 @@ impl Answers {
         let last = info.newest.as_ref().map(ReadingAnswer::new);
         let mut last_good = last.clone().filter(ReadingAnswer::is_good);
         if last.is_some() && last_good.is_none() {
-            let range = Range { last: Some(GOOD_WITHIN), ..Range::default() };
+            let range = Range { last: Some(GOOD_WITHIN), skip_absent: true, ..Range::default() };
             for reading in self.reader.readings(&info.name, range)? {
                 let reading = ReadingAnswer::new(&reading?);
                 if reading.is_good() {

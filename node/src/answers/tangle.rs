@@ -132,11 +132,17 @@ impl Answers {
     }
 }
 
-fn kind_name(kind: u16) -> String {
+/// What a payload kind is called.
+pub(super) fn kind_name(kind: u16) -> String {
     PayloadKind::from_u16(kind).map_or_else(|| kind.to_string(), |kind| kind.name().to_owned())
 }
 
 /// A payload in a few words.
+pub(super) fn payload_words(kind: u16, bytes: &[u8]) -> Result<String, AskError> {
+    Ok(Payload::of(kind, bytes)?.words)
+}
+
+/// A payload in a few words, and what they count.
 #[derive(Default)]
 struct Payload {
     words: String,

@@ -1,20 +1,24 @@
 //! A real core on a real store with real keys, driven on one thread: what the tests of answers and API ask.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use selvedge_core::border::{
-    BatchPolicy, Config, Effect, Event, Input, NewReading, Now, Outcome, ReplyTo, StreamHandle, TipPolicy,
+    BatchPolicy, Config, Effect, Event, Input, NewReading, Now, Outcome, PeerId, ReplyTo, StartCheck,
+    StreamHandle, TipPolicy,
 };
 use selvedge_core::genesis::{Genesis, Member, Organisation, role};
 use selvedge_core::node::Node;
 use selvedge_core::reading::{Quality, Value};
 use selvedge_core::stream::{Attestation, Descriptor};
-use selvedge_core::{Network, Scheme};
+use selvedge_core::wire::{self, Hello, Message, StartId};
+use selvedge_core::{Issuer, Network, Scheme};
 use selvedge_crypto::{SecretKey, Signer, default_verifier, signer};
 
 use super::{Answers, EventCounts, Facts, Live, Time};
+use crate::engine::Notices;
 use crate::store::{Disk, MemDisk, Store, StoreOptions, archive};
 
 /// 2026-05-01T12:00:00Z: when the clock of a bench starts.
@@ -41,6 +45,23 @@ pub(crate) fn genesis(seed: u8) -> (Genesis, SecretKey) {
         committee: vec![0],
     };
     (genesis, gateway)
+}
+
+/// The same network with a second gateway of a second organisation; the committee is both.
+pub(crate) fn genesis_of_two(seed: u8) -> (Genesis, SecretKey, SecretKey) {
+    let (mut genesis, gateway) = genesis(seed);
+    let organisation = SecretKey::from_seed(Scheme::MlDsa65, &[seed.wrapping_add(2); 32]);
+    let other = SecretKey::from_seed(Scheme::MlDsa44, &[seed.wrapping_add(3); 32]);
+    let public = |secret: &SecretKey| signer(secret).unwrap().public_key().clone();
+    genesis.organisations.push(Organisation { name: "Owner".into(), key: public(&organisation) });
+    genesis.members.push(Member {
+        organisation: 1,
+        key: public(&other),
+        name: "press-7".into(),
+        roles: vec![role::GATEWAY.into()],
+    });
+    genesis.committee = vec![0, 1];
+    (genesis, gateway, other)
 }
 
 /// A gateway without tasks and threads.
@@ -89,7 +110,9 @@ impl Bench {
             foreign_within_us: 0,
             tips: TipPolicy::default(),
             approve_delay_max_us: 0,
-            may_issue: true,
+            start_check: StartCheck::None,
+            enrolment: None,
+            software: "selvedge test".into(),
             window_records: 1_024,
         };
         let mut effects = Vec::new();
@@ -143,13 +166,16 @@ impl Bench {
                         checks.iter().all(|c| default_verifier().verify(&c.key, &c.message, &c.signature));
                     self.handle(Input::Verified { ticket, valid: holds });
                 }
-                Effect::Sign { ticket, message } => {
+                Effect::Sign { ticket, message, .. } => {
                     let signature = self.signer.sign(&message).unwrap();
                     self.handle(Input::Signed { ticket, signature });
                 }
                 Effect::Reply { outcome, .. } => assert_eq!(outcome, Outcome::Durable),
                 Effect::Emit(event) => self.events.push(event),
-                Effect::Send { .. } | Effect::Want { .. } | Effect::Drop { .. } => {}
+                // What peers would get is the network's; see there.
+                Effect::Send { .. } | Effect::Serve { .. } => {}
+                Effect::Disconnect { why, .. } => panic!("a peer of a test is sent away: {why}"),
+                Effect::Drop { reject, .. } => panic!("a peer of a test broke a rule: {reject}"),
             }
         }
     }
@@ -160,12 +186,40 @@ impl Bench {
 
     pub(crate) fn submit(&mut self, readings: Vec<NewReading>) {
         self.replies += 1;
-        self.handle(Input::Submit { readings, reply: ReplyTo(self.replies) });
+        self.handle(Input::Submit { readings, origins: Vec::new(), reply: ReplyTo(self.replies) });
     }
 
     pub(crate) fn issue(&mut self, kind: u16, payload: Vec<u8>) {
         self.replies += 1;
         self.handle(Input::Issue { kind, payload, reply: ReplyTo(self.replies) });
+    }
+
+    /// A peer is there, and has greeted.
+    pub(crate) fn connect(&mut self, peer: u64, issuer: Issuer) {
+        let peer = PeerId(peer);
+        self.handle(Input::PeerUp { peer, issuer, outgoing: false });
+        let hello = Hello {
+            lowest: wire::VERSION,
+            highest: wire::VERSION,
+            features: 0,
+            network: self.facts.network.id(),
+            frame_bytes_max: 256 * 1024,
+            head: None,
+            start: StartId([7; 16]),
+            software: "selvedge 9.9".into(),
+        };
+        self.handle(Input::Frame { peer, bytes: Message::Hello(hello).to_frame() });
+    }
+
+    /// A connected peer pushes a transaction.
+    pub(crate) fn receive(&mut self, peer: u64, envelope: &[u8]) {
+        let bytes = Message::Transaction(envelope).to_frame();
+        self.handle(Input::Frame { peer: PeerId(peer), bytes });
+    }
+
+    /// The envelope of a transaction that is in this ledger.
+    pub(crate) fn envelope(&self, number: u64) -> Vec<u8> {
+        self.store.reader().envelope(number).unwrap().unwrap()
     }
 
     /// Closes the open batch; with nothing slow, its transaction is attached when this returns.
@@ -198,8 +252,17 @@ impl Bench {
             events.count(event, self.now());
         }
         let attached = self.node.status().attached;
+        let monotonic_us = u64::try_from((self.wall_ns - START.0) / 1_000).unwrap();
+        let now = Now { monotonic_us, wall_ns: self.wall_ns, synchronised: true };
         Live {
             ledger: self.node.status(),
+            peers: self.node.peers(now),
+            faulty: BTreeMap::new(),
+            notices: Notices::default(),
+            net: None,
+            listen: None,
+            is_marked: false,
+            drain: None,
             batch: self.policy,
             devices: Vec::new(),
             started: START,

@@ -1,5 +1,6 @@
 //! The answers, asked of a real core on a real store.
 
+use selvedge_core::border::Silence;
 use selvedge_core::reading::{Quality, Value};
 use selvedge_proof::{Outcome, Trust};
 
@@ -284,7 +285,8 @@ fn status_says_what_needs_a_person() {
     filled(&mut bench);
     let mut answers = bench.answers();
     let mut live = bench.live();
-    live.ledger.may_issue = false;
+    live.ledger.silence = Some(Silence::Restored);
+    live.is_marked = true;
     live.synchronised = false;
     answers.live = Some(live.clone().into());
     let silent = answers.status(bench.now()).unwrap();

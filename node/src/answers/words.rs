@@ -2,10 +2,12 @@
 
 use std::io::{self, Write};
 
+use edge_adapters::MessageFigures;
 use selvedge_proof::unit_text;
 
 use super::readings::ReadingAnswer;
 use super::shown::{Scalar, Time};
+use super::standing;
 use super::status::{
     BacklogAnswer, ClockAnswer, DeviceAnswer, DiskAnswer, LedgerAnswer, NodeState, StatusAnswer, closes_words,
 };
@@ -79,6 +81,9 @@ impl StatusAnswer {
         line("Clock", clock_words(&self.clock))?;
         line("Backlog", backlog_words(&self.backlog, self.asked))?;
         line("Ledger", ledger_words(&self.ledger))?;
+        if let Some(peers) = &self.peers {
+            line("Peers", standing::words(peers, self.own_chain.as_ref()))?;
+        }
         line("Disk", disk_words(&self.disk))?;
         line("Streams", count_words(self.streams))?;
         if self.devices.is_empty() {
@@ -106,6 +111,10 @@ impl StatusAnswer {
         });
         match self.state {
             NodeState::Running => format!("running{uptime}, version {}", self.version),
+            NodeState::Starting => format!(
+                "starting{uptime}, version {}; journals readings, and asks its peers how far its chain goes",
+                self.version
+            ),
             NodeState::Silent => {
                 format!("running{uptime}, version {}; journals readings, issues nothing", self.version)
             }
@@ -132,6 +141,9 @@ fn backlog_words(backlog: &BacklogAnswer, asked: Time) -> String {
     let mut words = vec![format!("{} in no transaction yet", plural(backlog.readings, "reading"))];
     if backlog.batches > 1 {
         words.push(format!(", in {}", plural(backlog.batches, "batch")));
+    }
+    if let Some(drain) = &backlog.drain {
+        words.push(format!(", about {} left", span_words(drain.left_s.max(1).saturating_mul(1_000_000_000))));
     }
     if let Some(oldest) = backlog.oldest {
         words.push(format!(", the oldest journaled {}", age_words(oldest, asked)));
@@ -192,7 +204,24 @@ fn device_words(device: &DeviceAnswer, asked: Time) -> String {
     if let Some(dropped) = device.dropped.filter(|dropped| *dropped > 0) {
         words.push(format!("  {} dropped: the node was too slow", count_words(dropped)));
     }
+    words.extend(device.messages.as_ref().map(message_words));
     words.concat()
+}
+
+/// What a person should know of a broker's messages, beyond that they come.
+fn message_words(figures: &MessageFigures) -> String {
+    let last = figures.unmatched_topics.last();
+    let last = last.map_or_else(String::new, |topic| format!(" (the last {})", plain(topic)));
+    [
+        (figures.unmatched, "on topics without a stream", last.as_str()),
+        (figures.undecodable, "bad: not what the configuration says", ""),
+        (figures.possibly_repeated, "possibly repeated", ""),
+        (figures.sessions_lost, "times the broker lost the session", ""),
+    ]
+    .into_iter()
+    .filter(|(count, ..)| *count > 0)
+    .map(|(count, what, more)| format!("  {} {what}{more}", count_words(count)))
+    .collect()
 }
 
 impl StreamsAnswer {

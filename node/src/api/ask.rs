@@ -8,8 +8,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 
 use super::client::{BlockingClient, Client, ClientError};
+use crate::answers::evidence::EvidenceAnswer;
+use crate::answers::keys::KeysAnswer;
+use crate::answers::peers::PeersAnswer;
 use crate::answers::prove::{ProofAnswer, ProofQuery};
 use crate::answers::readings::{ReadingAnswer, ReadingsQuery};
+use crate::answers::segment::{SegmentAnswer, SegmentQuery};
 use crate::answers::status::StatusAnswer;
 use crate::answers::streams::StreamsAnswer;
 use crate::answers::tangle::TangleAnswer;
@@ -17,6 +21,7 @@ use crate::answers::{Answers, AskError, Facts, Time};
 use crate::chain;
 use crate::cli::Failed;
 use crate::folder::Folder;
+use crate::gateway::RotateAnswer;
 use crate::store::{RealDisk, Store, StoreError};
 
 /// A node that starts or stops holds the folder and does not answer: so long is it waited for.
@@ -135,6 +140,55 @@ impl Ask {
         }
     }
 
+    /// Its peers.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub fn peers(&self) -> anyhow::Result<PeersAnswer> {
+        match self {
+            Self::Node(client) => client.peers().map_err(failure),
+            Self::Store(opened) => opened.answers.peers(Time::now()).map_err(no_answer),
+        }
+    }
+
+    /// The forks.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub fn evidence(&self) -> anyhow::Result<EvidenceAnswer> {
+        match self {
+            Self::Node(client) => client.evidence().map_err(failure),
+            Self::Store(opened) => opened.answers.evidence(Time::now()).map_err(no_answer),
+        }
+    }
+
+    /// The keys that its chain names.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub fn keys(&self) -> anyhow::Result<KeysAnswer> {
+        match self {
+            Self::Node(client) => client.keys().map_err(failure),
+            Self::Store(opened) => opened.answers.keys(Time::now()).map_err(no_answer),
+        }
+    }
+
+    /// Gives the gateway its next key. Only a running node can: it is a transaction.
+    ///
+    /// # Errors
+    /// When none runs, or why the key is as it was.
+    pub fn rotate(&self) -> anyhow::Result<RotateAnswer> {
+        match self {
+            Self::Node(client) => client.rotate().map_err(failure),
+            Self::Store(_) => Err(Failed(
+                "no node runs on this folder, and the next key is named by a transaction: start it with `selvedge run`, and \
+                 give the command again"
+                    .into(),
+            )
+            .into()),
+        }
+    }
+
     /// The proof of a reading.
     ///
     /// # Errors
@@ -143,6 +197,17 @@ impl Ask {
         match self {
             Self::Node(client) => client.prove(query).map_err(failure),
             Self::Store(opened) => opened.answers.prove(query).map_err(no_answer),
+        }
+    }
+
+    /// The transaction that names an archive segment.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub fn segment(&self, query: &SegmentQuery) -> anyhow::Result<SegmentAnswer> {
+        match self {
+            Self::Node(client) => client.segment(query).map_err(failure),
+            Self::Store(opened) => opened.answers.segment(query).map_err(no_answer),
         }
     }
 

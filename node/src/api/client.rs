@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::body::{Bytes, Incoming};
-use hyper::{Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
@@ -14,10 +14,14 @@ use tokio::net::UnixStream;
 use tokio::runtime::Runtime;
 
 use super::socket::{self, SocketError};
-use super::{PROOF_HEADER, WAIT_MAX, WireError};
+use super::{PROOF_HEADER, RotateAnswer, WAIT_MAX, WireError};
 use crate::answers::AskError;
+use crate::answers::evidence::EvidenceAnswer;
+use crate::answers::keys::KeysAnswer;
+use crate::answers::peers::PeersAnswer;
 use crate::answers::prove::{ProofAnswer, ProofQuery};
 use crate::answers::readings::{ReadingAnswer, ReadingsQuery};
+use crate::answers::segment::{SegmentAnswer, SegmentQuery};
 use crate::answers::status::StatusAnswer;
 use crate::answers::streams::StreamsAnswer;
 use crate::answers::tangle::TangleAnswer;
@@ -135,6 +139,10 @@ impl Client {
     /// # Errors
     /// When nobody listens, the answer does not come, or says why there is none.
     pub async fn get(&self, path_and_query: &str) -> Result<Response<Incoming>, ClientError> {
+        self.send(Method::GET, path_and_query).await
+    }
+
+    async fn send(&self, method: Method, path_and_query: &str) -> Result<Response<Incoming>, ClientError> {
         socket::check_path(&self.path)?;
         let stream = UnixStream::connect(&self.path).await.map_err(|why| self.refused(why))?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
@@ -142,7 +150,8 @@ impl Client {
             .map_err(|why| self.broken(&why))?;
         // Ends with the answer's body; what goes wrong is seen there.
         tokio::spawn(connection);
-        let request = Request::get(path_and_query).header(hyper::header::HOST, "selvedge");
+        let request = Request::builder().method(method).uri(path_and_query);
+        let request = request.header(hyper::header::HOST, "selvedge");
         let request = request.body(Empty::<Bytes>::new()).map_err(unusable)?;
         let response = self.in_time(sender.send_request(request)).await?.map_err(|why| self.broken(&why))?;
         if response.status() == StatusCode::OK {
@@ -195,6 +204,39 @@ impl Client {
         self.json(&format!("/v0/tangle?last={last}")).await
     }
 
+    /// The peers.
+    ///
+    /// # Errors
+    /// As for [`get`](Self::get).
+    pub async fn peers(&self) -> Result<PeersAnswer, ClientError> {
+        self.json("/v0/peers").await
+    }
+
+    /// The forks.
+    ///
+    /// # Errors
+    /// As for [`get`](Self::get).
+    pub async fn evidence(&self) -> Result<EvidenceAnswer, ClientError> {
+        self.json("/v0/evidence").await
+    }
+
+    /// The keys that its chain names.
+    ///
+    /// # Errors
+    /// As for [`get`](Self::get).
+    pub async fn keys(&self) -> Result<KeysAnswer, ClientError> {
+        self.json("/v0/keys").await
+    }
+
+    /// Gives the gateway its next key.
+    ///
+    /// # Errors
+    /// As for [`get`](Self::get); [`AskError::Refused`] says why the key is as it was.
+    pub async fn rotate(&self) -> Result<RotateAnswer, ClientError> {
+        let body = self.send(Method::POST, "/v0/rotate").await?;
+        serde_json::from_slice(&self.whole(body).await?).map_err(unusable)
+    }
+
     /// The proof of a reading.
     ///
     /// # Errors
@@ -206,6 +248,15 @@ impl Client {
             response.headers().get(PROOF_HEADER).ok_or_else(|| unusable("it does not say what it proves"))?;
         let about = serde_json::from_slice(about.as_bytes()).map_err(unusable)?;
         Ok(ProofAnswer { bytes: self.whole(response).await?.to_vec(), about })
+    }
+
+    /// The transaction that names an archive segment.
+    ///
+    /// # Errors
+    /// As for [`get`](Self::get).
+    pub async fn segment(&self, query: &SegmentQuery) -> Result<SegmentAnswer, ClientError> {
+        let batch = query.batch.map(|batch| batch.to_string());
+        self.json(&with_query("/v0/segment", [("hash", query.hash.clone()), ("batch", batch)])).await
     }
 
     /// Readings, one by one.
@@ -353,12 +404,52 @@ impl BlockingClient {
         self.runtime.block_on(self.client.tangle(last))
     }
 
+    /// See [`Client::peers`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn peers(&self) -> Result<PeersAnswer, ClientError> {
+        self.runtime.block_on(self.client.peers())
+    }
+
+    /// See [`Client::evidence`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn evidence(&self) -> Result<EvidenceAnswer, ClientError> {
+        self.runtime.block_on(self.client.evidence())
+    }
+
+    /// See [`Client::keys`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn keys(&self) -> Result<KeysAnswer, ClientError> {
+        self.runtime.block_on(self.client.keys())
+    }
+
+    /// See [`Client::rotate`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn rotate(&self) -> Result<RotateAnswer, ClientError> {
+        self.runtime.block_on(self.client.rotate())
+    }
+
     /// See [`Client::prove`].
     ///
     /// # Errors
     /// As there.
     pub fn prove(&self, query: &ProofQuery) -> Result<ProofAnswer, ClientError> {
         self.runtime.block_on(self.client.prove(query))
+    }
+
+    /// See [`Client::segment`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn segment(&self, query: &SegmentQuery) -> Result<SegmentAnswer, ClientError> {
+        self.runtime.block_on(self.client.segment(query))
     }
 
     /// See [`Client::readings`].

@@ -12,7 +12,7 @@ use axum::extract::{Query, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use hyper::body::{Bytes, Frame};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
@@ -20,6 +20,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use super::{ApiState, PROOF_HEADER, WAIT_MAX, WireError};
 use crate::answers::prove::ProofQuery;
 use crate::answers::readings::{ReadingsAnswer, ReadingsQuery};
+use crate::answers::segment::SegmentQuery;
 use crate::answers::{Answers, AskError, Time};
 
 /// Readings are sent in pieces of about this many bytes.
@@ -37,7 +38,12 @@ pub(super) fn router(state: ApiState) -> Router {
         .route("/v0/streams", get(streams))
         .route("/v0/readings", get(readings))
         .route("/v0/proof", get(proof))
+        .route("/v0/segment", get(segment))
         .route("/v0/tangle", get(tangle))
+        .route("/v0/peers", get(peers))
+        .route("/v0/evidence", get(evidence))
+        .route("/v0/keys", get(keys))
+        .route("/v0/rotate", post(rotate))
         .fallback(unknown)
         .method_not_allowed_fallback(only_get)
         .layer(middleware::from_fn(no_body))
@@ -48,7 +54,7 @@ impl IntoResponse for WireError {
     fn into_response(self) -> Response {
         let status = match self.error.reason {
             AskError::NoSuchStream { .. } | AskError::NoReading { .. } => StatusCode::NOT_FOUND,
-            AskError::NotInTransaction { .. } => StatusCode::CONFLICT,
+            AskError::NotInTransaction { .. } | AskError::Refused { .. } => StatusCode::CONFLICT,
             AskError::Malformed { .. } => StatusCode::BAD_REQUEST,
             AskError::Busy { .. } => StatusCode::SERVICE_UNAVAILABLE,
             AskError::Store { .. } => StatusCode::INTERNAL_SERVER_ERROR,
@@ -70,13 +76,14 @@ fn malformed(status: StatusCode, what: String) -> Response {
 async fn unknown(request: Request) -> Response {
     let path: String = request.uri().path().chars().take(64).collect();
     let what = format!(
-        "nothing answers to {path:?}; expected /v0/status, /v0/streams, /v0/readings, /v0/proof or /v0/tangle"
+        "nothing answers to {path:?}; expected /v0/status, /v0/streams, /v0/readings, /v0/proof, \
+         /v0/segment, /v0/tangle, /v0/peers, /v0/evidence or /v0/keys, or POST /v0/rotate"
     );
     malformed(StatusCode::NOT_FOUND, what)
 }
 
 async fn only_get() -> Response {
-    malformed(StatusCode::METHOD_NOT_ALLOWED, "this API only answers questions; expected GET".into())
+    malformed(StatusCode::METHOD_NOT_ALLOWED, "this API answers questions; expected GET (and POST for /v0/rotate only)".into())
 }
 
 /// A question has no body; one that claims to have one is not read.
@@ -141,6 +148,28 @@ async fn streams(State(state): State<ApiState>) -> Response {
     json(state.ask(|answers| answers.streams(Time::now())).await)
 }
 
+async fn peers(State(state): State<ApiState>) -> Response {
+    json(state.ask(|answers| answers.peers(Time::now())).await)
+}
+
+async fn evidence(State(state): State<ApiState>) -> Response {
+    json(state.ask(|answers| answers.evidence(Time::now())).await)
+}
+
+async fn keys(State(state): State<ApiState>) -> Response {
+    json(state.ask(|answers| answers.keys(Time::now())).await)
+}
+
+/// The only one that changes anything. It goes on when whoever asked is gone.
+async fn rotate(State(state): State<ApiState>) -> Response {
+    let Some(rotator) = state.rotator.clone() else {
+        let why = "this node cannot be asked for another key".to_owned();
+        return AskError::Refused { why }.into_response();
+    };
+    let rotated = tokio::spawn(rotator.rotate());
+    json(rotated.await.unwrap_or_else(|why| Err(AskError::Store { why: format!("the rotation failed: {why}") })))
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct TangleQuery {
@@ -169,6 +198,14 @@ async fn proof(
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
     headers.insert(PROOF_HEADER, about);
     Ok(response)
+}
+
+async fn segment(
+    State(state): State<ApiState>,
+    asked: Result<Query<SegmentQuery>, QueryRejection>,
+) -> Result<Response, AskError> {
+    let asked = query(asked)?;
+    Ok(json(state.ask(move |answers| answers.segment(&asked)).await))
 }
 
 /// Sends readings while they are read.

@@ -15,6 +15,7 @@ use super::ask::Ask;
 use super::client::{Client, ClientError};
 use super::socket::{self, SocketError, bind};
 use super::{ApiState, CONNECTIONS_MAX, HEAD_BYTES_MAX, serve};
+use crate::answers::peers::NetworkState;
 use crate::answers::prove::ProofQuery;
 use crate::answers::readings::ReadingsQuery;
 use crate::answers::status::NodeState;
@@ -104,6 +105,10 @@ async fn the_socket_gives_the_answers_of_the_store() {
 
     let query = ProofQuery { stream: "tank/level".into(), at: None };
     assert_eq!(client.prove(&query).await.unwrap(), answers.prove(&query).unwrap());
+    assert_eq!(client.peers().await.unwrap().network, NetworkState::None);
+    assert!(client.evidence().await.unwrap().forks.is_empty());
+    let Err(ClientError::Ask(AskError::Refused { why })) = client.rotate().await else { panic!("a refusal") };
+    assert!(why.contains("cannot be asked"), "{why}");
     served.end().await;
 }
 
@@ -174,6 +179,8 @@ async fn hostile_requests_get_a_clear_refusal() {
         (body, "413", "a question has no body"),
         (chunked, "413", "a question has no body"),
         (post, "405", "expected GET"),
+        (get("/v0/rotate"), "405", "expected GET"),
+        (b"POST /v0/rotate HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n".to_vec(), "413", "has no body"),
         (get("/v0/nothing"), "404", "expected /v0/status"),
         (get("/"), "404", "expected /v0/status"),
         (get("/v0/proof"), "400", "stream"),
@@ -253,6 +260,8 @@ fn data_folder() -> tempfile::TempDir {
         salt_key: &[9; 32],
         config: "",
         passphrase: None,
+        enrolment: None,
+        further: &[],
         restored: false,
     };
     let folder = Folder::create(&path, &contents).unwrap();

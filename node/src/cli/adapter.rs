@@ -19,6 +19,7 @@ Examples:
   selvedge adapter test --config other.toml --json
 
 It connects, reads, decodes and prints. Nothing is signed, stored or written to a device, and no gateway needs to run.
+With a broker (mqtt) it looks on as a client of its own: what a running gateway waits for still reaches it.
 
 Exit codes: 0 every device answered; 1 one did not; 2 the configuration is wrong or cannot be read.";
 
@@ -163,6 +164,12 @@ fn reading_line(device: &str, reading: &edge_adapters::trial::DecodedReading, js
 fn summary_line(device: &DeviceSnapshot, json: bool) -> String {
     if json {
         return serde_json::json!({ "device": device.device, "summary": device }).to_string();
+    }
+    if let Some(figures) = &device.messages {
+        return format!(
+            "{}: {} messages, {} on topics without a stream, {} readings, {} of them bad",
+            device.device, figures.messages, figures.unmatched, device.readings, figures.undecodable
+        );
     }
     format!(
         "{}: {} polls, {} requests, {} answers, {} readings; round trip {:.1} ms on average",

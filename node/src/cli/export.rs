@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::Serialize;
 
-use super::Globals;
+use super::{Globals, segment};
 use super::readings::range;
 use crate::answers::Time;
 use crate::answers::print::{finish, json_line};
@@ -27,6 +27,7 @@ Examples:
   selvedge export --stream filler/tank/level --format csv -o level.csv
   selvedge export --all --from -1d --format jsonl | gzip > day.jsonl.gz
   selvedge export --stream filler/tank/level --from 2026-05-01T00:00:00Z --to 2026-05-02T00:00:00Z --zone Europe/Berlin
+  selvedge export --segment 12 -o batch-12.segment       a whole batch, for a partner who wants to prove from it
 
 Columns: stream, counter, source_time, receive_time, value, unit, raw, quality, flags, status, state, batch,
 transaction. Times are RFC 3339, in UTC or with the offset of --zone; value is scaled and in unit, raw is what the
@@ -42,7 +43,7 @@ const PROGRESS_EVERY: Duration = Duration::from_secs(5);
 /// Arguments.
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
-#[command(group(clap::ArgGroup::new("which").required(true).args(["stream", "all"])))]
+#[command(group(clap::ArgGroup::new("which").required(true).args(["stream", "all", "segment"])))]
 pub(crate) struct Args {
     /// Of this stream.
     #[arg(long, value_name = "NAME")]
@@ -50,6 +51,9 @@ pub(crate) struct Args {
     /// Of all streams.
     #[arg(long)]
     all: bool,
+    /// The archive segment of the own batch with this number, as it is: for a partner's `selvedge prove --segment`.
+    #[arg(long, value_name = "BATCH", conflicts_with_all = ["from", "to", "format", "zone"])]
+    segment: Option<u64>,
     /// Received at this moment or later: RFC 3339 with a zone, or a span back from now, such as -1d.
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     from: Option<String>,
@@ -99,6 +103,9 @@ const HEADINGS: &str =
 
 /// Runs it.
 pub(crate) fn run(args: Args, globals: &Globals) -> anyhow::Result<ExitCode> {
+    if let Some(batch) = args.segment {
+        return segment::export(batch, args.output, globals);
+    }
     let (from, to) = range(args.from.as_deref(), args.to.as_deref(), Time::now())?;
     let exporter = Exporter { format: args.format, zone: Zone::named(&args.zone)? };
     let query = ReadingsQuery { stream: args.stream, from, to, last: None };

@@ -1,4 +1,7 @@
-//! `selvedge key`: show, back up and restore the keys.
+//! `selvedge key`: show, list, rotate, back up and restore the keys.
+
+mod backup;
+mod list;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -7,25 +10,29 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use selvedge_core::codec::{self, Canonical};
 use selvedge_core::genesis::Genesis;
-use selvedge_core::{Scheme, limits};
-use selvedge_crypto::{SecretKey, ids, secret_file};
-use serde::{Deserialize, Serialize};
-use zeroize::{Zeroize, Zeroizing};
+use selvedge_core::payload::Enrol;
+use selvedge_crypto::{ids, secret_file};
+use serde_bytes::ByteBuf;
+use zeroize::Zeroizing;
 
 use super::Globals;
 use super::passphrase::{PassphraseArgs, first_line};
 use crate::chain;
 use crate::config;
-use crate::folder::{Contents, Folder, SALT_KEY_BYTES};
+use crate::folder::{Contents, Folder};
 use crate::store::RealDisk;
+use backup::{Backup, Seed};
 
 const AFTER_HELP: &str = "\
 Examples:
   selvedge key show --data ./g1
+  selvedge key list --data ./g1
+  selvedge key rotate --data ./g1
   selvedge key backup g1.backup --backup-passphrase-file pass --data ./g1
   selvedge key restore g1.backup --backup-passphrase-file pass --data ./g1
 
-A backup holds the genesis and all keys, sealed with its own passphrase. Restored into the folder that holds the
+A backup holds the genesis, the credential and all keys, sealed with its own passphrase: make a new one after each
+rotation. Restored into the folder that holds the
 chain, the gateway goes on. Restored into an empty folder, it journals readings and issues nothing: without its
 chain it could contradict what it signed before.";
 
@@ -41,6 +48,10 @@ pub struct Args {
 enum Action {
     /// Who this gateway is, and which network it belongs to.
     Show,
+    /// The gateway's keys by number, and which is in force.
+    List,
+    /// Give the running gateway its next key. Who it is stays the same.
+    Rotate,
     /// Write genesis and keys into one sealed file.
     Backup(FileArgs),
     /// Take genesis and keys back from such a file.
@@ -58,46 +69,12 @@ struct FileArgs {
     passphrase: PassphraseArgs,
 }
 
-/// What a backup holds, before it is sealed.
-#[derive(Serialize, Deserialize)]
-struct Backup {
-    version: u8,
-    #[serde(with = "serde_bytes")]
-    genesis: Vec<u8>,
-    gateway: Seed,
-    organisation: Option<Seed>,
-    salt_key: [u8; SALT_KEY_BYTES],
-}
-
-#[derive(Serialize, Deserialize)]
-struct Seed {
-    scheme: Scheme,
-    seed: [u8; 32],
-}
-
-impl Drop for Backup {
-    fn drop(&mut self) {
-        self.gateway.seed.zeroize();
-        self.salt_key.zeroize();
-        if let Some(organisation) = &mut self.organisation {
-            organisation.seed.zeroize();
-        }
-    }
-}
-
-impl Canonical for Backup {
-    const WHAT: &'static str = "key backup";
-    const BYTES_MAX: usize = limits::GENESIS_BYTES_MAX + 256;
-
-    fn check(&self) -> Result<(), &'static str> {
-        if self.version == 0 { Ok(()) } else { Err("its version is not 0") }
-    }
-}
-
 /// Runs it.
 pub fn run(args: Args, globals: &Globals) -> anyhow::Result<ExitCode> {
     match args.action {
         Action::Show => show(globals),
+        Action::List => list::list(globals),
+        Action::Rotate => list::rotate(globals),
         Action::Backup(file) => backup(&file, globals),
         Action::Restore(file) => restore(&file, globals),
     }
@@ -107,20 +84,25 @@ fn show(globals: &Globals) -> anyhow::Result<ExitCode> {
     let folder = Folder::open(&globals.data)?;
     let (network, gateway) = (ids::to_text(&folder.network().id()), ids::to_text(&folder.issuer()));
     let genesis = folder.genesis();
-    let member = genesis.member(folder.issuer());
+    let keys = folder.keys_count()?;
     if globals.json {
-        let name = member.map(|m| &m.name);
-        println!("{}", serde_json::json!({ "network": network, "gateway": gateway, "name": name }));
+        let answer = serde_json::json!({
+            "network": network,
+            "gateway": gateway,
+            "name": folder.name(),
+            "organisation": folder.organisation_name(),
+            "in_genesis": folder.enrolment().is_none(),
+            "key_files": keys,
+        });
+        println!("{answer}");
         return Ok(ExitCode::SUCCESS);
     }
     println!("Network {:?}: {network}", genesis.network_name);
-    match member {
-        Some(member) => {
-            let organisation = &genesis.organisations[usize::from(member.organisation)].name;
-            println!("Gateway {:?} of {organisation:?}: {gateway}", member.name);
-            println!("Key 0: {}, named in the genesis", member.key.scheme.name());
-        }
-        None => println!("Gateway: {gateway} (the genesis does not name it)"),
+    println!("Gateway {:?} of {:?}: {gateway}", folder.name(), folder.organisation_name());
+    let named = if folder.enrolment().is_some() { "its credential" } else { "the genesis" };
+    println!("Key 0: ML-DSA-44, named in {named}");
+    if keys > 1 {
+        println!("{keys} key files; `selvedge key list` says which is in force");
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -130,10 +112,11 @@ fn backup(args: &FileArgs, globals: &Globals) -> anyhow::Result<ExitCode> {
     let passphrase = args.passphrase.read()?;
     let passphrase = passphrase.as_ref().map(|p| p.as_str());
     let backup = Backup {
-        version: 0,
+        version: 1,
         genesis: folder.genesis_bytes().to_vec(),
-        gateway: seed_of(&folder.gateway_key(passphrase)?),
-        organisation: folder.organisation_key(passphrase)?.as_ref().map(seed_of),
+        enrolment: folder.enrolment().map(|bytes| ByteBuf::from(bytes.to_vec())),
+        gateway: folder.signing_keys(passphrase)?.iter().map(Seed::from).collect(),
+        organisation: folder.organisation_key(passphrase)?.as_ref().map(Seed::from),
         salt_key: *folder.salt_key()?,
     };
     let content = Zeroizing::new(codec::encode(&backup));
@@ -158,8 +141,10 @@ fn restore(args: &FileArgs, globals: &Globals) -> anyhow::Result<ExitCode> {
     let passphrase = args.passphrase.read()?;
     let passphrase = passphrase.as_ref().map(|p| p.as_str());
     let network = Genesis::network_id_of(&backup.genesis);
-    let gateway = SecretKey::from_seed(backup.gateway.scheme, &backup.gateway.seed);
-    let issuer = selvedge_crypto::signer(&gateway)?.public_key().issuer();
+    let issuer = backup.issuer()?;
+    if let Some(enrolment) = &backup.enrolment {
+        Folder::put_back_enrolment(&globals.data, &backup.genesis, enrolment)?;
+    }
     if let Ok(folder) = Folder::open(&globals.data) {
         // It may have lost its keys and kept its chain.
         anyhow::ensure!(
@@ -174,12 +159,18 @@ fn restore(args: &FileArgs, globals: &Globals) -> anyhow::Result<ExitCode> {
         );
         return restore_beside_chain(&folder, &backup, passphrase, globals.json);
     }
-    let organisation = backup.organisation.as_ref().map(|seed| SecretKey::from_seed(seed.scheme, &seed.seed));
+    let organisation = backup.organisation_key();
+    let keys = backup.gateway_keys();
+    let (gateway, further) = keys.split_first().context("the backup holds no key of the gateway")?;
     let genesis: Genesis = codec::decode(&backup.genesis)?;
-    let name = genesis.member(issuer).map_or("restored", |m| m.name.as_str());
+    let enrol = backup.enrolment.as_ref().map(|bytes| codec::decode::<Enrol>(bytes)).transpose()?;
+    let member = genesis.member(issuer).map(|m| m.name.as_str());
+    let name = member.or(enrol.as_ref().map(|e| e.name.as_str())).unwrap_or("restored");
     let contents = Contents {
         genesis: &backup.genesis,
-        gateway: &gateway,
+        gateway,
+        further,
+        enrolment: backup.enrolment.as_ref().map(|bytes| bytes.as_slice()),
         organisation: organisation.as_ref(),
         salt_key: &backup.salt_key,
         config: &config::template(name, &genesis.network_name),
@@ -204,8 +195,7 @@ fn restore_beside_chain(
     passphrase: Option<&str>,
     json: bool,
 ) -> anyhow::Result<ExitCode> {
-    let gateway = SecretKey::from_seed(backup.gateway.scheme, &backup.gateway.seed);
-    let organisation = backup.organisation.as_ref().map(|s| SecretKey::from_seed(s.scheme, &s.seed));
+    let (gateway, organisation) = (backup.gateway_keys(), backup.organisation_key());
     // Looked for first: with the keys back and no mark, a crash here would let it issue without its chain.
     let newest = own_newest(folder)?;
     if newest.is_none() {
@@ -247,12 +237,9 @@ fn own_newest(folder: &Folder) -> anyhow::Result<Option<u64>> {
 }
 
 fn open_backup(path: &Path, passphrase: &str) -> anyhow::Result<Backup> {
-    let sealed = secret_file::read(path, limits::GENESIS_BYTES_MAX + 4_096)?;
+    let sealed = secret_file::read(path, Backup::BYTES_MAX + 4_096)?;
     let content = selvedge_crypto::open_with_passphrase(&sealed, passphrase)
         .with_context(|| format!("cannot open the backup {}", path.display()))?;
-    codec::decode(&content).with_context(|| format!("{} was opened and is no backup of keys", path.display()))
-}
-
-fn seed_of(key: &SecretKey) -> Seed {
-    Seed { scheme: key.scheme(), seed: *key.seed() }
+    let decoded = Backup::decode(&content);
+    decoded.with_context(|| format!("{} was opened and is no backup of keys", path.display()))
 }

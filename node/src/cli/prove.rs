@@ -12,7 +12,7 @@ use selvedge_proof::{Trust, Verdict};
 use serde::Serialize;
 
 use super::verify::verify_file;
-use super::{Failed, Globals};
+use super::{Failed, Globals, segment};
 use crate::answers::Time;
 use crate::answers::print::{print, print_json};
 use crate::answers::prove::{ProofAbout, ProofQuery};
@@ -25,10 +25,14 @@ Examples:
   selvedge prove filler/tank/level latest
   selvedge prove filler/tank/level 2026-05-01T12:00:00Z -o noon.proof
   selvedge prove filler/tank/level -10m
+  selvedge prove press/force latest --segment batch-12.segment     a partner's reading
 
 TIME means the newest reading that the gateway had received by then and that is in a transaction. The file holds
 everything that `selvedge verify` needs but the network's id, and discloses this one reading only. It is verified
 before this command says that it is done.
+
+Readings lie only with the gateway that read them. To prove one of another gateway, have it hand over the archive
+segment (`selvedge export --segment BATCH` there); which of the transactions here names it is found by its hash.
 
 Exit codes: 0 written and verified; 1 nothing to prove there yet, or no such stream; 2 wrong use, or there is no answer.";
 
@@ -44,6 +48,9 @@ pub(crate) struct Args {
     /// Write the proof here [default: STREAM-COUNTER.proof in the present folder].
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// Prove from this archive segment, which may be of any gateway, instead of from the own readings.
+    #[arg(long, value_name = "FILE")]
+    segment: Option<PathBuf>,
 }
 
 /// What `--json` says.
@@ -59,7 +66,7 @@ struct Report<'a> {
 }
 
 /// Runs it.
-pub(crate) fn run(Args { stream, time, output }: Args, globals: &Globals) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(Args { stream, time, output, segment }: Args, globals: &Globals) -> anyhow::Result<ExitCode> {
     let at = match time.as_str() {
         "latest" => None,
         text => {
@@ -67,9 +74,14 @@ pub(crate) fn run(Args { stream, time, output }: Args, globals: &Globals) -> any
         }
     };
     let network = Folder::open(&globals.data)?.network().id();
-    let answer = asking(&globals.data, |ask| ask.prove(&ProofQuery { stream: stream.clone(), at }))?;
+    let query = ProofQuery { stream: stream.clone(), at };
+    let answer = match &segment {
+        Some(path) => segment::prove(path, &query, globals)?,
+        None => asking(&globals.data, |ask| ask.prove(&query))?,
+    };
     let file = output.unwrap_or_else(|| default_name(&stream, answer.about.counter));
-    write_whole(&file, &answer.bytes)?;
+    // A proof is for handing on: readable by others, unlike what is made otherwise.
+    write_whole(&file, &answer.bytes, 0o644)?;
     let read_back = verify_file(&file, Trust::Network(network));
     let verdict = read_back.with_context(|| format!("cannot read {} back", file.display()))?.map_err(|refusal| {
         Failed(format!(
@@ -124,14 +136,13 @@ fn default_name(stream: &str, counter: u64) -> PathBuf {
 }
 
 /// Writes a whole file or none.
-fn write_whole(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+pub(super) fn write_whole(path: &Path, bytes: &[u8], mode: u32) -> anyhow::Result<()> {
     if path.is_dir() {
         bail!("{} is a folder; expected the name of a file for -o", path.display());
     }
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let attempt = || -> std::io::Result<()> {
-        // A proof is for handing on: readable by others, unlike what is made otherwise.
-        let mode = fs::Permissions::from_mode(0o644);
+        let mode = fs::Permissions::from_mode(mode);
         let mut file = tempfile::Builder::new().prefix(".proof-").permissions(mode).tempfile_in(folder)?;
         file.write_all(bytes)?;
         file.as_file().sync_all()?;
@@ -167,7 +178,7 @@ mod tests {
         let spoken =
             [["tank", "-10m", "-o", "file"], ["-o", "file", "tank", "-10m"], ["tank", "-o", "file", "-10m"]];
         for line in spoken {
-            let Args { stream, time, output } =
+            let Args { stream, time, output, .. } =
                 Alone::try_parse_from(std::iter::once("prove").chain(line)).unwrap().args;
             assert_eq!((stream.as_str(), time.as_str()), ("tank", "-10m"), "{line:?}");
             assert_eq!(output, Some(PathBuf::from("file")), "{line:?}");
@@ -188,11 +199,11 @@ mod tests {
     fn a_file_is_written_whole_or_not_at_all() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("one.proof");
-        write_whole(&path, b"first").unwrap();
-        write_whole(&path, b"second").unwrap();
+        write_whole(&path, b"first", 0o644).unwrap();
+        write_whole(&path, b"second", 0o644).unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"second");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
-        assert!(write_whole(folder.path(), b"x").unwrap_err().to_string().contains("is a folder"));
-        assert!(write_whole(&folder.path().join("no/such"), b"x").is_err());
+        assert!(write_whole(folder.path(), b"x", 0o644).unwrap_err().to_string().contains("is a folder"));
+        assert!(write_whole(&folder.path().join("no/such"), b"x", 0o644).is_err());
     }
 }

@@ -16,9 +16,13 @@ const AFTER_HELP: &str = "\
 Examples:
   selvedge run --data ./g1
   RUST_LOG=debug selvedge run --data ./g1
+  selvedge run --alone --data ./g1
 
 It logs to standard error (the journal under systemd). SIGTERM or Ctrl-C stops it: readings are kept, the open
 batch is signed, and the store is closed; a second signal ends it at once, which loses nothing acknowledged either.
+
+With peers, a start first asks them how far they hold this gateway's chain (`start_wait` under [network]): a restored
+image would otherwise contradict what it signed before. Readings are kept meanwhile.
 
 Exit codes: 0 stopped on request; 1 the store or the key failed while it ran; 2 it could not start.";
 
@@ -26,6 +30,10 @@ Exit codes: 0 stopped on request; 1 the store or the key failed while it ran; 2 
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub struct Args {
+    /// Sign at once, without asking peers how far this gateway's chain goes. A store marked as restored asks all the
+    /// same.
+    #[arg(long)]
+    alone: bool,
     #[command(flatten)]
     passphrase: PassphraseArgs,
 }
@@ -35,7 +43,10 @@ pub fn run(args: &Args, globals: &Globals) -> anyhow::Result<ExitCode> {
     start_log("info");
     engine::die_on_panic();
     let folder = Folder::open(&globals.data)?;
-    let settings = config::load(&folder.config_path())?;
+    let mut settings = config::load(&folder.config_path())?;
+    if args.alone {
+        settings.network.start_wait = Duration::ZERO;
+    }
     let passphrase = args.passphrase.read()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)

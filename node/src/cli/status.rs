@@ -32,7 +32,7 @@ pub(crate) fn run(Args {}: Args, globals: &Globals) -> anyhow::Result<ExitCode> 
     }
     Ok(match answer.state {
         NodeState::NotRunning => ExitCode::from(3),
-        NodeState::Running if answer.attention.is_empty() => ExitCode::SUCCESS,
-        NodeState::Running | NodeState::Silent | NodeState::Halted => ExitCode::from(1),
+        NodeState::Running | NodeState::Starting if answer.attention.is_empty() => ExitCode::SUCCESS,
+        NodeState::Running | NodeState::Starting | NodeState::Silent | NodeState::Halted => ExitCode::from(1),
     })
 }

@@ -2,6 +2,12 @@
 
 /// The text for a new gateway. Lines that begin with `#: ` are an example: without these three characters they work.
 pub fn template(gateway: &str, network: &str) -> String {
+    template_with_peers(gateway, network, &[])
+}
+
+/// The same for a gateway that knows where others are ("host:port").
+pub fn template_with_peers(gateway: &str, network: &str, peers: &[String]) -> String {
+    // Rust's form of a list of texts is TOML's, for texts without control characters.
     format!(
         r##"# Configuration of the Selvedge gateway {gateway:?} in the network {network:?}.
 # `selvedge check` says whether it is right; `selvedge adapter test` shows what the devices say.
@@ -30,6 +36,18 @@ max_age = "60s"
 # "auto": the clock counts as synchronised when systemd-timesyncd says so; until then readings carry a mark.
 # "assume": another service (chrony, PTP) keeps the clock.
 trust = "auto"
+
+[network]
+# Others dial this gateway here (UDP). Without it, it only dials out: enough when one gateway is reached by all.
+# Without peers as well there is no network: the gateway works alone.
+#listen = "0.0.0.0:7440"
+# Where others reach it: the first stands in invitations; those with an IP address are told to peers.
+#advertise = ["gateway-1.example:7440"]
+# Whom to dial.
+peers = {peers:?}
+# A start waits this long for a peer to say how far this gateway's own chain goes, before it signs anything. Longer is
+# safer after a restored image; readings are kept meanwhile.
+start_wait = "10s"
 
 # A device. Take "#: " away from these lines and put in your own.
 #: [[device]]
@@ -64,6 +82,29 @@ trust = "auto"
 #: type = "bool"
 #: # Each reading closes the batch at once.
 #: urgent = false
+#:
+#: # Another device: what a broker is told. MQTT 3.1.1, without TLS.
+#: [[device]]
+#: name = "plant-broker"
+#: protocol = "mqtt"
+#: # Host and port.
+#: address = "192.0.2.9:1883"
+#: # The broker keeps what comes while this gateway is away under this name; made of gateway and device if left out.
+#: client_id = "filler-gateway"
+#: # Quality of service: 0 (what is lost is lost), 1, 2.
+#: qos = 1
+#:
+#: [[device.stream]]
+#: # Each {{name}} of the topic stands in the name too, and each combination of `each` is a stream.
+#: name = "{{machine}}/temperature"
+#: topic = "plant/line1/{{machine}}/state"
+#: each = {{ machine = ["filler", "capper"] }}
+#: # Where in the JSON of the message the value stands, and its time; without `pointer` the message is the value.
+#: pointer = "/temperature/value"
+#: time = "/timestamp"
+#: # bool, i64, u64, f64, string.
+#: type = "f64"
+#: unit = "Cel"
 "##
     )
 }

@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
 use selvedge_core::border::{NewReading, Outcome, StreamHandle};
@@ -12,15 +13,20 @@ use selvedge_core::stream::Descriptor;
 use selvedge_core::{NetworkId, codec};
 use selvedge_proof::{Proof, Refusal, Trust, Verdict, scaled, unit_text};
 
+use super::serve::PACE;
 use crate::answers::prove::ProofQuery;
 use crate::answers::{Answers, Facts};
 use crate::cli::init::{Names, new_network};
 use crate::cli::verify::verify_file;
-use crate::config::{self, Settings};
+use crate::config;
 use crate::engine::clock;
 use crate::folder::Folder;
 use crate::gateway::Gateway;
-use crate::store::{Range, RealDisk, Store, StoreOptions, StreamReading};
+use crate::store::{Range, RealDisk, Store, StoreError, StoreOptions, StreamReading};
+
+/// The data folder may be taken for this long by a question, and is looked at this often.
+const LOCK_WITHIN: Duration = Duration::from_secs(3);
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// The store of a gateway that has stopped.
 #[derive(Debug)]
@@ -36,7 +42,7 @@ impl Reopened {
     /// # Errors
     /// When the store cannot be opened, or a node still runs on it.
     pub fn open(folder: &Folder) -> anyhow::Result<Self> {
-        let disk = Arc::new(RealDisk::open(folder.store_path())?);
+        let disk = Arc::new(open_disk(folder)?);
         let (store, _, _) = Store::open(disk, &StoreOptions::new(folder.network(), folder.issuer()))?;
         let answers = Answers { reader: store.reader(), facts: Arc::new(Facts::of(folder)?), live: None };
         Ok(Self { answers, store })
@@ -80,6 +86,24 @@ impl Reopened {
         Ok(counts)
     }
 
+    /// Has this stream a reading?
+    ///
+    /// # Errors
+    /// When that cannot be read.
+    pub fn has_reading(&self, stream: &str) -> anyhow::Result<bool> {
+        let streams = self.answers.reader.streams()?;
+        Ok(streams.iter().any(|known| known.name == stream && known.newest.is_some()))
+    }
+
+    /// One of its streams that has a reading.
+    ///
+    /// # Errors
+    /// When that cannot be read.
+    pub fn some_stream(&self) -> anyhow::Result<Option<String>> {
+        let streams = self.answers.reader.streams()?;
+        Ok(streams.into_iter().find(|stream| stream.newest.is_some()).map(|stream| stream.name))
+    }
+
     /// All readings of a stream.
     ///
     /// # Errors
@@ -108,6 +132,18 @@ impl Reopened {
     }
 }
 
+/// Takes the data folder. Whoever asks something of a gateway that has just stopped holds it for some milliseconds: no
+/// reason to fail.
+fn open_disk(folder: &Folder) -> Result<RealDisk, StoreError> {
+    let end = Instant::now() + LOCK_WITHIN;
+    loop {
+        match RealDisk::open(folder.store_path()) {
+            Err(StoreError::Locked { .. }) if Instant::now() < end => std::thread::sleep(LOOK_EVERY),
+            opened => return opened,
+        }
+    }
+}
+
 /// What a data folder holds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
@@ -121,6 +157,15 @@ pub struct Counts {
     pub transactions: u64,
     /// Tips.
     pub tips: u64,
+}
+
+impl Counts {
+    /// Adds what another gateway's folder holds. Of tips each folder has its own, and they say nothing together.
+    pub fn add(&mut self, other: &Self) {
+        self.streams += other.streams;
+        self.readings += other.readings;
+        self.batches += other.batches;
+    }
 }
 
 /// The last reading and its proof.
@@ -186,16 +231,15 @@ pub struct Forged {
 /// When the forger's gateway cannot be made or run.
 pub async fn forge(
     path: &Path,
-    victim: &Folder,
     names: &Names,
     stream: &str,
     readings: &[StreamReading],
 ) -> anyhow::Result<Forged> {
     let descriptor = readings.last().context("there is nothing to forge")?.descriptor.as_ref().clone();
     let folder = new_network(path, names, None)?;
-    // A forger says of his clock what he likes; and he reads no device.
-    let settings = config::load(&victim.config_path())?;
-    let settings = Settings { devices: Vec::new(), clock: clock::Trust::Assume, ..settings };
+    // A forger reads no device and has no peers; and of his clock he says what he likes.
+    let settings = config::parse(PACE).map_err(|findings| anyhow::anyhow!("{findings:?}"))?;
+    let settings = config::Settings { clock: clock::Trust::Assume, ..settings };
     let gateway = Gateway::start(&folder, settings, None).await?;
     let signed = sign_all(&gateway, descriptor, readings).await;
     gateway.stop().await?;
@@ -268,20 +312,38 @@ impl Files {
     /// When one cannot be written.
     pub fn write(&self, last: &[u8], tampered: &[u8], forged: &[u8]) -> anyhow::Result<()> {
         for (path, bytes) in [(&self.last, last), (&self.tampered, tampered), (&self.forged, forged)] {
-            if let Some(folder) = path.parent() {
-                std::fs::create_dir_all(folder)
-                    .with_context(|| format!("cannot make {}", folder.display()))?;
-            }
-            std::fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))?;
+            write(path, bytes)?;
         }
         Ok(())
     }
 }
 
+/// Writes a file, and the folder around it.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    }
+    std::fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))
+}
+
 /// What `verify` says of a file.
 pub type Said = Result<Verdict, Refusal>;
 
-/// What `verify` says of the three files.
+/// A proof from the folder of another gateway than the first.
+#[derive(Debug)]
+pub struct Other {
+    /// The gateway.
+    pub gateway: String,
+    /// What it proves.
+    pub last: Last,
+    /// What `verify` says of it.
+    pub said: Said,
+}
+
+/// What `verify` says of the files.
 #[derive(Debug)]
 pub struct Judgement {
     /// Of the true proof.
@@ -292,6 +354,8 @@ pub struct Judgement {
     pub forged: Said,
     /// Of the forger's, by one who trusts the forger.
     pub forged_among_forgers: Said,
+    /// Of the proofs of the other gateways.
+    pub others: Vec<Other>,
 }
 
 impl Judgement {
@@ -310,12 +374,30 @@ impl Judgement {
             tampered: verify(&files.tampered, trusted)?,
             forged: verify(&files.forged, trusted)?,
             forged_among_forgers: verify(&files.forged, forger)?,
+            others: Vec::new(),
         })
     }
 
-    /// Is the true proof verified, and does it show the reading that the store holds?
+    /// Judges the proof of another gateway as well, from its file.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn add(
+        &mut self,
+        path: &Path,
+        gateway: String,
+        last: Last,
+        trusted: NetworkId,
+    ) -> anyhow::Result<()> {
+        let said = verify_file(path, Trust::Network(trusted))
+            .with_context(|| format!("cannot read {}", path.display()))?;
+        self.others.push(Other { gateway, last, said });
+        Ok(())
+    }
+
+    /// Are the true proofs verified, and does each show the reading that its store holds?
     pub fn proof_verified(&self, last: &Last) -> bool {
-        shows(&self.last, last)
+        shows(&self.last, last) && self.others.iter().all(|other| shows(&other.said, &other.last))
     }
 
     /// Is the changed one refused, where the unchanged one is not?

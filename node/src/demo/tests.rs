@@ -22,7 +22,8 @@ impl Watcher {
 
 impl Audience for Watcher {
     fn frame(&mut self, frame: &Frame) {
-        if frame.transactions > 0 && frame.device_up && frame.value(LEVEL).is_some() {
+        let each_has_some = frame.gateways.iter().all(|gateway| gateway.batches > 0);
+        if each_has_some && frame.device_up && frame.value(LEVEL).is_some() {
             self.stop.cancel();
         }
         self.frames.push(frame.clone());
@@ -34,40 +35,70 @@ impl Audience for Watcher {
     }
 }
 
-/// Runs the demo into a folder. Two minutes are for a machine that is busy with other tests.
-async fn demo(keep: Option<&Path>) -> (anyhow::Result<Report>, Watcher) {
-    let options = Options { run_for: Duration::from_mins(2), keep: keep.map(Path::to_owned), seed: [9; 32] };
+/// Two minutes are for a machine that is busy with other tests.
+fn options(gateways: usize, keep: Option<&Path>) -> Options {
+    Options {
+        gateways,
+        run_for: Duration::from_mins(2),
+        keep: keep.map(Path::to_owned),
+        broker: None,
+        cut: None,
+        seed: [9; 32],
+    }
+}
+
+async fn demo(options: &Options) -> (anyhow::Result<Report>, Watcher) {
     let mut watcher = Watcher::new();
     let stop = watcher.stop.clone();
-    (run(&options, &mut watcher, &stop).await, watcher)
+    (run(options, &mut watcher, &stop).await, watcher)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_demo_shows_what_it_promises() {
     let folder = tempfile::tempdir().unwrap();
-    let data = folder.path().join("kept");
-    let (report, watcher) = demo(Some(&data)).await;
-    let report = report.expect("it runs");
+    let root = folder.path().join("kept");
+    let (report, watcher) = demo(&options(3, Some(&root))).await;
+    let report = report.unwrap_or_else(|why| panic!("{why:#}\n{}", watcher.words));
 
     assert!(report.holds(), "{report:?}\n{}", watcher.words);
-    assert_eq!((report.gateways, report.data.as_deref()), (1, Some(data.as_path())));
+    assert!(report.witnessed_all && report.ledgers_equal, "{report:?}\n{}", watcher.words);
+    assert_eq!((report.gateways, report.data.as_deref()), (3, Some(root.as_path())));
     assert!(report.readings >= 11, "one of each stream at least: {report:?}");
-    // A lone gateway's chain: each transaction carries one batch, and approves the one before.
-    assert!(report.batches >= 1 && report.transactions == report.batches && report.tips == 1, "{report:?}");
+    assert!(report.batches >= 3 && report.transactions > report.batches, "{report:?}");
+    assert_eq!(report.transactions_compared, report.transactions);
+    assert!(report.bytes_sent > 10_000, "{report:?}");
     let shown = watcher.frames.last().expect("frames");
-    assert!(shown.readings <= report.readings && shown.transactions <= report.transactions);
+    assert!(shown.readings() <= report.readings && shown.agreement.transactions <= report.transactions);
     // Two millions of litres would be another plant.
     assert!(shown.value(LEVEL).is_some_and(|level| (38.0..42.0).contains(&level)), "{shown:?}");
+    assert!(shown.gateways.iter().all(|gateway| gateway.peers == 2), "{shown:?}");
+    assert!(shown.gateways.iter().all(|gateway| gateway.bytes_sent > 0 && gateway.bytes_received > 0));
 
+    let data = root.join("filler-gateway");
     let folder = Folder::open(&data).expect("an ordinary data folder");
     let network = ids::to_text(&folder.network().id());
     assert_eq!(report.network, network);
-    for words in ["Verified: signed by", "All of it held", network.as_str()] {
+    for words in ["Verified: signed by", "All of it held", "- maker-gateway, ", network.as_str()] {
         assert!(watcher.words.contains(words), "{words:?} is missing in\n{}", watcher.words);
     }
     assert_eq!(watcher.words.matches("| Refused").count(), 2, "{}", watcher.words);
-    whoever_trusts_the_forger_is_told_otherwise(&data, &folder);
-    every_flip_is_refused(&data, &folder);
+    whoever_trusts_the_forger_is_told_otherwise(&root, &folder);
+    every_flip_is_refused(&root, &folder);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_single_gateway_compares_nothing_and_proves_all_the_same() {
+    let (report, watcher) = demo(&options(1, None)).await;
+    let report = report.unwrap_or_else(|why| panic!("{why:#}\n{}", watcher.words));
+    assert!(
+        !report.witnessed_all && !report.ledgers_equal && report.transactions_compared == 0,
+        "{report:?}"
+    );
+    assert!(report.holds(), "{report:?}");
+    assert!(watcher.words.contains("nothing was compared"), "{}", watcher.words);
+    // A lone gateway's chain: each transaction carries one batch, and approves the one before.
+    assert!(report.batches >= 1 && report.transactions == report.batches && report.tips == 1, "{report:?}");
+    assert_eq!(report.bytes_sent, 0);
 }
 
 /// The outcomes are not constants: with the forger's id in place of the true one they turn.
@@ -130,7 +161,7 @@ fn every_flip_is_refused(data: &Path, folder: &Folder) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_keep_nothing_is_left() {
-    let (report, watcher) = demo(None).await;
+    let (report, watcher) = demo(&options(2, None)).await;
     let report = report.expect("it runs");
     assert!(report.holds() && report.data.is_none(), "{report:?}");
     assert!(watcher.words.contains("--keep DIR"), "{}", watcher.words);
@@ -142,7 +173,7 @@ async fn without_keep_nothing_is_left() {
 async fn a_folder_that_is_not_empty_is_refused_and_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("precious"), b"data").unwrap();
-    let (report, watcher) = demo(Some(folder.path())).await;
+    let (report, watcher) = demo(&options(4, Some(folder.path()))).await;
     let why = report.expect_err("it is refused").to_string();
     assert!(why.contains("is not empty") && why.contains("expected"), "{why}");
     assert!(watcher.frames.is_empty());
@@ -154,18 +185,70 @@ async fn a_file_is_no_folder() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("file");
     std::fs::write(&file, b"data").unwrap();
-    let why = demo(Some(&file)).await.0.expect_err("it is refused");
+    let why = demo(&options(4, Some(&file))).await.0.expect_err("it is refused");
     assert!(format!("{why:#}").contains("--keep"), "{why:#}");
 }
 
 #[test]
 fn without_a_reading_there_is_no_proof() {
     let data = tempfile::tempdir().unwrap();
-    let names = Names { network: "n".into(), organisation: "o".into(), gateway: "g".into() };
-    let folder = new_network(data.path(), &names, None).unwrap();
+    let names =
+        crate::cli::init::Names { network: "n".into(), organisation: "o".into(), gateway: "g".into() };
+    let folder = crate::cli::init::new_network(data.path(), &names, None).unwrap();
     let reopened = Reopened::open(&folder).unwrap();
     assert_eq!(reopened.count().unwrap(), Counts::default());
     assert!(reopened.prove_last(LEVEL).is_err());
-    let words = no_reading(Duration::from_millis(1_500), 0);
+    let words = story::no_reading(Duration::from_millis(1_500), 0);
     assert!(words.contains("1.5 s") && words.contains("0 times"), "{words}");
+}
+
+#[test]
+fn what_must_agree_and_does_not_fails_the_demo() {
+    let report = Report {
+        gateways: 4,
+        readings: 1,
+        batches: 1,
+        transactions: 1,
+        tips: 1,
+        witnessed_all: true,
+        ledgers_equal: true,
+        transactions_compared: 1,
+        bytes_sent: 1,
+        proof_verified: true,
+        tampered_proof_rejected: true,
+        forged_network_rejected: true,
+        network: String::new(),
+        seconds: 1.0,
+        data: None,
+        agreement_expected: true,
+    };
+    assert!(report.holds());
+    assert!(!Report { witnessed_all: false, ..report.clone() }.holds());
+    assert!(!Report { ledgers_equal: false, ..report.clone() }.holds());
+    assert!(!Report { proof_verified: false, ..report.clone() }.holds());
+    let cut = Report { witnessed_all: false, ledgers_equal: false, agreement_expected: false, ..report };
+    assert!(cut.holds() && !Report { tampered_proof_rejected: false, ..cut }.holds());
+}
+
+#[test]
+fn options_that_contradict_each_other_are_refused_with_words() {
+    let cut = |gateway, at, heal_at: Option<u64>| {
+        Some(Cut { gateway, at: Duration::from_secs(at), heal_at: heal_at.map(Duration::from_secs) })
+    };
+    let with = |gateways, cut| Options { cut, run_for: Duration::from_secs(20), ..options(gateways, None) };
+    for (gateways, cut, words) in [
+        (0, None, "--gateways 0: expected 1 to 7"),
+        (8, None, "--gateways 8"),
+        (1, cut(0, 5, None), "expected --gateways 2 or more"),
+        (4, cut(4, 5, None), "--cut 5: expected one of the gateways, 1 to 4"),
+        (4, cut(0, 20, None), "--cut-at 20s: expected less than --for"),
+        (4, cut(0, 5, Some(5)), "--heal-at 5s"),
+        (4, cut(0, 5, Some(21)), "--heal-at 21s"),
+    ] {
+        let why = with(gateways, cut).check().expect_err(words).to_string();
+        assert!(why.contains(words), "{why}");
+    }
+    for (gateways, cut) in [(1, None), (7, None), (2, cut(1, 0, None)), (4, cut(3, 5, Some(20)))] {
+        with(gateways, cut).check().expect("it can be run");
+    }
 }

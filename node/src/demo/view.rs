@@ -1,6 +1,6 @@
 //! A [`Frame`] as lines: a picture that a terminal redraws, or one line for a log. Pure.
 
-use super::frame::{Frame, Newest, Shown};
+use super::frame::{Frame, GatewayFrame, Newest, Phase, Shown};
 use super::plant::{FILL_ML, TANK_CAPACITY_L};
 use super::serve::LEVEL;
 use crate::answers::times::{bytes_words, count_words, plain, plural};
@@ -84,39 +84,62 @@ impl Line {
 /// Lines at the end of the picture that say what keys do, the empty one before them included.
 pub const HINT_LINES: usize = 2;
 
-/// The whole picture.
+/// The whole picture: with the most gateways it still has room on 24 lines of 80 columns.
 pub fn picture(frame: &Frame) -> Vec<Line> {
-    let device = if frame.device_up { Style::Good } else { Style::Bad };
-    let mut waiting = Line::about("readings").text(format!("{}, durable", count_words(frame.readings)));
-    if frame.waiting.readings > 0 {
-        waiting = waiting.text(format!("; {} in no transaction yet", count_words(frame.waiting.readings)));
-    }
-    vec![
-        Line::new(Style::Title, " Selvedge: a bottling plant, a gateway, a tangle").text(format!(
-            "   {} of {} s",
-            frame.elapsed.as_secs(),
-            frame.run_for.as_secs_f64()
-        )),
+    let mut lines = vec![
+        Line::new(Style::Title, " Selvedge: a bottling plant, its gateways, one tangle")
+            .text(phase_words(frame)),
         Line::default(),
-        Line::about("plant").and(device, plain(&frame.device)),
+        plant(frame),
         tank(frame),
         bottle(frame),
         conveyor(frame),
         Line::default(),
-        waiting,
-        Line::about("batches").text(count_words(frame.batches)),
-        Line::about("transactions")
-            .text(count_words(frame.transactions))
-            .text(newest_words(frame.newest.as_ref())),
-        Line::about("tips").text(count_words(frame.tips as u64)),
-        Line::about("disk").text(disk_words(frame)),
-        Line::default(),
-        Line::new(Style::Label, " Ctrl-C: no more readings, on to the proof"),
-    ]
+        Line::new(Style::Label, header()),
+    ];
+    lines.extend(frame.gateways.iter().map(row));
+    lines.push(Line::default());
+    let mut total = Line::about("all").text(plural(frame.readings(), "reading"));
+    if frame.waiting() > 0 {
+        total = total.text(format!(", {} of them in no transaction yet", count_words(frame.waiting())));
+    }
+    lines.push(total);
+    lines.push(Line::about("tangle").text(tangle_words(frame)));
+    lines.push(Line::about("newest").text(newest_words(frame.newest.as_ref())));
+    if let Some(cable) = &frame.cable {
+        lines.push(Line::about("cut cable").and(Style::Bad, plain(cable)));
+    }
+    lines.push(Line::about("disk").text(disk_words(frame)));
+    lines.push(Line::default());
+    lines.push(match frame.phase {
+        Phase::Polling => Line::new(Style::Label, " Ctrl-C: no more readings, on to the proof"),
+        Phase::Settling { left } => Line::new(
+            Style::Label,
+            format!(" Waiting {} s at most: {}", left.as_secs(), settling_words(frame)),
+        ),
+    });
+    lines
 }
+
+/// The moment in lines for a log: one each second, and every now and then one for each gateway.
+pub fn sentences(frame: &Frame) -> Vec<String> {
+    let mut lines = vec![sentence(frame)];
+    if frame.elapsed.as_secs().is_multiple_of(GATEWAYS_EVERY_S) && frame.gateways.len() > 1 {
+        lines.push(header());
+        lines.extend(frame.gateways.iter().map(|gateway| row(gateway).paint(usize::MAX, false)));
+    }
+    lines
+}
+
+/// A log has a table of the gateways this often, in seconds.
+const GATEWAYS_EVERY_S: u64 = 5;
 
 /// The moment in one line.
 pub fn sentence(frame: &Frame) -> String {
+    let seconds = frame.elapsed.as_secs();
+    if let Phase::Settling { .. } = frame.phase {
+        return format!("{seconds:>4} s  no more readings; {}", settling_words(frame));
+    }
     let mut plant = Vec::new();
     if !frame.device_up {
         plant.push(plain(&frame.device));
@@ -124,18 +147,86 @@ pub fn sentence(frame: &Frame) -> String {
     plant.extend(number(frame, LEVEL, 2, "L in the tank"));
     plant.extend(number(frame, "filler/bottle/fill", 0, "mL in the bottle"));
     let ledger = [
-        plural(frame.readings, "reading"),
-        plural(frame.batches, "batch"),
-        plural(frame.transactions, "transaction"),
+        plural(frame.readings(), "reading"),
+        plural(frame.batches(), "batch"),
+        plural(frame.agreement.transactions, "transaction"),
         plural(frame.tips as u64, "tip"),
     ];
     let disk = bytes_words(frame.disk_bytes());
+    let cable =
+        frame.cable.as_ref().map_or_else(String::new, |cable| format!("; cut cable: {}", plain(cable)));
+    format!("{seconds:>4} s  {}; {}; {disk} on the disk{cable}", plant.join(", "), ledger.join(", "))
+}
+
+fn phase_words(frame: &Frame) -> String {
+    match frame.phase {
+        Phase::Polling => format!("   {} of {} s", frame.elapsed.as_secs(), frame.run_for.as_secs_f64()),
+        Phase::Settling { .. } => "   no more readings".into(),
+    }
+}
+
+fn settling_words(frame: &Frame) -> String {
+    let agreement = &frame.agreement;
     format!(
-        "{:>4} s  {}; {}; {disk} on the disk",
-        frame.elapsed.as_secs(),
-        plant.join(", "),
-        ledger.join(", ")
+        "{} of {} witnessed by all, {} of {} ledgers whole",
+        count_words(agreement.witnessed_by_all),
+        count_words(agreement.payloads),
+        agreement.whole(),
+        frame.gateways.len()
     )
+}
+
+fn tangle_words(frame: &Frame) -> String {
+    let agreement = &frame.agreement;
+    let transactions = plural(agreement.transactions, "transaction");
+    let witnessed = if frame.gateways.len() > 1 {
+        format!("; of {} payloads all have {}", agreement.payloads, agreement.witnessed_by_all)
+    } else {
+        String::new()
+    };
+    format!("{transactions}, {}{witnessed}", plural(frame.tips as u64, "tip"))
+}
+
+/// The heads of [`row`]'s columns.
+fn header() -> String {
+    format!(
+        " {:<15} {:>9} {:>7} {:>6} {:>5} {:>9} {:>9} {:>9}",
+        "gateway", "readings", "batches", "tx", "peers", "witnessed", "sent", "received"
+    )
+}
+
+/// One gateway. A cable that is out stands where the peers would.
+fn row(gateway: &GatewayFrame) -> Line {
+    let witnessed = gateway.witnessed.map_or_else(|| "-".to_owned(), |(k, n)| format!("{k}/{n}"));
+    let line = Line::new(Style::Plain, format!(" {:<15}", plain(&gateway.name))).text(format!(
+        " {:>9} {:>7} {:>6}",
+        count_words(gateway.readings),
+        count_words(gateway.batches),
+        count_words(gateway.transactions)
+    ));
+    let line = if gateway.is_cut {
+        line.and(Style::Bad, format!(" {:>5}", "cut"))
+    } else {
+        line.text(format!(" {:>5}", gateway.peers))
+    };
+    let style = match gateway.witnessed {
+        Some((k, n)) if k == n => Style::Good,
+        _ => Style::Plain,
+    };
+    line.and(style, format!(" {witnessed:>9}")).text(format!(
+        " {:>9} {:>9}",
+        bytes_words(gateway.bytes_sent),
+        bytes_words(gateway.bytes_received)
+    ))
+}
+
+fn plant(frame: &Frame) -> Line {
+    let line = Line::about("plant");
+    match frame.phase {
+        Phase::Settling { .. } => line.text("polled no more"),
+        Phase::Polling if frame.device_up => line.and(Style::Good, plain(&frame.device)),
+        Phase::Polling => line.and(Style::Bad, plain(&frame.device)),
+    }
 }
 
 fn number(frame: &Frame, stream: &str, digits: usize, unit: &str) -> Option<String> {
@@ -190,9 +281,9 @@ fn switch(line: Line, frame: &Frame, stream: &str, words: [&str; 2]) -> Line {
 }
 
 fn newest_words(newest: Option<&Newest>) -> String {
-    let Some(Newest { number, id, approves: [first, second] }) = newest else { return String::new() };
+    let Some(Newest { number, id, approves: [first, second] }) = newest else { return "none yet".into() };
     let approved = if first == second { format!("{first} twice") } else { format!("{first} and {second}") };
-    format!("; number {number}, {id}…, approves {approved}")
+    format!("number {number}, {id}…, approves {approved}")
 }
 
 fn disk_words(frame: &Frame) -> String {
@@ -243,8 +334,8 @@ mod tests {
             "pump on",
             "valve open, 29.8 L/min",
             "4 bottles filled",
-            "1,320, durable",
-            "40 in no transaction",
+            "1,325 readings, 41 of them in no transaction yet",
+            "12 transactions, 2 tips; of 9 payloads all have 7",
             "genesis twice",
             "12.3 kB",
         ] {
@@ -253,12 +344,66 @@ mod tests {
     }
 
     #[test]
+    fn each_gateway_has_a_line_of_80_columns() {
+        let text: Vec<String> = picture(&frame()).iter().map(|line| line.paint(200, false)).collect();
+        let line = |name| text.iter().find(|line| line.contains(name)).expect("a line").as_str();
+        let columns = |name| line(name).split_whitespace().collect::<Vec<_>>();
+        assert_eq!(columns("filler-gateway")[1..7], ["1,320", "4", "12", "3", "2/4", "40.0"]);
+        assert_eq!(columns("maker-gateway")[1..6], ["5", "1", "9", "cut", "-"]);
+        for line in text.iter().filter(|line| line.contains("-gateway") || line.contains("witnessed ")) {
+            assert!(line.chars().count() <= 80, "{line:?}");
+        }
+        // With numbers as large as they get in a day.
+        let mut gateway = frame().gateways.remove(0);
+        gateway = GatewayFrame { readings: 9_999_999, batches: 43_200, transactions: 99_999, ..gateway };
+        gateway = GatewayFrame { bytes_sent: 999_900_000, bytes_received: 999_900_000, ..gateway };
+        assert!(row(&gateway).paint(200, false).chars().count() <= 80);
+    }
+
+    #[test]
+    fn a_cable_that_is_out_is_said() {
+        let text: Vec<String> = picture(&frame()).iter().map(|line| line.paint(200, false)).collect();
+        assert!(
+            text.iter().any(|line| line.contains("cut cable") && line.contains("maker-gateway")),
+            "{text:?}"
+        );
+        assert!(sentence(&frame()).contains("cut cable: that of"));
+        let whole = Frame { cable: None, ..frame() };
+        assert!(!sentence(&whole).contains("cut cable"));
+    }
+
+    #[test]
+    fn the_most_gateways_fit_a_terminal_of_24_lines() {
+        let mut frame = frame();
+        frame.gateways = vec![frame.gateways[0].clone(); crate::demo::serve::GATEWAYS_MAX];
+        assert!(picture(&frame).len() < 24);
+    }
+
+    #[test]
+    fn the_wait_at_the_end_is_said() {
+        let phase = Phase::Settling { left: std::time::Duration::from_millis(9_100) };
+        let frame = Frame { phase, ..frame() };
+        let said = " Waiting 9 s at most: 7 of 9 witnessed by all, 1 of 2 ledgers whole";
+        let text: Vec<String> = picture(&frame).iter().map(|line| line.paint(200, false)).collect();
+        assert!(text.last().is_some_and(|line| line.contains(said)), "{text:?}");
+        assert!(sentence(&frame).contains("7 of 9 witnessed"), "{}", sentence(&frame));
+    }
+
+    #[test]
     fn a_sentence_is_one_line_with_all_counts() {
         let text = sentence(&frame());
         assert!(!text.contains('\n'));
-        for part in ["7 s", "40.31 L", "1,320 readings", "1 batch", "1 transaction", "1 tip"] {
+        for part in ["7 s", "40.31 L", "1,325 readings", "5 batches", "12 transactions", "2 tips"] {
             assert!(text.contains(part), "{part:?} is missing in {text}");
         }
+    }
+
+    #[test]
+    fn a_log_has_the_gateways_now_and_then() {
+        let at = |s| Frame { elapsed: std::time::Duration::from_secs(s), ..frame() };
+        assert_eq!([4, 5, 6].map(|s| sentences(&at(s)).len()), [1, 4, 1]);
+        let alone = Frame { gateways: vec![frame().gateways[0].clone()], ..at(5) };
+        assert_eq!(sentences(&alone).len(), 1);
     }
 
     #[test]

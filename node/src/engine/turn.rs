@@ -4,17 +4,20 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use selvedge_core::border::{Effect, Event, Input, Outcome, ReplyTo};
+use selvedge_core::border::{Effect, Event, Input, Outcome, ReplyTo, Silence};
 use selvedge_core::node::Node;
+use selvedge_crypto::ids;
 use tokio::sync::mpsc::{Receiver, UnboundedReceiver, UnboundedSender};
 use tokio::sync::{broadcast, oneshot, watch};
 
-use super::clock::Clock;
+use super::clock::{Clock, wall_ns};
+use super::links::{ARRIVAL_BYTES_PER_TURN_MAX, ARRIVALS_PER_TURN_MAX, Links};
 use super::workers::{Job, Workers};
-use super::{Request, Snapshot};
+use super::{FaultyIssuers, Notices, Request, Snapshot};
+use crate::net::Arrival;
 use crate::store::{Committer, GroupOutcome, StoreError};
 
-/// Inputs handled in a row before the snapshot is published and deadlines are looked at.
+/// Inputs of this machine handled in a row before peers have their turn, the snapshot is published and deadlines are looked at.
 const INPUTS_PER_TURN_MAX: usize = 64;
 /// A snapshot is published at most this often.
 const SNAPSHOT_EVERY: Duration = Duration::from_millis(100);
@@ -41,6 +44,8 @@ pub(super) struct Turn {
     /// `None` once it was told to end.
     committer: Option<Committer>,
     workers: Workers,
+    /// `None`: no network.
+    links: Option<Links>,
     snapshot: watch::Sender<Arc<Snapshot>>,
     published: Option<Instant>,
     /// Has something changed since the last snapshot?
@@ -48,14 +53,43 @@ pub(super) struct Turn {
     events: broadcast::Sender<Event>,
     replies: HashMap<ReplyTo, oneshot::Sender<Outcome>>,
     next_reply: u64,
+    notices: Notices,
+    /// Signature checks that the workers have not answered yet.
+    verifying: usize,
     halted: Option<String>,
     stop_at: Option<Instant>,
+}
+
+/// While so many signatures wait to be checked, peers wait: else what they send would find no room and be dropped.
+const VERIFYING_MAX: usize = 256;
+
+/// Where inputs come from.
+#[derive(Debug)]
+pub(super) struct Inboxes {
+    /// Bounded; whoever asks waits.
+    pub(super) requests: Receiver<Request>,
+    /// Bounded by the core: it hands out only so much work at a time.
+    pub(super) completions: UnboundedReceiver<Input>,
+    /// Bounded; connections wait, and through them the peers. `None`: no network.
+    pub(super) arrivals: Option<Receiver<Arrival>>,
+}
+
+/// The next arrival. The network may end before the loop does; then there is none any more.
+async fn next_arrival(arrivals: &mut Option<Receiver<Arrival>>) -> Arrival {
+    if let Some(open) = arrivals
+        && let Some(arrival) = open.recv().await
+    {
+        return arrival;
+    }
+    *arrivals = None;
+    std::future::pending().await
 }
 
 /// What woke the loop.
 enum Woken {
     Input(Input),
     Asked(Option<Request>),
+    Arrived(Arrival),
     Deadline,
 }
 
@@ -65,6 +99,7 @@ impl Turn {
         clock: Clock,
         committer: Committer,
         workers: Workers,
+        links: Option<Links>,
         snapshot: watch::Sender<Arc<Snapshot>>,
         events: broadcast::Sender<Event>,
     ) -> Self {
@@ -73,43 +108,37 @@ impl Turn {
             clock,
             committer: Some(committer),
             workers,
+            links,
             snapshot,
             published: None,
             behind: true,
             events,
             replies: HashMap::new(),
             next_reply: 0,
+            notices: Notices::default(),
+            verifying: 0,
             halted: None,
             stop_at: None,
         }
     }
 
     /// Runs until it was stopped, or the core halted.
-    pub(super) fn run(
-        mut self,
-        mut inbox: Receiver<Request>,
-        mut completions: UnboundedReceiver<Input>,
-        first: Vec<Effect>,
-    ) -> Result<(), String> {
+    pub(super) fn run(mut self, mut inboxes: Inboxes, first: Vec<Effect>) -> Result<(), String> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
         let runtime = runtime.map_err(|why| format!("the system refused a timer: {why}"))?;
         self.carry_out(first);
         runtime.block_on(async {
             while !self.is_over() {
-                let woken = self.wait(&mut inbox, &mut completions).await;
+                let woken = self.wait(&mut inboxes).await;
                 self.take(woken);
-                self.take_what_waits(&mut inbox, &mut completions);
+                self.take_what_waits(&mut inboxes);
                 self.publish();
             }
         });
-        self.end(completions)
+        self.end(inboxes.completions)
     }
 
-    async fn wait(
-        &mut self,
-        inbox: &mut Receiver<Request>,
-        completions: &mut UnboundedReceiver<Input>,
-    ) -> Woken {
+    async fn wait(&mut self, inboxes: &mut Inboxes) -> Woken {
         let deadline = self.deadline();
         let sleep = async {
             match deadline {
@@ -117,12 +146,14 @@ impl Turn {
                 None => std::future::pending().await,
             }
         };
+        let Inboxes { requests, completions, arrivals } = inboxes;
         tokio::select! {
-            // Completions first: they free what requests wait for.
+            // Completions first: they free what requests wait for. Peers last; each turn has a share for them.
             biased;
             Some(input) = completions.recv() => Woken::Input(input),
             () = sleep => Woken::Deadline,
-            request = inbox.recv(), if self.stop_at.is_none() => Woken::Asked(request),
+            request = requests.recv(), if self.stop_at.is_none() => Woken::Asked(request),
+            arrival = next_arrival(arrivals), if self.verifying < VERIFYING_MAX => Woken::Arrived(arrival),
         }
     }
 
@@ -138,23 +169,47 @@ impl Turn {
             Woken::Asked(Some(request)) => self.asked(request),
             // Nobody can ask any more.
             Woken::Asked(None) => self.stop_at = Some(Instant::now()),
+            Woken::Arrived(arrival) => drop(self.arrived(arrival)),
             Woken::Deadline => self.hand_in(Input::Tick),
         }
     }
 
     /// What came meanwhile shares the turn, and so often a sync.
-    fn take_what_waits(&mut self, inbox: &mut Receiver<Request>, completions: &mut UnboundedReceiver<Input>) {
+    fn take_what_waits(&mut self, inboxes: &mut Inboxes) {
         for _ in 0..INPUTS_PER_TURN_MAX {
-            if let Ok(input) = completions.try_recv() {
+            if let Ok(input) = inboxes.completions.try_recv() {
                 self.hand_in(input);
             } else if self.stop_at.is_none()
-                && let Ok(request) = inbox.try_recv()
+                && let Ok(request) = inboxes.requests.try_recv()
             {
                 self.asked(request);
             } else {
                 break;
             }
         }
+        let Some(arrivals) = &mut inboxes.arrivals else { return };
+        let mut bytes = 0;
+        for _ in 0..ARRIVALS_PER_TURN_MAX {
+            if self.verifying >= VERIFYING_MAX {
+                return;
+            }
+            let Ok(arrival) = arrivals.try_recv() else { return };
+            bytes += self.arrived(arrival);
+            if bytes >= ARRIVAL_BYTES_PER_TURN_MAX {
+                return;
+            }
+        }
+    }
+
+    /// Hands in what the network says; how many bytes a peer sent.
+    fn arrived(&mut self, arrival: Arrival) -> usize {
+        let Some(links) = &mut self.links else { return 0 };
+        let (input, permit) = links.input_of(arrival);
+        let bytes = if let Input::Frame { bytes, .. } = &input { bytes.len() } else { 0 };
+        self.hand_in(input);
+        // Only now may the connection read on.
+        drop(permit);
+        bytes
     }
 
     fn asked(&mut self, request: Request) {
@@ -162,7 +217,9 @@ impl Turn {
             Request::Describe { stream, descriptor, urgent } => {
                 Input::Describe { stream, descriptor, urgent }
             }
-            Request::Submit { readings, reply } => Input::Submit { readings, reply: self.note_reply(reply) },
+            Request::Submit { readings, origins, reply } => {
+                Input::Submit { readings, origins, reply: self.note_reply(reply) }
+            }
             Request::Issue { kind, payload, reply } => {
                 Input::Issue { kind, payload, reply: self.note_reply(reply) }
             }
@@ -189,6 +246,9 @@ impl Turn {
 
     fn hand_in(&mut self, input: Input) {
         let now = self.clock.tick();
+        if matches!(input, Input::Verified { .. }) {
+            self.verifying = self.verifying.saturating_sub(1);
+        }
         self.behind = true;
         let mut effects = Vec::new();
         self.node.handle(now, input, &mut effects);
@@ -196,20 +256,26 @@ impl Turn {
     }
 
     fn carry_out(&mut self, effects: Vec<Effect>) {
-        let mut failed = Vec::new();
+        // What effects lead to at once, in order.
+        let mut told = Vec::new();
         for effect in effects {
             match effect {
                 Effect::Persist { ticket, writes, within_us } => {
                     let committer = self.committer.as_ref().ok_or(StoreError::Ended);
                     if let Err(why) = committer.and_then(|c| c.submit(ticket, writes, within_us)) {
-                        failed.push(Input::Failed { ticket, why: why.to_string() });
+                        told.push(Input::Failed { ticket, why: why.to_string() });
                     }
                 }
                 Effect::Load { ticket, references } => self.workers.submit(Job::Load { ticket, references }),
                 Effect::LoadBatch { ticket, batch } => self.workers.submit(Job::LoadBatch { ticket, batch }),
                 Effect::Seal { ticket, batch } => self.workers.submit(Job::Seal { ticket, batch }),
-                Effect::Verify { ticket, checks } => self.workers.submit(Job::Verify { ticket, checks }),
-                Effect::Sign { ticket, message } => self.workers.submit(Job::Sign { ticket, message }),
+                Effect::Verify { ticket, checks } => {
+                    self.verifying += 1;
+                    self.workers.submit(Job::Verify { ticket, checks });
+                }
+                Effect::Sign { ticket, key_number, message } => {
+                    self.workers.submit(Job::Sign { ticket, key_number, message });
+                }
                 Effect::Reply { reply, outcome } => {
                     if let Some(waiting) = self.replies.remove(&reply) {
                         // Whoever asked may have gone away.
@@ -217,31 +283,53 @@ impl Turn {
                     }
                 }
                 Effect::Emit(event) => self.emit(event),
-                // These name a peer, and there is none before the node has a network: no `PeerUp` was handed in.
-                Effect::Send { .. } | Effect::Want { .. } | Effect::Drop { .. } => {}
+                Effect::Send { .. }
+                | Effect::Serve { .. }
+                | Effect::Disconnect { .. }
+                | Effect::Drop { .. } => {
+                    told.extend(self.carry_out_for_peer(effect));
+                }
             }
         }
-        // The store is gone: the core halts, and hands out nothing more to write.
-        for input in failed {
+        // The store is gone: the core halts, and hands out nothing more to write. Or a peer is slow: the core is told
+        // once, until that has changed.
+        for input in told {
             self.hand_in(input);
         }
     }
 
+    /// Effects that name a peer. Without a network there are none: no `PeerUp` was handed in.
+    fn carry_out_for_peer(&mut self, effect: Effect) -> Option<Input> {
+        let links = self.links.as_mut()?;
+        match effect {
+            Effect::Send { peer, lane, frame } => return links.send(peer, lane, frame),
+            Effect::Serve { ticket, peer, what } => return links.serve(ticket, peer, what),
+            Effect::Disconnect { peer, why, back_off_us } => links.disconnect(peer, &why, back_off_us),
+            Effect::Drop { peer, reject } => links.broke(peer, &reject, Instant::now(), wall_ns()),
+            _ => {}
+        }
+        None
+    }
+
     fn emit(&mut self, event: Event) {
+        let is_news = self.notices.note(&event);
         match &event {
-            Event::Halted { why } => {
-                tracing::error!(why, "the store or the key failed: the node stops");
-                self.halted = Some(why.clone());
+            Event::Halted { why } => self.halted = Some(why.clone()),
+            Event::Enrolled { issuer, .. } => {
+                if let Some(links) = &self.links {
+                    links.enrolled(*issuer);
+                }
             }
-            Event::Retrying { what, why } => tracing::warn!(what, why, "failed, will be tried again"),
-            Event::Silent => tracing::warn!(
-                "restored without its chain, or part of it is lost: readings are journaled, nothing is issued; the file `restored` says what to do"
+            _ => {}
+        }
+        match (&event, self.node.silence()) {
+            (Event::Silent, Some(Silence::Restored) | None) => tracing::warn!(
+                "restored without its chain, or part of it is lost: readings are journaled, nothing is issued until peers \
+                 have said how far the chain goes; the file `restored` says what else to do"
             ),
-            Event::Forked { issuer, sequence } => {
-                tracing::warn!(%issuer, sequence, "an issuer forked its chain");
-            }
-            Event::Batched { batch, readings, id } => tracing::debug!(batch, readings, %id, "batch issued"),
-            Event::Attached { .. } => {}
+            (Event::Silent, Some(why)) => tracing::warn!(%why, "readings are journaled, nothing is issued"),
+            _ if is_news => say(&event),
+            _ => {}
         }
         // Nobody may be listening.
         let _ = self.events.send(event);
@@ -257,8 +345,13 @@ impl Turn {
     }
 
     fn publish_now(&self) {
-        let synchronised = self.clock.now().synchronised;
-        self.snapshot.send_replace(Arc::new(Snapshot::of(&self.node, synchronised, self.halted.clone())));
+        let snapshot = Snapshot {
+            faulty: self.links.as_ref().map_or_else(FaultyIssuers::new, Links::faulty),
+            notices: self.notices.clone(),
+            halted: self.halted.clone(),
+            ..Snapshot::of(&self.node, self.clock.now())
+        };
+        self.snapshot.send_replace(Arc::new(snapshot));
     }
 
     /// Halted; or told to stop, and all is said or the time is up.
@@ -284,5 +377,54 @@ impl Turn {
             (None, Err(why)) => Err(why.to_string()),
             (None, Ok(())) => Ok(()),
         }
+    }
+}
+
+/// An event, for the log.
+fn say(event: &Event) {
+    match event {
+        Event::Halted { why } => tracing::error!(why, "the store or the key failed: the node stops"),
+        Event::Retrying { what, why } => tracing::warn!(what, why, "failed, will be tried again"),
+        Event::Forked { issuer, sequence } => {
+            let issuer = ids::to_text(issuer);
+            tracing::warn!(
+                issuer,
+                sequence,
+                "an issuer forked its chain; `selvedge evidence` shows both transactions"
+            );
+        }
+        Event::Enrolled { issuer, .. } => {
+            tracing::info!(issuer = ids::to_text(issuer), "a new member is enrolled");
+        }
+        Event::Settled { adopted: 0, answered: true } => {
+            tracing::info!("peers hold no more of the own chain");
+        }
+        Event::Settled { adopted, answered: true } => {
+            tracing::warn!(adopted, "own transactions that were missing here came back from peers");
+        }
+        Event::Settled { adopted, answered: false } => {
+            tracing::warn!(adopted, "no peer answered the start check in time: the node goes on alone");
+        }
+        Event::AnotherMachine { sequence, id } => tracing::error!(
+            sequence,
+            id = ids::to_text(id),
+            "another machine uses this gateway's key (a copied card?): nothing is issued any more. Switch one of the two \
+             off; on the copy make a new identity with `selvedge init --join`"
+        ),
+        Event::SaidToBeTwo { by } => tracing::warn!(
+            by = ids::to_text(by),
+            "a peer says that two machines with this gateway's key are up; is there a copy of this card?"
+        ),
+        Event::Twins { issuer } => {
+            tracing::error!(
+                issuer = ids::to_text(issuer),
+                "two machines with one key are connected: a copied card"
+            );
+        }
+        Event::Batched { batch, readings, id } => {
+            tracing::debug!(batch, readings, id = ids::to_text(id), "batch issued");
+        }
+        // `Silent` is said where the reason is known.
+        Event::Attached { .. } | Event::Silent => {}
     }
 }

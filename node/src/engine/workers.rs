@@ -7,9 +7,10 @@ use std::thread::JoinHandle;
 use selvedge_core::batch::ClosedBatch;
 use selvedge_core::border::{Input, SignatureCheck, Ticket};
 use selvedge_core::transaction::Reference;
-use selvedge_crypto::{Signer, Verifier};
+use selvedge_crypto::Verifier;
 use tokio::sync::mpsc::UnboundedSender;
 
+use super::keys::SigningKeys;
 use crate::store::{Disk, StoreReader, archive};
 
 /// Threads at most: a gateway has four cores and other things to do.
@@ -22,7 +23,7 @@ pub(super) enum Job {
     LoadBatch { ticket: Ticket, batch: u64 },
     Seal { ticket: Ticket, batch: Arc<ClosedBatch> },
     Verify { ticket: Ticket, checks: Vec<SignatureCheck> },
-    Sign { ticket: Ticket, message: Vec<u8> },
+    Sign { ticket: Ticket, key_number: u32, message: Vec<u8> },
 }
 
 /// The threads.
@@ -35,7 +36,7 @@ pub(super) struct Workers {
 /// What a worker works with.
 #[derive(Debug, Clone)]
 pub(super) struct Tools {
-    signer: Arc<dyn Signer>,
+    keys: SigningKeys,
     verifier: Arc<dyn Verifier>,
     reader: StoreReader,
     disk: Arc<dyn Disk>,
@@ -85,8 +86,8 @@ fn work(tools: &Tools, queue: &Mutex<Receiver<Job>>, done: &UnboundedSender<Inpu
 }
 
 impl Tools {
-    pub(super) fn new(signer: Arc<dyn Signer>, reader: StoreReader, disk: Arc<dyn Disk>) -> Self {
-        Self { signer, verifier: selvedge_crypto::default_verifier(), reader, disk }
+    pub(super) fn new(keys: SigningKeys, reader: StoreReader, disk: Arc<dyn Disk>) -> Self {
+        Self { keys, verifier: selvedge_crypto::default_verifier(), reader, disk }
     }
 
     fn run(&self, job: Job) -> Input {
@@ -107,14 +108,21 @@ impl Tools {
                 let holds = |c: &SignatureCheck| self.verifier.verify(&c.key, &c.message, &c.signature);
                 Input::Verified { ticket, valid: checks.iter().all(holds) }
             }
-            Job::Sign { ticket, message } => self.sign(ticket, &message),
+            Job::Sign { ticket, key_number, message } => self.sign(ticket, key_number, &message),
         }
     }
 
     /// Signs, and checks the signature before anybody relies on it: a faulty computation must not go out.
-    fn sign(&self, ticket: Ticket, message: &[u8]) -> Input {
-        match self.signer.sign(message) {
-            Ok(signature) if self.verifier.verify(self.signer.public_key(), message, &signature) => {
+    fn sign(&self, ticket: Ticket, key_number: u32, message: &[u8]) -> Input {
+        let Some(signer) = self.keys.get(key_number) else {
+            let why = format!(
+                "the chain names key {key_number}, which this node does not hold; put it back into the folder `keys` \
+                 from a backup, and start the node again"
+            );
+            return Input::Failed { ticket, why };
+        };
+        match signer.sign(message) {
+            Ok(signature) if self.verifier.verify(signer.public_key(), message, &signature) => {
                 Input::Signed { ticket, signature }
             }
             Ok(_) => Input::Failed {

@@ -15,7 +15,7 @@ const FOLDER: &str = "archive";
 const COLUMNS_BYTES_MAX: usize =
     2 * limits::BATCH_BYTES_MAX + limits::BATCH_STREAMS_MAX * limits::DESCRIPTOR_BYTES_MAX;
 /// Longest segment after it: zstd adds less than one byte in 128 to what it cannot compress, and a header.
-const SEGMENT_BYTES_MAX: u64 = (COLUMNS_BYTES_MAX + COLUMNS_BYTES_MAX / 128 + 1024) as u64;
+pub const SEGMENT_BYTES_MAX: u64 = (COLUMNS_BYTES_MAX + COLUMNS_BYTES_MAX / 128 + 1024) as u64;
 /// A batch is compressed once and kept for ever; 6 costs some milliseconds for 1,000 readings.
 const LEVEL: i32 = 6;
 
@@ -39,7 +39,7 @@ pub fn seal(batch: &ClosedBatch, disk: &dyn Disk) -> Result<(Hash, Hash, u64), S
 pub fn write(sealed: &SealedBatch, disk: &dyn Disk) -> Result<(Hash, u64), StoreError> {
     let compressed =
         zstd::bulk::compress(&encode_columns(sealed), LEVEL).map_err(io_error("compress", FOLDER))?;
-    let segment = Hash(derive(context::SEGMENT, &compressed));
+    let segment = hash(&compressed);
     let (folder, name) = name_of(segment);
     disk.make_dir(&folder).map_err(io_error("make", &folder))?;
     let temporary = format!("{folder}/{}.tmp", TEMPORARY.fetch_add(1, Ordering::Relaxed));
@@ -72,8 +72,20 @@ fn put(compressed: &[u8], temporary: &str, name: &str, disk: &dyn Disk) -> Resul
 
 /// Reads a segment, and checks its name and every reading in it.
 pub fn read(segment: Hash, disk: &dyn Disk) -> Result<SealedBatch, StoreError> {
-    let compressed = read_compressed(segment, disk)?;
-    let columns = zstd::bulk::decompress(&compressed, COLUMNS_BYTES_MAX)
+    decode(segment, &read_compressed(segment, disk)?)
+}
+
+/// The hash of a segment's bytes: its name.
+pub fn hash(compressed: &[u8]) -> Hash {
+    Hash(derive(context::SEGMENT, compressed))
+}
+
+/// The batch in a segment, of which every reading is checked.
+///
+/// # Errors
+/// [`StoreError::Archive`] under the name given, when these are not the bytes of a segment.
+pub fn decode(segment: Hash, compressed: &[u8]) -> Result<SealedBatch, StoreError> {
+    let columns = zstd::bulk::decompress(compressed, COLUMNS_BYTES_MAX)
         .map_err(|why| StoreError::Archive { segment, why: format!("it does not decompress: {why}") })?;
     decode_columns(&columns).map_err(|why| StoreError::archive(segment, &why))
 }
@@ -89,11 +101,19 @@ pub fn read_compressed(segment: Hash, disk: &dyn Disk) -> Result<Vec<u8>, StoreE
     }
     let mut compressed = vec![0; bytes as usize];
     file.read_at(0, &mut compressed).map_err(io_error("read", &name))?;
-    let got = Hash(derive(context::SEGMENT, &compressed));
+    let got = hash(&compressed);
     if got != segment {
         return Err(StoreError::Archive { segment, why: format!("the hash of its bytes is {got}") });
     }
     Ok(compressed)
+}
+
+/// Where the segment with these 64 hexadecimal digits lies under a store's folder.
+///
+/// # Panics
+/// When the digits are fewer than two.
+pub fn path_in(store: &std::path::Path, hex: &str) -> std::path::PathBuf {
+    store.join(FOLDER).join(&hex[..2]).join(hex)
 }
 
 fn name_of(segment: Hash) -> (String, String) {

@@ -26,7 +26,36 @@ const DESCRIPTOR: u8 = 2;
 struct Head {
     record: Record,
     key: Option<(u32, PublicKey)>,
-    own_batch: bool,
+    carries: Carries,
+}
+
+/// Does the transaction carry an own batch?
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Carries {
+    /// No.
+    Nothing,
+    /// One that peers gave back.
+    Adopted,
+    /// One that was made from this journal batch.
+    Journaled(u64),
+}
+
+impl Carries {
+    /// As [`Write::Transaction`](selvedge_core::border::Write::Transaction) says it.
+    pub(crate) fn of(batch: Option<&Batch>, journal: Option<u64>) -> Self {
+        match (batch, journal) {
+            (None, _) => Self::Nothing,
+            (Some(_), None) => Self::Adopted,
+            (Some(_), Some(journal)) => Self::Journaled(journal),
+        }
+    }
+
+    const fn journal(self) -> Option<u64> {
+        match self {
+            Self::Journaled(journal) => Some(journal),
+            Self::Nothing | Self::Adopted => None,
+        }
+    }
 }
 
 /// An entry of the log, read back.
@@ -38,6 +67,7 @@ pub(crate) enum Entry {
         record: Record,
         key: Option<NewKey>,
         batch: Option<Batch>,
+        journal: Option<u64>,
         wall_ns: Option<i64>,
     },
     Descriptor {
@@ -50,11 +80,12 @@ pub(crate) enum Entry {
 impl Entry {
     pub(crate) fn as_item(&self) -> Item<'_> {
         match self {
-            Self::Transaction { place, record, key, batch, wall_ns } => Item::Transaction {
+            Self::Transaction { place, record, key, batch, journal, wall_ns } => Item::Transaction {
                 place: *place,
                 record,
                 key: key.as_ref(),
                 batch: batch.as_ref(),
+                journal: *journal,
                 wall_ns: *wall_ns,
             },
             Self::Descriptor { place, hash, stream } => {
@@ -96,13 +127,14 @@ fn check(
     if (body.issuer, body.sequence, body.kind) != (record.issuer, record.sequence, record.kind) {
         return Err(corrupt(frame, "record and envelope differ in issuer, sequence or kind"));
     }
-    let batch = if head.own_batch { Some(codec::decode(&body.payload)?) } else { None };
+    let batch = if head.carries == Carries::Nothing { None } else { Some(codec::decode(&body.payload)?) };
+    let journal = head.carries.journal();
     let wall_ns = (record.issuer == own).then(|| wall_ns(body.issued_at_ms));
     let key = head
         .key
         .as_ref()
         .map(|(key_number, key)| NewKey { key_number: *key_number, key: Arc::new(key.clone()) });
-    Ok(Entry::Transaction { place: frame.place, record: record.clone(), key, batch, wall_ns })
+    Ok(Entry::Transaction { place: frame.place, record: record.clone(), key, batch, journal, wall_ns })
 }
 
 /// Milliseconds as nanoseconds, as far as they fit.
@@ -121,10 +153,10 @@ pub(crate) fn append_transaction(
     record: &Record,
     envelope: &[u8],
     key: Option<&NewKey>,
-    own_batch: bool,
+    carries: Carries,
 ) -> Result<Place, StoreError> {
     let key = key.map(|k| (k.key_number, PublicKey::clone(&k.key)));
-    let head = codec::encode(&Head { record: record.clone(), key, own_batch });
+    let head = codec::encode(&Head { record: record.clone(), key, carries });
     log.append(TRANSACTION, &[&(head.len() as u32).to_le_bytes(), &head, envelope], 0)
 }
 

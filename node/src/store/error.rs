@@ -125,6 +125,20 @@ pub enum StoreError {
         /// What is wrong.
         why: String,
     },
+    /// Readings of this gateway that its peers gave back only the transactions of.
+    #[error(
+        "the archive segment of batch {batch} is not on this machine (adopted from peers after a restore), nor those after it \
+         up to batch {last}; ask for readings received after {}, or bring the folder `archive` of the lost machine",
+        selvedge_proof::rfc3339(*until_ns)
+    )]
+    NotHere {
+        /// Its number on the chain.
+        batch: u64,
+        /// The last batch of those after it, without a gap, that were adopted too.
+        last: u64,
+        /// The greatest receive time in them, ns since 1970 UTC.
+        until_ns: i64,
+    },
     /// An earlier error ended this handle.
     #[error("the store stopped after an earlier error ({why}); start the node again")]
     Poisoned {

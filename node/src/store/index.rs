@@ -29,7 +29,7 @@ pub(crate) const DAMAGED_FILE: &str = "index.damaged";
 /// redb's own default is 1 GiB; more than this buys nothing here.
 const CACHE_BYTES: usize = 12 * 1024 * 1024;
 /// Changes with every change of a table: an index of another version is made again.
-const VERSION: u64 = 0;
+const VERSION: u64 = 1;
 
 /// First eight bytes of an id, and a local number.
 const IDS: TableDefinition<'static, (u64, u64), ()> = TableDefinition::new("ids");
@@ -53,9 +53,11 @@ const FORKS: TableDefinition<'static, (u32, u64), ()> = TableDefinition::new("fo
 const STREAMS: TableDefinition<'static, &str, (u32, u64, [u8; 32])> = TableDefinition::new("streams");
 /// Hash of a descriptor → place in the log, number of its stream.
 const DESCRIPTORS: TableDefinition<'static, &[u8; 32], (u64, u32, u32)> = TableDefinition::new("descriptors");
-/// Number of an own batch → [`OwnBatch`].
+/// Hash of a descriptor that adopted own batches name and the log does not hold → counter of the next reading under it.
+const UNKNOWN: TableDefinition<'static, &[u8; 32], u64> = TableDefinition::new("unknown_descriptors");
+/// Number of an own batch on the chain → [`OwnBatch`].
 const BATCHES: TableDefinition<'static, u64, &[u8]> = TableDefinition::new("batches");
-/// Number of a stream, own batch, place in its stream table.
+/// Number of a stream, number of an own batch on the chain, place in its stream table.
 type SpanKey = (u32, u64, u32);
 /// First counter, count, first and last receive time.
 type SpanValue = (u64, u32, i64, i64);
@@ -74,11 +76,15 @@ pub(crate) mod state {
     pub(crate) const APPLIED: &str = "applied";
     /// The next local number.
     pub(crate) const NEXT_NUMBER: &str = "next_number";
-    /// The first own batch that is in no transaction.
-    pub(crate) const NEXT_BATCH: &str = "next_batch";
+    /// The first journal batch that is in no transaction.
+    pub(crate) const NEXT_JOURNAL_BATCH: &str = "next_journal_batch";
+    /// Number on the chain of the next own batch.
+    pub(crate) const NEXT_CHAIN_BATCH: &str = "next_chain_batch";
+    /// Own batches that peers gave back.
+    pub(crate) const ADOPTED_BATCHES: &str = "adopted_batches";
     /// Greatest wall time of own transactions, ns since 1970 UTC.
     pub(crate) const LAST_WALL_NS: &str = "last_wall_ns";
-    /// Bytes of the archive segments of own batches.
+    /// Bytes of the archive segments of own batches, the adopted ones left out.
     pub(crate) const ARCHIVE_BYTES: &str = "archive_bytes";
 }
 
@@ -97,6 +103,9 @@ pub struct OwnBatch {
     pub segment: Hash,
     /// Its length in bytes.
     pub segment_bytes: u64,
+    /// Was it given back by peers? Then its archive segment is not on this machine, unless the disk lost only the
+    /// transaction.
+    pub adopted: bool,
 }
 
 /// The index, for its one writer.
@@ -199,6 +208,7 @@ impl Index {
             write.open_table(FORKS).map_err(index_error(WHAT))?;
             write.open_table(STREAMS).map_err(index_error(WHAT))?;
             write.open_table(DESCRIPTORS).map_err(index_error(WHAT))?;
+            write.open_table(UNKNOWN).map_err(index_error(WHAT))?;
             write.open_table(BATCHES).map_err(index_error(WHAT))?;
             write.open_table(STREAM_BATCHES).map_err(index_error(WHAT))?;
             let mut numbers = write.open_table(STATE).map_err(index_error(WHAT))?;

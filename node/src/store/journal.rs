@@ -1,13 +1,19 @@
 //! The reading journal: a log of its own, freed batch by batch.
 //!
 //! Batches follow one another in it: a record goes to the newest batch or to one after it, so what is freed is always
-//! the beginning, and whole segments are recycled.
+//! the beginning, and whole segments are recycled. The numbers are those of journal batches, which are no numbers on the
+//! chain.
+//!
+//! The segments of the newest batch stay, even when it is freed: its first record holds the origins of the readings that
+//! came last, and a source that is resumed may ask for them long after.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use selvedge_core::border::Origin;
 use selvedge_core::codec;
 use selvedge_core::journal::JournalRecord;
+use selvedge_core::origins::Origins;
 
 use super::disk::Disk;
 use super::error::StoreError;
@@ -24,6 +30,7 @@ struct Extent {
     sequence: u64,
     records: u32,
     readings: u64,
+    floating: bool,
 }
 
 /// The journal, for its one writer.
@@ -34,7 +41,11 @@ pub(crate) struct Journal {
     /// Appended, not shown to readers yet.
     staged: Vec<(u64, Extent)>,
     newest: Option<u64>,
-    /// Batches before this one are in transactions.
+    /// The segment in which the newest batch begins.
+    newest_segment: u64,
+    /// Those of all records that are there, as it was opened.
+    origins: Origins,
+    /// Journal batches before this one are in transactions.
     freed_before: u64,
 }
 
@@ -46,9 +57,14 @@ pub(crate) struct JournalReader {
 }
 
 /// The records of one batch. Holds their segments.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct JournaledBatch {
+    /// The journal batch.
     pub(crate) number: u64,
+    /// Are its counters provisional?
+    pub(crate) floating: bool,
+    /// Its readings.
+    pub(crate) readings: u64,
     records: Cursor,
 }
 
@@ -60,13 +76,18 @@ impl Journal {
         next_batch: u64,
     ) -> Result<(Self, LogReport), StoreError> {
         let (mut log, report) = SegmentLog::open(disk, KIND, segment_bytes)?;
-        // No batch in a segment is newer than the first of the segment after it.
-        let tags = log.tags();
-        let needed = tags.windows(2).find(|pair| pair[1].1 >= next_batch).map(|pair| pair[0].0);
-        let first = needed.or(tags.last().map(|(number, _)| *number)).unwrap_or(0);
+        let first = first_needed(&log.tags(), next_batch);
         log.release_before(first);
         let shared = JournalReader { extents: Arc::default(), log: log.reader() };
-        let mut journal = Self { log, shared, staged: Vec::new(), newest: None, freed_before: next_batch };
+        let mut journal = Self {
+            log,
+            shared,
+            staged: Vec::new(),
+            newest: None,
+            newest_segment: first,
+            origins: Origins::default(),
+            freed_before: next_batch,
+        };
         journal.index_from(first)?;
         journal.publish();
         journal.free_before(next_batch);
@@ -77,24 +98,41 @@ impl Journal {
         let first = self.log.first_sequence_of(segment).unwrap_or(0);
         let mut frames = self.log.frames_from(first)?;
         while let Some(frame) = frames.next()? {
-            let (batch, record) = split(&frame)?;
+            let (batch, bytes) = split(&frame)?;
+            let record: JournalRecord = codec::decode(bytes)?;
+            self.origins.extend(&record.origins);
+            self.note_newest(batch, frame.place);
             if batch >= self.freed_before {
-                let readings = readings_in(record)?;
-                self.stage(batch, frame.place, frame.sequence, readings);
+                self.stage(frame.place, frame.sequence, &record);
             }
-            self.newest = self.newest.max(Some(batch));
         }
         Ok(())
     }
 
-    fn stage(&mut self, batch: u64, place: Place, sequence: u64, readings: u64) {
+    fn note_newest(&mut self, batch: u64, place: Place) {
+        if self.newest.is_none_or(|newest| newest < batch) {
+            (self.newest, self.newest_segment) = (Some(batch), place.segment);
+        }
+    }
+
+    fn stage(&mut self, place: Place, sequence: u64, record: &JournalRecord) {
+        let readings = record.blocks().len() as u64;
         match self.staged.last_mut() {
-            Some((last, extent)) if *last == batch => {
+            Some((last, extent)) if *last == record.batch => {
                 extent.records += 1;
                 extent.readings += readings;
             }
-            _ => self.staged.push((batch, Extent { place, sequence, records: 1, readings })),
+            _ => {
+                let floating = record.floating;
+                self.staged.push((record.batch, Extent { place, sequence, records: 1, readings, floating }));
+            }
         }
+    }
+
+    /// The messages that brought the newest readings of each source, from all records that were there when it was
+    /// opened.
+    pub(crate) fn origins(&self) -> Vec<Origin> {
+        self.origins.all()
     }
 
     /// For readers.
@@ -103,18 +141,24 @@ impl Journal {
     }
 
     /// Appends a record; durable after [`sync`](Self::sync), seen by readers after [`publish`](Self::publish).
-    pub(crate) fn append(&mut self, batch: u64, record: &[u8]) -> Result<(), StoreError> {
+    pub(crate) fn append(&mut self, batch: u64, bytes: &[u8]) -> Result<(), StoreError> {
         if batch < self.freed_before || self.newest.is_some_and(|newest| batch < newest) {
             return Err(StoreError::Write(format!(
                 "a journal record of batch {batch}, expected {} or a later one",
                 self.newest.unwrap_or(0).max(self.freed_before)
             )));
         }
-        let readings = readings_in(record)?;
+        let record: JournalRecord = codec::decode(bytes)?;
+        if record.batch != batch {
+            return Err(StoreError::Write(format!(
+                "a journal record of batch {} as one of batch {batch}",
+                record.batch
+            )));
+        }
         let sequence = self.log.next_sequence();
-        let place = self.log.append(RECORD, &[&batch.to_le_bytes(), record], batch)?;
-        self.stage(batch, place, sequence, readings);
-        self.newest = Some(batch);
+        let place = self.log.append(RECORD, &[&batch.to_le_bytes(), bytes], batch)?;
+        self.stage(place, sequence, &record);
+        self.note_newest(batch, place);
         Ok(())
     }
 
@@ -133,7 +177,7 @@ impl Journal {
         }
     }
 
-    /// The batches before this one are in durable transactions.
+    /// The journal batches before this one are in durable transactions.
     pub(crate) fn free_before(&mut self, batch: u64) {
         self.freed_before = self.freed_before.max(batch);
         let kept = {
@@ -142,7 +186,7 @@ impl Journal {
             extents.first_key_value().map(|(_, e)| e.place.segment)
         };
         // Readers take their segments while they hold the extents, so none is on the way to one of these.
-        self.log.release_before(kept.unwrap_or(u64::MAX));
+        self.log.release_before(kept.unwrap_or(u64::MAX).min(self.newest_segment));
     }
 }
 
@@ -157,9 +201,15 @@ fn split(frame: &Frame) -> Result<(u64, &[u8]), StoreError> {
     }
 }
 
-fn readings_in(record: &[u8]) -> Result<u64, StoreError> {
-    let record: JournalRecord = codec::decode(record)?;
-    Ok(record.blocks().len() as u64)
+/// The first segment that is still needed, from the number of each segment and the batch of its first frame: that of the
+/// first batch that is in no transaction, or the one in which the newest batch begins.
+fn first_needed(tags: &[(u64, u64)], next_batch: u64) -> u64 {
+    // No batch in a segment is newer than the first of the segment after it.
+    let open = tags.windows(2).find(|pair| pair[1].1 >= next_batch).map(|pair| pair[0].0);
+    let newest_tag = tags.last().map_or(0, |(_, tag)| *tag);
+    let begins = tags.iter().rev().find(|(_, tag)| *tag < newest_tag).or(tags.first());
+    let newest = begins.map_or(0, |(number, _)| *number);
+    open.map_or(newest, |open| open.min(newest))
 }
 
 impl JournalReader {
@@ -183,7 +233,8 @@ impl JournalReader {
 
     fn open(&self, number: u64, extent: Extent) -> JournaledBatch {
         let until = extent.sequence + u64::from(extent.records);
-        JournaledBatch { number, records: self.log.frames(extent.place, extent.sequence, until) }
+        let records = self.log.frames(extent.place, extent.sequence, until);
+        JournaledBatch { number, floating: extent.floating, readings: extent.readings, records }
     }
 
     pub(crate) fn disk_bytes(&self) -> u64 {

@@ -1,9 +1,9 @@
 //! Questions to the store, on any thread, beside the running writer. They see only what is durable.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::ErrorKind;
 use std::sync::Arc;
 
-use selvedge_core::batch::BatchContent;
 use selvedge_core::border::IssuerState;
 use selvedge_core::codec;
 use selvedge_core::hash::{Hash, Id, Issuer};
@@ -20,6 +20,7 @@ use super::index::{IndexReader, OwnBatch, StreamRow, View, state};
 use super::journal::{JournalReader, JournaledBatch};
 use super::log::LogReader;
 
+use super::pending::{Pending, PendingBatch};
 use super::readings::{self, Range, Readings, StreamReading};
 
 /// Hashes and encodings, as [`Restored::descriptors`](selvedge_core::border::Restored::descriptors) has them.
@@ -54,6 +55,10 @@ pub struct Backlog {
     pub batches: u64,
     /// Readings.
     pub readings: u64,
+    /// The first and the last of the journal batches.
+    pub ends: Option<(u64, u64)>,
+    /// The number on the chain that the first of them gets, if nothing comes between.
+    pub next_number: u64,
 }
 
 /// Bytes on the disk, by kind.
@@ -87,6 +92,10 @@ impl StoreReader {
         &self.journal
     }
 
+    pub(super) const fn log(&self) -> &LogReader {
+        &self.log
+    }
+
     /// Damage of the index that a question meets is mended at the next start.
     fn noting<T>(&self, outcome: Result<T, StoreError>) -> Result<T, StoreError> {
         outcome.inspect_err(|why| self.index.note_damage(why))
@@ -104,7 +113,7 @@ impl StoreReader {
         })
     }
 
-    /// The journal's records of a batch, in order: the answer to the effect `LoadBatch`. None when the batch is in a
+    /// The journal's records of a journal batch, in order: the answer to the effect `LoadBatch`. None when the batch is in a
     /// transaction already, or was never there.
     pub fn batch_records(&self, batch: u64) -> Result<Vec<Vec<u8>>, StoreError> {
         self.journal.batch(batch).map_or_else(|| Ok(Vec::new()), JournaledBatch::records)
@@ -139,6 +148,11 @@ impl StoreReader {
     /// All tips, by local number.
     pub fn tips(&self) -> Result<Vec<u64>, StoreError> {
         self.ask(View::tips)
+    }
+
+    /// Places with more than one transaction: issuer and sequence; at most `max`.
+    pub fn forks(&self, max: usize) -> Result<Vec<(Issuer, u64)>, StoreError> {
+        self.ask(|view| view.forks(max))
     }
 
     /// What refers to a transaction.
@@ -196,7 +210,15 @@ impl StoreReader {
         Ok((Arc::new(codec::decode(bytes)?), stream))
     }
 
-    /// What is kept of an own batch that is in a transaction.
+    /// The number of the stream that a descriptor describes.
+    pub(super) fn stream_of(&self, hash: &Hash) -> Result<u32, StoreError> {
+        let found = self.ask(|view| view.descriptor(hash))?;
+        found.map(|(_, stream)| stream).ok_or_else(|| {
+            StoreError::Write(format!("readings name descriptor {hash}, which the log does not hold"))
+        })
+    }
+
+    /// What is kept of the own batch with this number on the chain.
     pub fn own_batch(&self, batch: u64) -> Result<Option<OwnBatch>, StoreError> {
         self.ask(|view| view.own_batch(batch))
     }
@@ -210,6 +232,27 @@ impl StoreReader {
             batches.dedup();
             Ok(batches)
         })
+    }
+
+    /// The own batch with this number on the chain, from its archive segment.
+    ///
+    /// # Errors
+    /// [`StoreError::NotHere`] when peers gave the batch back and its archive segment is not on this machine.
+    pub fn archived(&self, batch: u64, own: &OwnBatch) -> Result<SealedBatch, StoreError> {
+        match self.archive_segment(own.segment) {
+            Err(StoreError::Io { source, .. }) if own.adopted && source.kind() == ErrorKind::NotFound => {
+                Err(self.not_here(batch, own)?)
+            }
+            found => found,
+        }
+    }
+
+    fn not_here(&self, batch: u64, own: &OwnBatch) -> Result<StoreError, StoreError> {
+        let (mut last, mut until_ns) = (batch, own.last_time_ns);
+        while let Some(next) = self.own_batch(last + 1)?.filter(|next| next.adopted) {
+            (last, until_ns) = (last + 1, until_ns.max(next.last_time_ns));
+        }
+        Ok(StoreError::NotHere { batch, last, until_ns })
     }
 
     /// The batch in an archive segment.
@@ -227,12 +270,15 @@ impl StoreReader {
     pub fn backlog(&self) -> Result<Backlog, StoreError> {
         // The journal first: a batch that is freed between the two counts is seen in a transaction.
         let batches = self.journal.batches();
-        let next_batch = self.ask(|view| view.state(state::NEXT_BATCH))?;
-        let open = batches.into_iter().filter(|(batch, _)| *batch >= next_batch);
-        Ok(open.fold(Backlog::default(), |sum, (_, readings)| Backlog {
-            batches: sum.batches + 1,
-            readings: sum.readings + readings,
-        }))
+        let (next_journal, next_number) = self
+            .ask(|view| Ok((view.state(state::NEXT_JOURNAL_BATCH)?, view.state(state::NEXT_CHAIN_BATCH)?)))?;
+        let mut backlog = Backlog { next_number, ..Backlog::default() };
+        for (batch, readings) in batches.into_iter().filter(|(batch, _)| *batch >= next_journal) {
+            backlog.batches += 1;
+            backlog.readings += readings;
+            backlog.ends = Some((backlog.ends.map_or(batch, |(first, _)| first), batch));
+        }
+        Ok(backlog)
     }
 
     /// Bytes on the disk, by kind.
@@ -248,40 +294,39 @@ impl StoreReader {
     /// All own streams by name, with the newest reading of each.
     pub fn streams(&self) -> Result<Vec<StreamInfo>, StoreError> {
         let journal = self.journal.snapshot();
-        let (rows, next_batch) = self.ask(|view| Ok((view.streams()?, view.state(state::NEXT_BATCH)?)))?;
+        let view = self.view()?;
+        let rows = view.streams()?;
+        let mut pending = Pending::new(self.clone(), journal, &view)?;
+        drop(view);
         let mut newest = Newest { reader: self, found: BTreeMap::new() };
-        for batch in journal.into_iter().rev().filter(|b| b.number >= next_batch) {
-            let content = readings::replay(batch)?;
-            newest.read_journal(&content)?;
+        while let Some(batch) = pending.next_batch()? {
+            newest.read_journal(&batch)?;
         }
-        newest.read_archive(&rows, next_batch)?;
+        newest.read_archive(&rows, pending.first_number())?;
         rows.into_iter().map(|row| newest.info(row)).collect()
     }
 }
 
-/// Looks for the newest reading of each stream, from the newest batch backwards.
+/// Looks for the newest reading of each stream: in the journal, and for those that it does not have in the archive.
 struct Newest<'a> {
     reader: &'a StoreReader,
     found: BTreeMap<u32, StreamReading>,
 }
 
 impl Newest<'_> {
-    fn read_journal(&mut self, content: &BatchContent) -> Result<(), StoreError> {
-        let mut within = BTreeMap::new();
-        for index in 0..content.streams.len() {
-            let (descriptor, stream) = self.reader.described(&content.streams[index].descriptor)?;
-            if self.found.contains_key(&stream) {
-                continue;
-            }
-            if let Some(reading) = readings::journaled(content, index as u32)?.pop() {
-                let (batch, transaction) = (content.number, None);
-                within.insert(stream, StreamReading { reading, descriptor, batch, transaction });
+    /// The batches come oldest first.
+    fn read_journal(&mut self, pending: &PendingBatch) -> Result<(), StoreError> {
+        for (index, span) in pending.content.streams.iter().enumerate() {
+            let (descriptor, stream) = self.reader.described(&span.descriptor)?;
+            if let Some(reading) = readings::journaled(&pending.content, index as u32)?.pop() {
+                let (batch, transaction) = (pending.number, None);
+                self.found.insert(stream, StreamReading { reading, descriptor, batch, transaction });
             }
         }
-        self.found.extend(within);
         Ok(())
     }
 
+    /// A stream whose newest readings are not on this machine has no newest one.
     fn read_archive(&mut self, rows: &[StreamRow], next_batch: u64) -> Result<(), StoreError> {
         // By batch, so that each segment is read once.
         let mut wanted: BTreeMap<u64, Vec<(u32, u32)>> = BTreeMap::new();
@@ -292,7 +337,10 @@ impl Newest<'_> {
             }
         }
         for (batch, streams) in wanted {
-            let (id, sealed) = readings::archived_batch(self.reader, batch)?;
+            let (id, sealed) = match readings::archived_batch(self.reader, batch) {
+                Err(StoreError::NotHere { .. }) => continue,
+                found => found?,
+            };
             let seen: BTreeSet<(u32, u32)> = streams.into_iter().collect();
             for (stream, index) in seen {
                 let descriptor = readings::descriptor_of(&sealed, index)?;

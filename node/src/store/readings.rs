@@ -14,8 +14,9 @@ use selvedge_core::seal::SealedBatch;
 use selvedge_core::stream::Descriptor;
 
 use super::error::StoreError;
-use super::index::{StreamSpanRow, state};
+use super::index::{StreamSpanRow, View, state};
 use super::journal::JournaledBatch;
+use super::pending::{Pending, PendingBatch};
 use super::reader::StoreReader;
 
 /// Spans asked of the index at once.
@@ -30,6 +31,9 @@ pub struct Range {
     pub to_ns: Option<i64>,
     /// Of these only so many, the newest.
     pub last: Option<usize>,
+    /// Pass over batches whose archive segment is not on this machine ([`StoreError::NotHere`]), instead of ending with
+    /// that error where they would be.
+    pub skip_absent: bool,
 }
 
 impl Range {
@@ -48,10 +52,20 @@ pub struct StreamReading {
     pub reading: Reading,
     /// What it means.
     pub descriptor: Arc<Descriptor>,
-    /// Its batch.
+    /// Number of its batch on the chain; while it is in the journal only, the one that it will get if nothing comes
+    /// between. The same holds for its counter.
     pub batch: u64,
     /// The transaction that carries the batch; none while it is in the journal only.
     pub transaction: Option<Id>,
+}
+
+/// What is to be read of the journal.
+#[derive(Debug)]
+enum Journal {
+    /// Nearly always: journal batches with their numbers on the chain, if nothing comes between.
+    Plain(VecDeque<(u64, JournaledBatch)>),
+    /// Some readings do not keep the counters that they have in the journal.
+    Unsettled(Box<Pending>),
 }
 
 /// Readings of one stream, ascending by counter. Reads one batch at a time.
@@ -63,7 +77,7 @@ pub struct Readings {
     /// What the index is still to be asked for: (batch, place in its stream table).
     within: std::ops::Range<(u64, u32)>,
     spans: VecDeque<StreamSpanRow>,
-    journal: VecDeque<JournaledBatch>,
+    journal: Journal,
     /// The batch that was read last: a stream described anew within a batch has two spans in it.
     sealed: Option<(u64, Id, SealedBatch)>,
     ready: VecDeque<StreamReading>,
@@ -71,19 +85,19 @@ pub struct Readings {
 
 impl Readings {
     pub(super) fn new(reader: StoreReader, stream: &str, range: Range) -> Result<Self, StoreError> {
-        let mut journal = reader.journal().snapshot();
+        let journal = reader.journal().snapshot();
         let view = reader.view()?;
+        let next_batch = view.state(state::NEXT_CHAIN_BATCH)?;
+        let journal = Journal::new(&reader, journal, &view)?;
         let stream = view.stream(stream)?.map(|row| row.number);
-        let next_batch = view.state(state::NEXT_BATCH)?;
         drop(view);
-        journal.retain(|batch| batch.number >= next_batch);
         let mut readings = Self {
             reader,
             stream,
             range,
             within: (0, 0)..(next_batch, 0),
             spans: VecDeque::new(),
-            journal: journal.into(),
+            journal,
             sealed: None,
             ready: VecDeque::new(),
         };
@@ -103,7 +117,7 @@ impl Readings {
             }
         }
         newest.drain(..newest.len().saturating_sub(last));
-        self.journal.clear();
+        self.journal = Journal::Plain(VecDeque::new());
         self.spans.clear();
         self.within.start = self.within.end;
         self.ready = newest;
@@ -113,19 +127,19 @@ impl Readings {
     /// The readings of the next batch, or of the last one that is left; `None` when none is left.
     fn step(&mut self, newest_first: bool) -> Result<Option<Vec<StreamReading>>, StoreError> {
         let Some(stream) = self.stream else { return Ok(None) };
-        if newest_first && let Some(batch) = self.journal.pop_back() {
-            return self.read_journal(stream, batch).map(Some);
+        if newest_first && let Some(batch) = self.step_journal_back(stream)? {
+            return Ok(Some(batch));
         }
         if self.spans.is_empty() {
             self.ask_index(stream, newest_first)?;
         }
         if let Some(span) = self.spans.pop_front() {
-            return self.read_archive(&span).map(Some);
+            return match self.read_archive(&span) {
+                Err(StoreError::NotHere { .. }) if self.range.skip_absent => Ok(Some(Vec::new())),
+                read => read.map(Some),
+            };
         }
-        match self.journal.pop_front() {
-            Some(batch) => self.read_journal(stream, batch).map(Some),
-            None => Ok(None),
-        }
+        self.step_journal(stream)
     }
 
     fn ask_index(&mut self, stream: u32, newest_first: bool) -> Result<(), StoreError> {
@@ -156,14 +170,47 @@ impl Readings {
         Ok(self.select(found, &descriptor, *batch, Some(*transaction)))
     }
 
-    fn read_journal(&self, stream: u32, batch: JournaledBatch) -> Result<Vec<StreamReading>, StoreError> {
-        let number = batch.number;
-        let content = replay(batch)?;
+    /// The readings of the journal's next batch.
+    fn step_journal(&mut self, stream: u32) -> Result<Option<Vec<StreamReading>>, StoreError> {
+        let (number, content) = match &mut self.journal {
+            Journal::Plain(batches) => match batches.pop_front() {
+                Some((number, batch)) => (number, replay(batch)?),
+                None => return Ok(None),
+            },
+            Journal::Unsettled(pending) => match pending.next_batch()? {
+                Some(PendingBatch { number, content, .. }) => (number, content),
+                None => return Ok(None),
+            },
+        };
+        self.read_journal(stream, number, &content).map(Some)
+    }
+
+    /// The readings of the journal's last batch that is left, or at least the newest of all that are left.
+    fn step_journal_back(&mut self, stream: u32) -> Result<Option<Vec<StreamReading>>, StoreError> {
+        if let Journal::Plain(batches) = &mut self.journal {
+            let Some((number, batch)) = batches.pop_back() else { return Ok(None) };
+            return self.read_journal(stream, number, &replay(batch)?).map(Some);
+        }
+        // What counters they get is known from the beginning on only.
+        let (mut newest, last) = (VecDeque::new(), self.range.last.unwrap_or(usize::MAX));
+        while let Some(readings) = self.step_journal(stream)? {
+            newest.extend(readings);
+            newest.drain(..newest.len().saturating_sub(last));
+        }
+        Ok((!newest.is_empty()).then(|| newest.into()))
+    }
+
+    fn read_journal(
+        &self,
+        stream: u32,
+        number: u64,
+        content: &BatchContent,
+    ) -> Result<Vec<StreamReading>, StoreError> {
         let mut selected = Vec::new();
         for (index, span) in content.streams.iter().enumerate() {
             let (descriptor, of) = self.reader.described(&span.descriptor)?;
             if of == stream {
-                selected.extend(self.select(journaled(&content, index as u32)?, &descriptor, number, None));
+                selected.extend(self.select(journaled(content, index as u32)?, &descriptor, number, None));
             }
         }
         Ok(selected)
@@ -201,8 +248,20 @@ impl Iterator for Readings {
     }
 }
 
+impl Journal {
+    /// The journaled batches that are in no transaction.
+    fn new(reader: &StoreReader, mut batches: Vec<JournaledBatch>, view: &View) -> Result<Self, StoreError> {
+        let next_journal = view.state(state::NEXT_JOURNAL_BATCH)?;
+        batches.retain(|batch| batch.number >= next_journal);
+        if view.state(state::ADOPTED_BATCHES)? == 0 && batches.iter().all(|batch| !batch.floating) {
+            return Ok(Self::Plain((view.state(state::NEXT_CHAIN_BATCH)?..).zip(batches).collect()));
+        }
+        Ok(Self::Unsettled(Box::new(Pending::new(reader.clone(), batches, view)?)))
+    }
+}
+
 /// A journaled batch, from its records.
-pub(super) fn replay(batch: JournaledBatch) -> Result<BatchContent, StoreError> {
+fn replay(batch: JournaledBatch) -> Result<BatchContent, StoreError> {
     let number = batch.number;
     let mut content = BatchContent::new(number);
     for record in batch.records()? {
@@ -224,7 +283,7 @@ pub(super) fn archived_batch(reader: &StoreReader, batch: u64) -> Result<(Id, Se
     let row = reader.own_batch(batch)?.ok_or(StoreError::IndexValue { what: "span without its batch" })?;
     let record =
         reader.record(row.transaction)?.ok_or(StoreError::IndexValue { what: "batch without its record" })?;
-    Ok((record.id, reader.archive_segment(row.segment)?))
+    Ok((record.id, reader.archived(batch, &row)?))
 }
 
 /// The readings of one stream of an archived batch, ascending by counter.

@@ -1,18 +1,16 @@
 //! Opening after whatever happened: the index brought up to the log, and what the core starts from.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use selvedge_core::batch::BatchContent;
 use selvedge_core::border::{Restored, StreamState};
 use selvedge_core::limits;
 
 use super::disk::Disk;
 use super::entry::Entry;
 use super::error::{StoreError, io_error};
-use super::index::{self, Index, View, state};
-use super::journal::JournaledBatch;
+use super::index::{self, Index, StreamRow, View, state};
 use super::log::SegmentLog;
+use super::pending::Pending;
 use super::reader::StoreReader;
 use super::{OpenReport, StoreOptions};
 
@@ -107,7 +105,9 @@ pub(super) fn restored(reader: &StoreReader, window_records: usize) -> Result<Re
         issuers: view.issuers()?,
         forks: view.forks(limits::FORKS_MAX)?,
         descriptors: reader.descriptors(&view)?,
-        next_batch: view.state(state::NEXT_BATCH)?,
+        unknown_descriptors: view.unknown_descriptors()?,
+        next_chain_batch: view.state(state::NEXT_CHAIN_BATCH)?,
+        next_batch: view.state(state::NEXT_JOURNAL_BATCH)?,
         last_wall_ns: i64::try_from(view.state(state::LAST_WALL_NS)?).unwrap_or(i64::MAX),
         ..Restored::default()
     };
@@ -118,44 +118,24 @@ pub(super) fn restored(reader: &StoreReader, window_records: usize) -> Result<Re
     }
     restored.recent.extend(recent);
     restored.tips = tips;
-    journaled(&view, journal, &mut restored)?;
+    journaled(Pending::new(reader.clone(), journal, &view)?, &view, &mut restored)?;
     Ok(restored)
 }
 
 /// Folds the journal into streams, batches and wall time.
-fn journaled(view: &View, journal: Vec<JournaledBatch>, restored: &mut Restored) -> Result<(), StoreError> {
-    let rows = view.streams()?;
-    let mut next_counters: BTreeMap<u32, u64> =
-        rows.iter().map(|row| (row.number, row.next_counter)).collect();
-    let last = journal.last().map(|batch| batch.number);
-    for batch in journal {
-        let number = batch.number;
-        let records = batch.records()?;
-        let mut content = BatchContent::new(number);
-        for record in &records {
-            let record =
-                content.replay(record).map_err(|source| StoreError::Batch { batch: number, source })?;
-            restored.last_wall_ns = restored.last_wall_ns.max(record.taken_at_ns);
-        }
-        for span in &content.streams {
-            let Some((_, stream)) = view.descriptor(&span.descriptor)? else {
-                return Err(StoreError::Write(format!(
-                    "the journal's batch {number} names descriptor {}, which the log does not hold",
-                    span.descriptor
-                )));
-            };
-            let next = next_counters.entry(stream).or_default();
-            *next = (*next).max(span.first + u64::from(span.count));
-        }
-        if Some(number) == last {
-            restored.open_batch = Some((number, records));
-        } else {
-            restored.closed_batches.push((number, content.blocks.len() as u32));
+fn journaled(mut pending: Pending, view: &View, restored: &mut Restored) -> Result<(), StoreError> {
+    let mut newest = None;
+    while let Some(batch) = pending.next_batch()? {
+        restored.last_wall_ns = restored.last_wall_ns.max(batch.taken_at_ns);
+        if let Some((number, readings, _)) = newest.replace((batch.journal, batch.journaled, batch.records)) {
+            restored.closed_batches.push((number, readings as u32));
         }
     }
-    restored.streams = rows
-        .into_iter()
-        .map(|row| StreamState { next_counter: next_counters[&row.number], name: row.name })
-        .collect();
+    restored.open_batch = newest.map(|(number, _, records)| (number, records));
+    let state = |row: StreamRow| {
+        let (next_counter, carried) = pending.of_stream(&row.name);
+        StreamState { next_counter, chain_counter: row.next_counter, carried, name: row.name }
+    };
+    restored.streams = view.streams()?.into_iter().map(state).collect();
     Ok(())
 }

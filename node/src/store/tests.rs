@@ -1,11 +1,14 @@
 //! The store under crashes, errors and damage. `script.rs` plays the core; every test checks against what it knows.
 
+mod adopted;
 mod committer;
 mod crash;
 mod damage;
 mod open;
+mod origins;
 mod questions;
 mod script;
+pub(crate) mod serve;
 
 use std::sync::Arc;
 

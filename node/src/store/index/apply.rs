@@ -12,7 +12,7 @@ use selvedge_core::record::{Record, flag};
 
 use super::{
     BATCHES, CHAINS, CHILDREN, DESCRIPTORS, FORKS, HEADS, IDS, ISSUERS, Index, KEYS, OwnBatch, RECORDS,
-    STATE, STREAM_BATCHES, STREAMS, SpanKey, SpanValue, TIPS, prefix_of, put_record, state,
+    STATE, STREAM_BATCHES, STREAMS, SpanKey, SpanValue, TIPS, UNKNOWN, prefix_of, put_record, state,
 };
 use crate::store::error::{StoreError, index_error};
 use crate::store::log::Place;
@@ -32,6 +32,8 @@ pub(crate) enum Item<'a> {
         key: Option<&'a NewKey>,
         /// Own batches only: what it carries.
         batch: Option<&'a Batch>,
+        /// Own batches made from the journal: the journal batch.
+        journal: Option<u64>,
         /// Own transactions only: the wall time it claims, ns since 1970 UTC.
         wall_ns: Option<i64>,
     },
@@ -80,6 +82,7 @@ struct Group<'t> {
     forks: Table<'t, (u32, u64), ()>,
     streams: Table<'t, &'static str, (u32, u64, [u8; 32])>,
     descriptors: Table<'t, &'static [u8; 32], (u64, u32, u32)>,
+    unknown: Table<'t, &'static [u8; 32], u64>,
     batches: Table<'t, u64, &'static [u8]>,
     stream_batches: Table<'t, SpanKey, SpanValue>,
     state: Table<'t, &'static str, u64>,
@@ -106,6 +109,7 @@ impl<'t> Group<'t> {
             forks: write.open_table(FORKS).map_err(index_error(WHAT))?,
             streams: write.open_table(STREAMS).map_err(index_error(WHAT))?,
             descriptors: write.open_table(DESCRIPTORS).map_err(index_error(WHAT))?,
+            unknown: write.open_table(UNKNOWN).map_err(index_error(WHAT))?,
             batches: write.open_table(BATCHES).map_err(index_error(WHAT))?,
             stream_batches: write.open_table(STREAM_BATCHES).map_err(index_error(WHAT))?,
             state,
@@ -120,13 +124,13 @@ impl<'t> Group<'t> {
     fn apply(&mut self, item: &Item<'_>) -> Result<(), StoreError> {
         match item {
             Item::Descriptor { place, hash, stream } => self.descriptor(*place, *hash, stream),
-            Item::Transaction { place, record, key, batch, wall_ns } => {
+            Item::Transaction { place, record, key, batch, journal, wall_ns } => {
                 self.transaction(*place, record)?;
                 if let Some(key) = key {
                     self.key(record, key)?;
                 }
                 if let Some(batch) = batch {
-                    self.batch(record.number, batch)?;
+                    self.batch(record.number, batch, *journal)?;
                 }
                 match wall_ns {
                     Some(wall_ns) => self.raise(state::LAST_WALL_NS, u64::try_from(*wall_ns).unwrap_or(0)),
@@ -232,13 +236,49 @@ impl<'t> Group<'t> {
             Some(row) => row,
             None => (count(&self.streams)?, 0, [0; 32]),
         };
-        self.streams.insert(stream, (number, next_counter, hash.0)).map_err(index_error(WHAT))?;
+        // Readings under it may be on the chain already, in batches that peers gave back.
+        let carried = self.unknown.remove(&hash.0).map_err(index_error(WHAT))?.map_or(0, |next| next.value());
+        let row = (number, next_counter.max(carried), hash.0);
+        self.streams.insert(stream, row).map_err(index_error(WHAT))?;
         let row = (place.segment, place.offset, number);
         self.descriptors.insert(&hash.0, row).map_err(index_error(WHAT))?;
         Ok(())
     }
 
-    fn batch(&mut self, transaction: u64, batch: &Batch) -> Result<(), StoreError> {
+    fn batch(&mut self, transaction: u64, batch: &Batch, journal: Option<u64>) -> Result<(), StoreError> {
+        let adopted = journal.is_none();
+        let is_listed = self.batches.get(batch.number).map_err(index_error(WHAT))?.is_some();
+        // Of two batches with one number, which a fork of the own chain makes, the first stays. The counters of both
+        // are used.
+        if !is_listed {
+            self.list_batch(transaction, batch, adopted)?;
+        }
+        let mut next_counters: BTreeMap<u32, u64> = BTreeMap::new();
+        for (at, span) in batch.streams.iter().enumerate() {
+            let after = span.first.saturating_add(u64::from(span.count));
+            let known = self.descriptors.get(&span.descriptor.0).map_err(index_error(WHAT))?;
+            let known = known.map(|row| row.value().2);
+            let Some(stream) = known else {
+                self.unknown_span(batch.number, &span.descriptor, after, adopted)?;
+                continue;
+            };
+            if !is_listed {
+                let row = (span.first, span.count, batch.first_time_ns, batch.last_time_ns);
+                let key = (stream, batch.number, at as u32);
+                self.stream_batches.insert(key, row).map_err(index_error(WHAT))?;
+            }
+            let next = next_counters.entry(stream).or_default();
+            *next = (*next).max(after);
+        }
+        self.raise_counters(&next_counters)?;
+        self.raise(state::NEXT_CHAIN_BATCH, batch.number.saturating_add(1))?;
+        match journal {
+            Some(journal) => self.raise(state::NEXT_JOURNAL_BATCH, journal + 1),
+            None => self.add(state::ADOPTED_BATCHES, 1),
+        }
+    }
+
+    fn list_batch(&mut self, transaction: u64, batch: &Batch, adopted: bool) -> Result<(), StoreError> {
         let row = OwnBatch {
             transaction,
             first_time_ns: batch.first_time_ns,
@@ -246,27 +286,30 @@ impl<'t> Group<'t> {
             count: batch.count,
             segment: batch.segment,
             segment_bytes: batch.segment_bytes,
+            adopted,
         };
         self.batches.insert(batch.number, codec::encode(&row).as_slice()).map_err(index_error(WHAT))?;
-        let mut next_counters: BTreeMap<u32, u64> = BTreeMap::new();
-        for (at, span) in batch.streams.iter().enumerate() {
-            let known = self.descriptors.get(&span.descriptor.0).map_err(index_error(WHAT))?;
-            let Some((_, _, stream)) = known.map(|row| row.value()) else {
-                return Err(StoreError::Write(format!(
-                    "batch {} names descriptor {}, which the log does not hold",
-                    batch.number, span.descriptor
-                )));
-            };
-            let row = (span.first, span.count, batch.first_time_ns, batch.last_time_ns);
-            let key = (stream, batch.number, at as u32);
-            self.stream_batches.insert(key, row).map_err(index_error(WHAT))?;
-            let next = next_counters.entry(stream).or_default();
-            *next = (*next).max(span.first + u64::from(span.count));
+        if adopted { Ok(()) } else { self.add(state::ARCHIVE_BYTES, batch.segment_bytes) }
+    }
+
+    /// Readings under a descriptor that the log does not hold: their counters are kept for when it comes.
+    fn unknown_span(
+        &mut self,
+        batch: u64,
+        descriptor: &Hash,
+        after: u64,
+        adopted: bool,
+    ) -> Result<(), StoreError> {
+        if !adopted {
+            return Err(StoreError::Write(format!(
+                "batch {batch} names descriptor {descriptor}, which the log does not hold"
+            )));
         }
-        self.raise_counters(&next_counters)?;
-        self.raise(state::NEXT_BATCH, batch.number + 1)?;
-        let archive = self.number(state::ARCHIVE_BYTES)?.saturating_add(batch.segment_bytes);
-        self.state.insert(state::ARCHIVE_BYTES, archive).map_err(index_error(WHAT))?;
+        let next = self.unknown.get(&descriptor.0).map_err(index_error(WHAT))?.map_or(0, |next| next.value());
+        let is_bounded = count(&self.unknown)? < limits::UNKNOWN_DESCRIPTORS_MAX as u32;
+        if next > 0 || is_bounded {
+            self.unknown.insert(&descriptor.0, next.max(after)).map_err(index_error(WHAT))?;
+        }
         Ok(())
     }
 
@@ -293,6 +336,12 @@ impl<'t> Group<'t> {
         if self.number(name)? < to {
             self.state.insert(name, to).map_err(index_error(WHAT))?;
         }
+        Ok(())
+    }
+
+    fn add(&mut self, name: &'static str, more: u64) -> Result<(), StoreError> {
+        let sum = self.number(name)?.saturating_add(more);
+        self.state.insert(name, sum).map_err(index_error(WHAT))?;
         Ok(())
     }
 

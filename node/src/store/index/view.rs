@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::apply::{HeadsRow, decode};
 use super::{
     BATCHES, CHAINS, CHILDREN, DESCRIPTORS, FORKS, HEADS, IDS, ISSUERS, KEYS, OWNER, OwnBatch, RECORDS,
-    STATE, STREAM_BATCHES, STREAMS, TIPS, prefix_of, take_record,
+    STATE, STREAM_BATCHES, STREAMS, TIPS, UNKNOWN, prefix_of, take_record,
 };
 use crate::store::error::{StoreError, index_error};
 use crate::store::log::Place;
@@ -106,7 +106,8 @@ impl View {
         rows.map(|row| Ok(row.map_err(index_error(WHAT))?.0.value().1)).collect()
     }
 
-    fn issuer_number(&self, issuer: &Issuer) -> Result<Option<u32>, StoreError> {
+    /// The number that stands for an issuer in the tables.
+    pub(crate) fn issuer_number(&self, issuer: &Issuer) -> Result<Option<u32>, StoreError> {
         Ok(self.table(ISSUERS)?.get(&issuer.0).map_err(index_error(WHAT))?.map(|n| n.value()))
     }
 
@@ -117,6 +118,39 @@ impl View {
         let range = (issuer, sequence, 0)..=(issuer, sequence, u64::MAX);
         let rows = table.range(range).map_err(index_error(WHAT))?;
         rows.map(|row| Ok(row.map_err(index_error(WHAT))?.0.value().2)).collect()
+    }
+
+    /// Sequences and local numbers on an issuer's chain, from a sequence and local number up to a last sequence,
+    /// ascending, at most `max`.
+    pub(crate) fn chain_rows(
+        &self,
+        issuer: u32,
+        from: (u64, u64),
+        last: u64,
+        max: usize,
+    ) -> Result<Vec<(u64, u64)>, StoreError> {
+        if from.0 > last {
+            return Ok(Vec::new());
+        }
+        let table = self.table(CHAINS)?;
+        let rows = table.range((issuer, from.0, from.1)..=(issuer, last, u64::MAX)).map_err(index_error(WHAT))?;
+        rows.take(max)
+            .map(|row| {
+                let (_, sequence, number) = row.map_err(index_error(WHAT))?.0.value();
+                Ok((sequence, number))
+            })
+            .collect()
+    }
+
+    /// Where the transactions with these local numbers, ascending, lie.
+    pub(crate) fn places(&self, numbers: &[u64]) -> Result<Vec<Place>, StoreError> {
+        let table = self.table(RECORDS)?;
+        let place = |number: &u64| {
+            let row = table.get(number).map_err(index_error(WHAT))?;
+            let row = row.ok_or(StoreError::IndexValue { what: "chain without its record" })?;
+            Ok(take_record(row.value())?.0)
+        };
+        numbers.iter().map(place).collect()
     }
 
     pub(crate) fn issuer(&self, issuer: &Issuer) -> Result<Option<IssuerState>, StoreError> {
@@ -201,6 +235,17 @@ impl View {
         .collect()
     }
 
+    /// Descriptors that adopted own batches name and the log does not hold: hash, counter of the next reading.
+    pub(crate) fn unknown_descriptors(&self) -> Result<Vec<(Hash, u64)>, StoreError> {
+        let table = self.table(UNKNOWN)?;
+        let rows = table.iter().map_err(index_error(WHAT))?;
+        rows.map(|row| {
+            let (hash, next) = row.map_err(index_error(WHAT))?;
+            Ok((Hash(*hash.value()), next.value()))
+        })
+        .collect()
+    }
+
     pub(crate) fn own_batch(&self, batch: u64) -> Result<Option<OwnBatch>, StoreError> {
         let row = self.table(BATCHES)?.get(batch).map_err(index_error(WHAT))?;
         row.map(|row| decode(row.value(), "batch")).transpose()
@@ -258,6 +303,7 @@ impl View {
         rows(&mut out, self, FORKS);
         rows(&mut out, self, STREAMS);
         rows(&mut out, self, DESCRIPTORS);
+        rows(&mut out, self, UNKNOWN);
         rows(&mut out, self, BATCHES);
         rows(&mut out, self, STREAM_BATCHES);
         rows(&mut out, self, STATE);

@@ -10,7 +10,7 @@ use crate::store::error::{StoreError, io_error};
 const WINDOW_BYTES: u64 = 256 * 1024;
 
 /// A part of a segment in memory. Never more than the window, or the one frame that is longer.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Window {
     segment: Arc<Segment>,
     end: u64,
@@ -82,7 +82,7 @@ impl Window {
 }
 
 /// Reads frames in order. Holds their segments.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Cursor {
     segments: VecDeque<Arc<Segment>>,
     window: Option<Window>,

@@ -6,7 +6,7 @@ use super::script::Script;
 use super::{from_env, open};
 use crate::store::{CrashPolicy, Faults, MemDisk, Store};
 
-const GROUPS: usize = 36;
+const GROUPS: usize = 48;
 
 /// Runs the script until the faults stop it; what was acknowledged before stands in the script.
 fn run_until_fault(script: &mut Script, disk: &MemDisk, faults: Faults) {

@@ -5,7 +5,7 @@ use selvedge_core::hash::Hash;
 
 use super::script::Script;
 use super::{open, run};
-use crate::store::entry::{LOG, append_transaction};
+use crate::store::entry::{Carries, LOG, append_transaction};
 use crate::store::log::SegmentLog;
 use crate::store::{CrashPolicy, Disk, Faults, MemDisk, StoreError, archive, index};
 use std::sync::Arc;
@@ -123,7 +123,7 @@ fn a_record_that_is_not_of_its_envelope_is_refused() {
     let (mut record, envelope) = script.transactions[0].clone();
     record.number = script.transactions.len() as u64;
     record.id.0[5] ^= 1;
-    append_transaction(&mut log, &record, &envelope, None, false).expect("appended");
+    append_transaction(&mut log, &record, &envelope, None, Carries::Nothing).expect("appended");
     log.sync().expect("synced");
     drop(log);
     let Err(why) = open(&disk, &script) else { panic!("not seen") };
@@ -193,7 +193,7 @@ fn writes_that_break_a_rule_poison_the_handle() {
         &|script| {
             let (mut record, envelope) = script.transactions[0].clone();
             record.number = 1_000;
-            Write::Transaction { record, envelope: envelope.into(), key: None, batch: None }
+            Write::Transaction { record, envelope: envelope.into(), key: None, batch: None, journal: None }
         },
     ];
     for (at, write) in refused.into_iter().enumerate() {

@@ -98,7 +98,7 @@ fn the_journal_stays_small() {
 fn an_index_behind_the_log_catches_up() {
     let (mut script, disk) = (Script::new(25), MemDisk::new());
     script.index_every = 1_000_000;
-    let (store, _) = run(&mut script, &disk, 50);
+    let (store, _) = run(&mut script, &disk, 70);
     let dump = store.index.dump();
     let image = disk.crash(CrashPolicy::DropAll, 0);
     let (store, restored, report) = open(&image, &script).expect("opens");
