@@ -96,7 +96,7 @@ pub(crate) fn closed_batch(plant: &mut Plant, readings: usize, seed: u64) -> Clo
         content.blocks.push(reading.to_block());
     }
     let secret = *blake3::hash(&seed.to_le_bytes()).as_bytes();
-    ClosedBatch { content, secret, descriptors }
+    ClosedBatch { number: content.number, content, secret, descriptors }
 }
 
 #[cfg(test)]

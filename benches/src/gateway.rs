@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 use selvedge::engine::clock::{Clock, Trust};
-use selvedge::engine::{Engine, Parts, Running};
+use selvedge::engine::{Engine, Parts, Running, SigningKeys};
 use selvedge::store::{RealDisk, Store, StoreOptions, StoreReader};
-use selvedge_core::border::{BatchPolicy, Config, NewReading, StreamHandle, TipPolicy};
+use selvedge_core::border::{BatchPolicy, Config, NewReading, StartCheck, StreamHandle, TipPolicy};
 use selvedge_core::codec;
 use selvedge_core::genesis::{Genesis, Member, Organisation, role};
 use selvedge_core::payload::{Batch, PayloadKind};
@@ -86,11 +86,14 @@ impl Identity {
             foreign_within_us: 1_000_000,
             tips: TipPolicy::default(),
             approve_delay_max_us: 2_000_000,
-            may_issue: true,
+            start_check: StartCheck::None,
+            enrolment: None,
+            software: "benches".to_owned(),
             window_records: limits::WINDOW_RECORDS,
         };
         let clock = Clock::new(Trust::Assume);
-        let parts = Parts { config, disk, store, restored, signer: Arc::clone(&self.signer), clock };
+        let keys = SigningKeys::new([Arc::clone(&self.signer)]);
+        let parts = Parts { config, disk, store, restored, keys, clock, network: None };
         Ok(Engine::start(parts)?)
     }
 

@@ -165,7 +165,7 @@ async fn drive(engine: &Engine, submissions: Vec<Vec<NewReading>>, ahead: u64) -
             batched += next_batch(&mut events).await?;
         }
         sent += readings.len() as u64;
-        outcomes.push(engine.submit_later(readings).await?);
+        outcomes.push(engine.submit_later(readings, Vec::new()).await?);
     }
     engine.flush().await?;
     while batched < sent {

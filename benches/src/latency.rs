@@ -162,7 +162,7 @@ fn submit_at_fixed_moments(
         let due = start + PERIOD * number;
         // The thread's own sleep: a timer of the runtime may be a millisecond late.
         thread::sleep(due.saturating_duration_since(Instant::now()));
-        tell((due, runtime.block_on(engine.submit_later(readings))?))?;
+        tell((due, runtime.block_on(engine.submit_later(readings, Vec::new()))?))?;
         moments.push(due);
     }
     Ok(moments)

@@ -9,14 +9,20 @@
 //! - this file: the command line
 //! - [`figure`]: a figure, its goal, the table, the JSON; [`cpu`]: clocks and samples; [`plan`]: how much is done
 //! - [`plant`]: the values that machines would send; [`gateway`]: a gateway in a folder, and the check of what it kept
-//! - [`ingest`] (figure 1), [`root`] (3), [`archive`] (5), [`proof`] (6), [`latency`] (14)
+//! - [`network`]: gateways on loopback and a signed tangle; [`peer`]: peers in processes of their own
+//! - [`ingest`] (figure 1), [`gossip`] (2, 7 and the connections of 8), [`root`] (3), [`archive`] (5), [`proof`] (6),
+//!   [`idle`] (10), [`latency`] (14)
 
 mod archive;
 mod cpu;
 mod figure;
 mod gateway;
+mod gossip;
+mod idle;
 mod ingest;
 mod latency;
+mod network;
+mod peer;
 mod plan;
 mod plant;
 mod proof;
@@ -40,7 +46,8 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// The headline figures: 1 ingest, 3 Merkle root, 5 archive, 6 proof, 14 latency.
+    /// The headline figures: 1 ingest, 2 gossip, 3 Merkle root, 5 archive, 6 proof, 7 catch-up, 8 memory of a
+    /// connection, 10 idle, 14 latency.
     Headline {
         /// The last line is one object with all figures.
         #[arg(long)]
@@ -55,6 +62,9 @@ enum Command {
         #[arg(long, value_name = "FOLDER")]
         dir: Option<PathBuf>,
     },
+    /// A peer of a network bench; started by the bench.
+    #[command(hide = true, subcommand)]
+    Peer(peer::Role),
     /// Runs a part of figure 1 alone, without contestants, for a profiler to look at.
     Profile {
         /// `1000`, `4096` or `adapter`.
@@ -70,17 +80,22 @@ enum Command {
 
 type Bench = fn(&Plan) -> anyhow::Result<Report>;
 
-const BENCHES: [(u32, &str, Bench); 5] = [
+const BENCHES: [(u32, &str, Bench); 9] = [
     (1, "readings ingested, durable, batched, signed, attached", ingest::measure),
+    (2, "transactions received from peers", gossip::receive),
     (3, "Merkle root over many leaves", root::measure),
     (5, "archive bytes of a reading", archive::measure),
     (6, "proof of one reading", proof::measure),
+    (7, "a node that joins", gossip::join),
+    (8, "memory of a connection", gossip::connections),
+    (10, "idle gateways", idle::measure),
     (14, "submit to durable, open loop", latency::measure),
 ];
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Headline { json, only, smoke, dir } => headline(json, only, smoke, dir),
+        Command::Peer(role) => peer::run(&role).map(|()| true),
         Command::Profile { part, readings, dir } => profile(&part, readings, dir),
     };
     match outcome {
@@ -105,7 +120,7 @@ fn headline(json: bool, only: Option<u32>, smoke: bool, dir: Option<PathBuf>) ->
     let chosen: Vec<_> = BENCHES.iter().filter(|(number, ..)| only.is_none_or(|o| o == *number)).collect();
     anyhow::ensure!(
         !chosen.is_empty(),
-        "there is no figure {}; expected 1, 3, 5, 6 or 14",
+        "there is no figure {}; expected 1, 2, 3, 5, 6, 7, 8, 10 or 14",
         only.unwrap_or(0)
     );
     if cfg!(debug_assertions) && !smoke {

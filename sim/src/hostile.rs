@@ -23,8 +23,10 @@ pub struct Post {
     pub to: usize,
     /// So many microseconds from now.
     pub after_us: u64,
-    /// The frame.
+    /// An envelope, or a whole frame.
     pub bytes: Arc<[u8]>,
+    /// Is it a whole frame?
+    pub is_raw: bool,
 }
 
 /// One branch of an issuer's chain, where it goes on.
@@ -116,9 +118,25 @@ impl Hostile {
         [self.member.issuer, self.joiner.issuer, self.stranger.public.issuer()].contains(issuer)
     }
 
+    /// Who is at the other end of its connections.
+    pub const fn issuer(&self) -> Issuer {
+        self.member.issuer
+    }
+
     /// All that it made, valid or not.
     pub fn made(&self) -> impl Iterator<Item = &Id> + '_ {
         self.made.keys()
+    }
+
+    /// Places of which it made more than two bodies.
+    pub fn places_beyond_two(&self) -> impl Iterator<Item = (Issuer, u64)> + '_ {
+        let mut places: BTreeMap<(Issuer, u64), BTreeSet<Id>> = BTreeMap::new();
+        for (id, envelope) in &self.made {
+            if let Ok((_, body)) = Envelope::open(envelope) {
+                places.entry((body.issuer, body.sequence)).or_default().insert(*id);
+            }
+        }
+        places.into_iter().filter(|(_, ids)| ids.len() > 2).map(|(place, _)| place)
     }
 
     /// Answers a question for a transaction of its own, when it feels like it.
@@ -142,7 +160,7 @@ impl Hostile {
         let bytes: Arc<[u8]> = codec::encode(&copy).into();
         let mut posts = Vec::new();
         for to in (0..self.gateways).filter(|to| *to != from) {
-            posts.push(Post { to, after_us: self.dice.below(2_000), bytes: bytes.clone() });
+            posts.push(Post { to, after_us: self.dice.below(2_000), bytes: bytes.clone(), is_raw: false });
         }
         posts
     }

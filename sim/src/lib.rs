@@ -11,8 +11,8 @@
 //! - [`trace`]: the hash over all that went in and came out; [`golden`]: hashes that are kept; [`report`]: what a run
 //!   ends with
 //!
-//! There is no gossip yet. In its place the world hands on what a core sends, answers what it wants from the durable
-//! store of whoever is asked, and from time to time offers each gateway what it lacks, as catch-up will do.
+//! The cores gossip by themselves. The world carries their frames in two lanes, sends from the model store what they
+//! tell it to, and lets links break and come back.
 #![warn(missing_docs)]
 
 pub mod dice;

@@ -1,4 +1,4 @@
-//! `selvedge-sim`: three gateways in one process, calm or with every fault that a seed can draw.
+//! `selvedge-sim`: gateways in one process, calm or with every fault that a seed can draw.
 
 use std::process::ExitCode;
 use std::time::Instant;
@@ -48,6 +48,9 @@ struct Three {
     /// Draw every parameter and fault from the seed, as the swarm does.
     #[arg(long)]
     faults: bool,
+    /// With --faults: start one gateway again from an old image of its card, as the restored test does.
+    #[arg(long, requires = "faults")]
+    restored: bool,
     /// Print every input and effect.
     #[arg(long)]
     trace: bool,
@@ -127,8 +130,13 @@ fn main() -> ExitCode {
 impl Three {
     fn run(&self) -> ExitCode {
         println!("seed {}", self.seed);
-        let mut plan =
-            if self.faults { Plan::faulty(self.seed) } else { Plan::calm(self.seed, 3, 60_000_000) };
+        let mut plan = if self.restored {
+            Plan::restored(self.seed)
+        } else if self.faults {
+            Plan::faulty(self.seed)
+        } else {
+            Plan::calm(self.seed, 3, 60_000_000)
+        };
         plan.load_us = self.load_us.unwrap_or(plan.load_us);
         plan.signatures = self.signatures.into();
         plan.print_trace = self.trace;

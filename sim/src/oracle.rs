@@ -10,7 +10,7 @@ use selvedge_core::payload::PayloadKind;
 use selvedge_core::reading::{Reading, Value};
 use selvedge_core::seal::{Salts, decode_columns};
 use selvedge_core::transaction::Envelope;
-use selvedge_core::{Issuer, codec, merkle};
+use selvedge_core::{Hash, Issuer, codec, merkle};
 
 use crate::store::Store;
 
@@ -37,6 +37,15 @@ pub struct Oracle {
     streams: BTreeMap<String, Vec<Remembered>>,
     submissions: BTreeMap<ReplyTo, Vec<(String, u64)>>,
     issues: BTreeMap<ReplyTo, (Vec<u8>, Asked)>,
+    /// What its gateway knew before it was restored from an old image.
+    before: Option<Before>,
+}
+
+/// See [`Oracle::restored`].
+#[derive(Debug)]
+struct Before {
+    streams: BTreeMap<String, Vec<Remembered>>,
+    names: BTreeMap<Hash, String>,
 }
 
 /// What the end of a run found.
@@ -106,6 +115,11 @@ impl Oracle {
         let remembered = self.streams.get_mut(name).and_then(|s| s.get_mut(counter as usize));
         let remembered = remembered.ok_or("a reading that nobody remembers")?;
         remembered.acknowledged = true;
+        if self.before.is_some() {
+            let is_it = |r: &Reading| same(name, remembered, r).is_ok();
+            let is_durable = store.readings(name).iter().any(is_it);
+            return is_durable.then_some(()).ok_or_else(|| format!("a reading of {name} is not durable"));
+        }
         let durable = store.readings(name).get(counter as usize);
         let durable = durable.ok_or_else(|| format!("{name} #{counter} is not durable"))?;
         same(name, remembered, durable)
@@ -130,8 +144,99 @@ impl Oracle {
         Ok(())
     }
 
+    /// The gateway was restored from an old image. Its clients begin anew; what its chain carries from before stays.
+    pub fn restored(&mut self, before: &Store) {
+        let streams = std::mem::take(&mut self.streams);
+        *self = Self {
+            before: Some(Before { streams, names: before.stream_names().clone() }),
+            ..Self::default()
+        };
+    }
+
+    /// At the end of a gateway that was restored: every counter of a stream once, without a gap; every reading that was
+    /// acknowledged since in exactly one batch, and none twice.
+    fn finish_restored(&self, before: &Before, store: &Store) -> Result<Kept, String> {
+        let mut kept = Kept { batches: store.batches().len() as u64, ..Kept::default() };
+        let mut found: BTreeMap<String, Vec<(Value, i64)>> = BTreeMap::new();
+        for (id, batch) in store.batches() {
+            let sealed = store.segment(&batch.segment).map(decode_columns).transpose();
+            let sealed = sealed.map_err(|why| format!("batch {}: {why}", batch.number))?;
+            for span in &batch.streams {
+                let name = before.names.get(&span.descriptor).map(String::as_str);
+                let name = name.or_else(|| store.stream_name(&span.descriptor));
+                let name = name.ok_or_else(|| format!("{}: no stream", id.short()))?;
+                let held = found.entry(name.to_owned()).or_default();
+                if span.first != held.len() as u64 {
+                    let (got, expected) = (span.first, held.len());
+                    return Err(format!(
+                        "batch {}: {name} goes on with #{got}, expected #{expected}",
+                        batch.number
+                    ));
+                }
+                let known = before.streams.get(name).map_or(&[][..], Vec::as_slice);
+                if sealed.is_none() {
+                    let (first, last) = (span.first as usize, span.first as usize + span.count as usize);
+                    let adopted =
+                        known.get(first..last).ok_or("an adopted batch of readings that nobody had")?;
+                    held.extend(adopted.iter().map(|r| (r.value.clone(), r.source_time_ns)));
+                }
+            }
+            let Some(sealed) = sealed else { continue };
+            for (at, block) in sealed.blocks.iter().enumerate() {
+                let long = sealed.long.get(&(at as u32)).map(Vec::as_slice);
+                let reading = Reading::from_block(block, long).map_err(|why| why.to_string())?;
+                let descriptor = &batch.streams[reading.stream_index as usize].descriptor;
+                let name = before
+                    .names
+                    .get(descriptor)
+                    .map(String::as_str)
+                    .or_else(|| store.stream_name(descriptor));
+                let held = found.entry(name.ok_or("no stream")?.to_owned()).or_default();
+                if reading.counter != held.len() as u64 {
+                    return Err(format!(
+                        "batch {}: #{}, expected #{}",
+                        batch.number,
+                        reading.counter,
+                        held.len()
+                    ));
+                }
+                held.push((reading.value, reading.source_time_ns));
+                kept.readings += 1;
+            }
+        }
+        for (name, stream) in &self.streams {
+            let held = found.get(name).map_or(&[][..], Vec::as_slice);
+            for r in stream.iter().filter(|r| r.acknowledged) {
+                let times = held.iter().filter(|(v, at)| *v == r.value && *at == r.source_time_ns).count();
+                if times != 1 {
+                    return Err(format!(
+                        "{times} batches have {name} {:?}, acknowledged since the restore",
+                        r.value
+                    ));
+                }
+                kept.acknowledged += 1;
+            }
+        }
+        for (name, stream) in &before.streams {
+            let held = found.get(name).map_or(&[][..], Vec::as_slice);
+            for r in stream {
+                let times = held.iter().filter(|(v, at)| *v == r.value && *at == r.source_time_ns).count();
+                if times > 1 {
+                    return Err(format!(
+                        "{times} batches have {name} {:?}, from before the restore",
+                        r.value
+                    ));
+                }
+            }
+        }
+        Ok(kept)
+    }
+
     /// At the end: each reading is in exactly one batch, with its value, under the root that its transaction carries.
     pub fn finish(&self, store: &Store, own: Issuer) -> Result<Kept, String> {
+        if let Some(before) = &self.before {
+            return self.finish_restored(before, store);
+        }
         let mut next: BTreeMap<String, u64> = BTreeMap::new();
         let mut kept = Kept { batches: store.batches().len() as u64, ..Kept::default() };
         for (id, batch) in store.batches() {

@@ -104,13 +104,40 @@ impl Faults {
     }
 }
 
+/// Who knows whose address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Topology {
+    /// Everybody knows everybody.
+    Full,
+    /// Each knows the next one.
+    Line,
+    /// All know the first one.
+    Star,
+    /// A tree drawn from the seed, and as many further links as make this degree on average.
+    Random(u64),
+}
+
 /// A run, before it starts.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
     /// Decides every choice.
     pub seed: u64,
-    /// Gateways, all members of one genesis and its committee.
+    /// Gateways that the genesis names, all of its committee.
     pub gateways: usize,
+    /// Further gateways, which join by an enrolment.
+    pub joiners: usize,
+    /// So many of the last gateways start late, within this many microseconds.
+    pub late: (usize, u64),
+    /// But not before this, microseconds.
+    pub late_after_us: u64,
+    /// Who knows whose address.
+    pub topology: Topology,
+    /// Does each lane of a link keep its order and lose nothing?
+    pub is_ordered: bool,
+    /// Frames of one lane that may be on their way; further ones are dropped, and the core is told.
+    pub queue_frames: u64,
+    /// How long the start check waits for a peer, microseconds; 0: there is none.
+    pub start_wait_us: u64,
     /// For how long readings come in and faults happen, microseconds.
     pub load_us: u64,
     /// What goes wrong meanwhile.
@@ -137,12 +164,14 @@ pub struct Plan {
     pub approve_delay_max_us: u64,
     /// Records that a core keeps in memory.
     pub window_records: usize,
-    /// Pause between offers of what another gateway lacks, microseconds.
-    pub offer_every_us: u64,
+    /// So many of the first gateways are started again from an old image of their card.
+    pub images: usize,
     /// Signatures.
     pub signatures: Mode,
     /// A fault of the harness itself.
     pub plant: Plant,
+    /// The core's invariants are checked after every so many inputs: they look at the whole window.
+    pub check_every: u64,
     /// Print every step.
     pub print_trace: bool,
 }
@@ -153,6 +182,13 @@ impl Plan {
         Self {
             seed,
             gateways,
+            joiners: 0,
+            late: (0, 0),
+            late_after_us: 0,
+            topology: Topology::Full,
+            is_ordered: true,
+            queue_frames: 4_096,
+            start_wait_us: 0,
             load_us,
             faults: Faults::none(),
             hostile_actions: 0,
@@ -166,27 +202,64 @@ impl Plan {
             foreign_within_us: 200 * MS,
             approve_delay_max_us: SECOND,
             window_records: 65_536,
-            offer_every_us: 3 * SECOND,
+            images: 0,
             signatures: Mode::Modelled,
             plant: Plant::None,
+            check_every: 1,
             print_trace: false,
         }
     }
 
-    /// Three gateways, and every parameter and fault drawn from the seed.
+    /// The same, and one gateway is started again from an old image of its card. All are connected: a gateway
+    /// that knows its store is old waits for a quorum of the committee.
+    pub fn restored(seed: u64) -> Self {
+        // One: of two that are away at the same time each would wait for what the other holds.
+        let images = 1;
+        // What a transport loses in silence, such as the word how far a chain is held, is not said again.
+        let (topology, is_ordered) = (Topology::Full, true);
+        let faulty = Self::faulty(seed);
+        let faults =
+            Faults { crash_effects_max: 0, work_lost_permille: 0, work_late_permille: 0, ..faulty.faults };
+        Self {
+            images,
+            topology,
+            is_ordered,
+            faults,
+            hostile_in_committee: false,
+            late: (0, 0),
+            load_us: 30 * SECOND,
+            submit_every_us: faulty.submit_every_us.min(500 * MS),
+            ..faulty
+        }
+    }
+
+    /// Three to seven gateways, and every parameter and fault drawn from the seed.
     pub fn faulty(seed: u64) -> Self {
         let mut dice = Dice::new(seed, "plan");
         let selection = match dice.below(4) {
             0 => TipSelection::Walk { alpha: dice.below(100) as f64 / 100.0 },
             _ => TipSelection::Uniform,
         };
+        let gateways = dice.pick(&[3, 3, 4, 5, 7]);
+        let joiners = dice.pick(&[0, 0, 1, 2]);
         let submit_readings_max: u64 = dice.pick(&[1, 4, 16]);
         let readings_max: u32 = dice.pick(&[1, 3, 10, 50]);
         // Not more batches than a gateway can issue afterwards in half a minute.
         let batches = submit_readings_max.div_ceil(u64::from(readings_max));
         Self {
             seed,
-            gateways: 3,
+            gateways,
+            joiners,
+            late: (dice.between(0, joiners as u64 + 1) as usize, 10 * SECOND),
+            topology: match dice.below(4) {
+                0 => Topology::Full,
+                1 => Topology::Line,
+                2 => Topology::Star,
+                _ => Topology::Random(dice.between(2, 4)),
+            },
+            is_ordered: dice.chance(500),
+            queue_frames: dice.pick(&[8, 64, 4_096]),
+            start_wait_us: dice.pick(&[0, 2 * SECOND, 10 * SECOND]),
             load_us: dice.between(5, 20) * SECOND,
             faults: Faults::drawn(&mut dice),
             hostile_actions: dice.between(0, 40),
@@ -204,7 +277,6 @@ impl Plan {
             foreign_within_us: dice.between(0, 2_000) * MS,
             approve_delay_max_us: dice.between(50, 1_500) * MS,
             window_records: dice.pick(&[12, 32, 64, 65_536]),
-            offer_every_us: dice.between(1_000, 4_000) * MS,
             ..Self::calm(seed, 3, 0)
         }
     }

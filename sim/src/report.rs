@@ -59,10 +59,24 @@ pub struct Report {
     pub forks: usize,
     /// Did all gateways end with the same set of transactions? A run in which they did not is a failure.
     pub ledgers_equal: bool,
+    /// Bodies that came over links, for each that was attached: 1 is the least.
+    pub bodies_per_attached: f64,
+    /// The same of each gateway: bodies that came, others' transactions attached.
+    pub bodies: Vec<(u64, u64)>,
+    /// Frames between gateways and their bytes, the quiet hour included.
+    pub frames: u64,
+    /// See `frames`.
+    pub frame_bytes: u64,
+    /// Bytes on each link in an hour in which nothing happens.
+    pub quiet_bytes_per_link: u64,
     /// Inputs handled.
     pub steps: u64,
     /// Crashes.
     pub crashes: u64,
+    /// Gateways that were started from an old image.
+    pub restored: u64,
+    /// Own transactions that came back to them.
+    pub adopted: u64,
 }
 
 impl Report {
@@ -81,8 +95,14 @@ impl Report {
             "two_tips_share": thousandths(self.two_tips_share),
             "forks": self.forks,
             "ledgers_equal": self.ledgers_equal,
+            "bodies_per_attached": thousandths(self.bodies_per_attached),
+            "frames": self.frames,
+            "frame_bytes": self.frame_bytes,
+            "quiet_bytes_per_link": self.quiet_bytes_per_link,
             "steps": self.steps,
             "crashes": self.crashes,
+            "restored": self.restored,
+            "adopted": self.adopted,
         })
     }
 }
@@ -104,6 +124,14 @@ impl fmt::Display for Report {
             "                {percent:.0} % of the gateways' transactions approve two different ones"
         )?;
         writeln!(f, "  forks         {} places with two transactions, by a hostile issuer", self.forks)?;
+        writeln!(
+            f,
+            "  gossip        {:.2} bodies came for each attached; {} frames, {} kB; {} bytes an hour and link at rest",
+            self.bodies_per_attached,
+            self.frames,
+            self.frame_bytes / 1_000,
+            self.quiet_bytes_per_link
+        )?;
         writeln!(f, "  steps         {}, every invariant checked after each", self.steps)?;
         write!(f, "  trace hash    {}", self.trace_hash)
     }

@@ -38,12 +38,18 @@ pub fn restored(store: &Store, own: Issuer, window_records: usize) -> Result<Res
         streams: replay
             .counters
             .into_iter()
-            .map(|(name, next_counter)| StreamState { name, next_counter })
+            .map(|(name, next_counter)| {
+                let chain_counter = replay.on_chain.get(&name).copied().unwrap_or(0);
+                StreamState { name, next_counter, chain_counter, carried: Vec::new() }
+            })
             .collect(),
         descriptors: replay.descriptors,
+        unknown_descriptors: Vec::new(),
+        next_chain_batch: replay.next_chain_batch,
         next_batch: replay.next_batch,
         closed_batches: waiting.into_iter().map(|(number, _, readings)| (number, readings)).collect(),
         open_batch,
+        origins: Vec::new(),
         last_wall_ns: replay.last_wall_ns,
     })
 }
@@ -61,6 +67,9 @@ struct Replay {
     journal: BTreeMap<u64, (Vec<Vec<u8>>, u32)>,
     tables: BTreeMap<u64, Vec<Hash>>,
     next_batch: u64,
+    next_chain_batch: u64,
+    /// One more than the greatest counter in a transaction.
+    on_chain: BTreeMap<String, u64>,
     last_wall_ns: i64,
 }
 
@@ -73,7 +82,7 @@ impl Replay {
                 self.descriptors.push((*hash, bytes.clone()));
             }
             Write::Journal { batch, record } => self.journal(*batch, record)?,
-            Write::Transaction { record, envelope, key, batch } => {
+            Write::Transaction { record, envelope, key, batch, journal } => {
                 if let Some(new) = key {
                     self.keys.entry(record.issuer).or_default().push(IssuerKey {
                         key_number: new.key_number,
@@ -82,8 +91,17 @@ impl Replay {
                     });
                 }
                 if let Some(batch) = batch {
-                    self.journal.retain(|number, _| *number > batch.number);
-                    self.next_batch = batch.number + 1;
+                    self.next_chain_batch = self.next_chain_batch.max(batch.number + 1);
+                    for span in &batch.streams {
+                        let name =
+                            self.names.get(&span.descriptor).ok_or("a batch without its descriptor")?;
+                        let next = self.on_chain.entry(name.clone()).or_default();
+                        *next = (*next).max(span.first + u64::from(span.count));
+                    }
+                }
+                if let Some(journal) = journal {
+                    self.journal.retain(|number, _| number > journal);
+                    self.next_batch = journal + 1;
                 }
                 if record.issuer == self.own {
                     let envelope: Envelope<'_> = codec::decode(envelope).map_err(|why| why.to_string())?;

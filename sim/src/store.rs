@@ -2,7 +2,7 @@
 //!
 //! Reads see what is durable and no more. A crash keeps what is durable and a prefix of the rest.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use selvedge_core::border::{Ticket, Write};
@@ -13,6 +13,7 @@ use selvedge_core::reading::{Reading, is_long};
 use selvedge_core::record::{Record, Stored};
 use selvedge_core::stream::Descriptor;
 use selvedge_core::transaction::Reference;
+use selvedge_core::wire::ChainRange;
 use selvedge_core::{Hash, Id};
 
 /// A transaction that the store was handed.
@@ -27,7 +28,7 @@ pub struct Held {
 }
 
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct Store {
     /// What a crash leaves, in order.
     durable: Vec<Write>,
@@ -45,6 +46,10 @@ pub struct Store {
     tables: BTreeMap<u64, Vec<Hash>>,
     /// Durable batches that are in a transaction, by number.
     batches: Vec<(Id, Arc<Batch>)>,
+    /// The first journal batch that is in no transaction.
+    next_journal: u64,
+    /// It was restored from an old image: counters go on where its chain stands, not where its journal does.
+    pub is_restored: bool,
     /// A sync failed: nothing is taken until the next start.
     pub broken: bool,
 }
@@ -110,13 +115,16 @@ impl Store {
                 self.names.insert(*hash, descriptor.name);
             }
             Write::Journal { batch, record } => self.journal(*batch, record)?,
-            Write::Transaction { record, batch, .. } => {
+            Write::Transaction { record, batch, journal, .. } => {
                 let held = self.transactions.get_mut(&record.id).ok_or("a write was never accepted")?;
                 held.durable = true;
                 if record.number != self.log.len() as u64 {
                     return Err(format!("number {} at place {} of the log", record.number, self.log.len()));
                 }
                 self.log.push(record.id);
+                if let Some(journal) = journal {
+                    self.next_journal = journal + 1;
+                }
                 if let Some(batch) = batch {
                     if batch.number != self.batches.len() as u64 {
                         return Err(format!("batch {} follows {} others", batch.number, self.batches.len()));
@@ -134,7 +142,7 @@ impl Store {
         if record.batch != batch {
             return Err(format!("a journal record of batch {} goes to batch {batch}", record.batch));
         }
-        if batch < self.batches.len() as u64 {
+        if batch < self.next_journal {
             return Err(format!("a journal record of batch {batch}, which is in a transaction already"));
         }
         let table = self.tables.entry(batch).or_default();
@@ -151,7 +159,7 @@ impl Store {
             let descriptor = table.get(reading.stream_index as usize).ok_or("a reading without a stream")?;
             let name = self.names.get(descriptor).ok_or("a reading is journaled before its descriptor")?;
             let readings = self.readings.entry(name.clone()).or_default();
-            if reading.counter != readings.len() as u64 {
+            if reading.counter != readings.len() as u64 && !self.is_restored {
                 let (got, expected) = (reading.counter, readings.len());
                 return Err(format!("stream {name} has counter {got} in the journal, expected {expected}"));
             }
@@ -163,6 +171,11 @@ impl Store {
     /// The durable readings of a stream, by counter.
     pub fn readings(&self, stream: &str) -> &[Reading] {
         self.readings.get(stream).map_or(&[], Vec::as_slice)
+    }
+
+    /// Names of streams by the hash of their descriptors.
+    pub const fn stream_names(&self) -> &BTreeMap<Hash, String> {
+        &self.names
     }
 
     /// Name of the stream with this descriptor.
@@ -178,6 +191,11 @@ impl Store {
     /// A transaction, durable or not.
     pub fn transaction(&self, id: &Id) -> Option<&Held> {
         self.transactions.get(id)
+    }
+
+    /// All transactions, durable or not.
+    pub fn transactions(&self) -> impl Iterator<Item = &Held> + '_ {
+        self.transactions.values()
     }
 
     /// Durable transactions, in log order.
@@ -213,6 +231,31 @@ impl Store {
             _ => None,
         };
         self.durable.iter().filter_map(of_batch).collect()
+    }
+
+    /// Durable transactions of these stretches in log order, at most so many, and whether there are more.
+    pub fn ranges(&self, ranges: &[ChainRange], most: usize) -> (Vec<Arc<[u8]>>, bool) {
+        let mut of_branches: BTreeSet<Id> = BTreeSet::new();
+        for range in ranges {
+            let mut at = range.branch;
+            while let Some(held) = at.and_then(|id| self.transactions.get(&id)).filter(|held| held.durable) {
+                let record = &held.record;
+                if record.issuer != range.issuer || record.sequence < range.from {
+                    break;
+                }
+                of_branches.insert(record.id);
+                at = self.log.get(record.prev as usize).copied();
+            }
+        }
+        let covers = |r: &ChainRange, record: &Record| {
+            r.branch.is_none() && r.issuer == record.issuer && (r.from..=r.to).contains(&record.sequence)
+        };
+        let is_asked = |held: &&Held| {
+            of_branches.contains(&held.record.id) || ranges.iter().any(|r| covers(r, &held.record))
+        };
+        let mut found = self.log().filter(is_asked);
+        let envelopes: Vec<Arc<[u8]>> = found.by_ref().take(most).map(|held| held.envelope.clone()).collect();
+        (envelopes, found.next().is_some())
     }
 
     /// Writes an archive segment durably.

@@ -8,6 +8,7 @@ use selvedge_core::codec;
 use selvedge_core::reading::Value;
 use selvedge_core::record::Stored;
 use selvedge_core::transaction::{Envelope, Reference};
+use selvedge_core::wire::Message;
 
 /// See the module.
 #[derive(Debug)]
@@ -44,7 +45,8 @@ impl Trace {
                 self.words(&[u64::from(stream.0), u64::from(*urgent)]);
                 self.bytes(&descriptor.to_bytes());
             }
-            Input::Submit { readings, reply } => {
+            Input::Submit { readings, origins, reply } => {
+                debug_assert!(origins.is_empty(), "no source of the world wants to be acknowledged");
                 self.words(&[reply.0, readings.len() as u64]);
                 for r in readings {
                     self.reading(r);
@@ -57,9 +59,14 @@ impl Trace {
             Input::Flush | Input::Tick => {}
             Input::Frame { peer, bytes } => {
                 self.words(&[peer.0]);
-                self.envelope(bytes);
+                self.frame(bytes);
             }
-            Input::PeerUp(peer) | Input::PeerDown(peer) => self.words(&[peer.0]),
+            Input::PeerUp { peer, issuer, outgoing } => {
+                self.words(&[peer.0, u64::from(*outgoing)]);
+                self.bytes(&issuer.0);
+            }
+            Input::PeerDown(peer) | Input::Congested { peer } => self.words(&[peer.0]),
+            Input::Served { ticket } => self.words(&[ticket.0]),
             Input::Loaded { ticket, found } => {
                 self.words(&[ticket.0, found.len() as u64]);
                 for f in found {
@@ -116,17 +123,21 @@ impl Trace {
                     self.check(c);
                 }
             }
-            Effect::Sign { ticket, message } => {
-                self.words(&[ticket.0]);
+            Effect::Sign { ticket, key_number, message } => {
+                self.words(&[ticket.0, u64::from(*key_number)]);
                 self.bytes(message);
             }
-            Effect::Send { peer, frame } => {
-                self.words(&[peer.0]);
-                self.envelope(frame);
+            Effect::Send { peer, lane, frame } => {
+                self.words(&[peer.0, *lane as u64]);
+                self.frame(frame);
             }
-            Effect::Want { peer, references } => {
-                self.words(&[peer.0]);
-                self.references(references);
+            Effect::Serve { ticket, peer, what } => {
+                self.words(&[ticket.0, peer.0]);
+                self.bytes(format!("{what:?}").as_bytes());
+            }
+            Effect::Disconnect { peer, why, back_off_us } => {
+                self.words(&[peer.0, *back_off_us]);
+                self.bytes(why.to_string().as_bytes());
             }
             Effect::Drop { peer, reject } => {
                 self.words(&[peer.0]);
@@ -164,6 +175,18 @@ impl Trace {
     fn signature(&mut self, signature: &[u8]) {
         if self.with_signatures {
             self.bytes(signature);
+        }
+    }
+
+    fn frame(&mut self, frame: &[u8]) {
+        let envelopes = match Message::open(frame) {
+            Ok(Message::Transaction(envelope)) => vec![envelope],
+            Ok(Message::Transactions(list)) => list,
+            _ => return self.bytes(frame),
+        };
+        self.words(&[u64::from(frame[0]), envelopes.len() as u64]);
+        for envelope in envelopes {
+            self.envelope(envelope);
         }
     }
 
@@ -230,12 +253,12 @@ impl Trace {
                 self.words(&[1, *batch]);
                 self.bytes(record);
             }
-            Write::Transaction { record, envelope, key, batch } => {
+            Write::Transaction { record, envelope, key, batch, journal } => {
                 self.words(&[2]);
                 self.bytes(&codec::encode(record));
                 self.envelope(envelope);
                 self.words(&[key.as_ref().map_or(u64::MAX, |k| u64::from(k.key_number))]);
-                self.words(&[batch.as_ref().map_or(u64::MAX, |b| b.number)]);
+                self.words(&[batch.as_ref().map_or(u64::MAX, |b| b.number), journal.unwrap_or(u64::MAX)]);
             }
         }
     }
@@ -248,7 +271,7 @@ fn input_kind(input: &Input) -> u8 {
         Input::Issue { .. } => 2,
         Input::Flush => 3,
         Input::Frame { .. } => 4,
-        Input::PeerUp(_) => 5,
+        Input::PeerUp { .. } => 5,
         Input::PeerDown(_) => 6,
         Input::Loaded { .. } => 7,
         Input::BatchLoaded { .. } => 8,
@@ -258,6 +281,8 @@ fn input_kind(input: &Input) -> u8 {
         Input::Persisted { .. } => 12,
         Input::Failed { .. } => 13,
         Input::Tick => 14,
+        Input::Congested { .. } => 15,
+        Input::Served { .. } => 16,
     }
 }
 
@@ -270,10 +295,11 @@ fn effect_kind(effect: &Effect) -> u8 {
         Effect::Verify { .. } => 4,
         Effect::Sign { .. } => 5,
         Effect::Send { .. } => 6,
-        Effect::Want { .. } => 7,
+        Effect::Serve { .. } => 7,
         Effect::Drop { .. } => 8,
         Effect::Reply { .. } => 9,
         Effect::Emit(_) => 10,
+        Effect::Disconnect { .. } => 11,
     }
 }
 
@@ -283,7 +309,7 @@ impl std::fmt::Display for Brief<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.0 {
             Input::Frame { peer, bytes } => write!(f, "Frame from {} {}", peer.0, of_frame(bytes)),
-            Input::Submit { readings, reply } => {
+            Input::Submit { readings, reply, .. } => {
                 write!(f, "Submit {} readings, reply {}", readings.len(), reply.0)
             }
             Input::Issue { kind, payload, reply } => {
@@ -328,13 +354,25 @@ impl std::fmt::Display for BriefEffect<'_> {
             }
             Effect::Verify { ticket, checks } => write!(f, "Verify {}, {} checks", ticket.0, checks.len()),
             Effect::Sign { ticket, .. } => write!(f, "Sign {}", ticket.0),
-            Effect::Send { peer, frame } => write!(f, "Send to {} {}", peer.0, of_frame(frame)),
+            Effect::Send { peer, frame, .. } => write!(f, "Send to {} {}", peer.0, of_frame(frame)),
             other => write!(f, "{other:?}"),
         }
     }
 }
 
-fn of_frame(bytes: &[u8]) -> String {
+fn of_frame(frame: &[u8]) -> String {
+    match Message::open(frame) {
+        Ok(Message::Transaction(envelope)) => format!("transaction {}", of_envelope(envelope)),
+        Ok(Message::Transactions(list)) => {
+            let each: Vec<String> = list.into_iter().map(of_envelope).collect();
+            format!("{} transactions: {}", each.len(), each.join("; "))
+        }
+        Ok(message) => format!("{message:?}"),
+        Err(why) => format!("{} bytes that do not decode: {why}", frame.len()),
+    }
+}
+
+fn of_envelope(bytes: &[u8]) -> String {
     match Envelope::open(bytes) {
         Ok((envelope, body)) => format!(
             "{}/{} kind {} key {} prev {}",

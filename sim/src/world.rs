@@ -4,7 +4,7 @@
 //! - this file: the event queue and one step of one core
 //! - `begin`: keys, genesis and gateways of a plan
 //! - `effects`: what becomes of each effect, and what must be true of it at that moment
-//! - `links`: frames, questions, offers and partitions
+//! - `links`: frames, connections and partitions
 //! - `life`: clients, clocks, crashes and starts
 //! - `finish`: faults off, and what must then come true
 
@@ -16,11 +16,11 @@ mod life;
 mod links;
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::sync::Arc;
 
 use selvedge_core::batch::ClosedBatch;
-use selvedge_core::border::{Effect, Input, PeerId, Ticket};
+use selvedge_core::border::{Effect, Input, Lane, PeerId, Serve, Ticket};
 use selvedge_core::invariants;
 use selvedge_core::node::Node;
 use selvedge_core::transaction::Reference;
@@ -56,19 +56,23 @@ enum Event {
     LoadBatch { at: usize, start: u64, ticket: Ticket, batch: u64 },
     Seal { at: usize, start: u64, ticket: Ticket, batch: Arc<ClosedBatch> },
     Overhear { from: usize, frame: Arc<[u8]> },
-    Want { from: Peer, by: usize, peer: PeerId, references: Vec<Reference> },
-    Offer { from: usize, to: usize },
+    Arrive { from: usize, link: PeerId, lane: Lane, bytes: Arc<[u8]> },
+    Serve { at: usize, start: u64, ticket: Ticket, peer: PeerId, what: Serve },
+    Gone { at: usize, start: u64, link: PeerId },
     Connect { one: Peer, other: usize },
     Submit { at: usize, again: bool },
     Issue { at: usize },
     Start { at: usize },
     Cut { at: usize },
+    Image { at: usize },
+    Restore { at: usize },
     Partition { from: usize, to: usize, length_us: u64 },
     Clock { at: usize },
     Act,
     Heal,
     CheckLedgers,
     CheckRest,
+    CheckQuiet { ends: bool },
 }
 
 /// An event in the queue: by time, then in the order in which it was put there.
@@ -106,6 +110,14 @@ struct Figures {
     tip_time: u128,
     /// Microseconds, over all gateways.
     time: u128,
+    /// Frames sent, and their bytes.
+    frames: u64,
+    frame_bytes: u64,
+    /// Frames that found a full queue.
+    congested: u64,
+    /// Gateways started from an old image, and own transactions that came back to them.
+    restored: u64,
+    adopted: u64,
 }
 
 /// See the module.
@@ -131,6 +143,11 @@ pub struct World {
     dead_until: BTreeMap<(usize, usize), u64>,
     is_healed: bool,
     attached_at_check: Vec<usize>,
+    /// Which gateways know each other's address, the smaller place first.
+    links: BTreeSet<(usize, usize)>,
+    /// Frames and bytes sent when the quiet hour began.
+    quiet_since: Option<(u64, u64)>,
+    quiet_bytes: u64,
     trace: Trace,
     figures: Figures,
     report: Option<Report>,
@@ -199,19 +216,16 @@ impl World {
                 self.overhear(from, &frame);
                 Ok(())
             }
-            Event::Want { from, by, peer, references } => {
-                self.serve(from, by, peer, &references);
-                Ok(())
-            }
-            Event::Offer { from, to } => {
-                self.offer(from, to);
-                Ok(())
-            }
+            Event::Arrive { from, link, lane, bytes } => self.arrive(from, link, lane, bytes),
+            Event::Serve { at, start, ticket, peer, what } => self.serve(at, start, ticket, peer, &what),
+            Event::Gone { at, start, link } => self.gone(at, start, link),
             Event::Connect { one, other } => self.connect(one, other),
             Event::Submit { at, again } => self.submit(at, again),
             Event::Issue { at } => self.issue(at),
             Event::Start { at } => self.start(at),
             Event::Cut { at } => self.cut(at),
+            Event::Image { at } => self.take_image(at),
+            Event::Restore { at } => self.restore(at),
             Event::Partition { from, to, length_us } => {
                 self.dead_until.insert((from, to), self.time_us + length_us);
                 Ok(())
@@ -230,6 +244,7 @@ impl World {
             }
             Event::CheckLedgers => self.check_ledgers(),
             Event::CheckRest => self.check_rest(),
+            Event::CheckQuiet { ends } => self.check_quiet(ends),
         }
     }
 
@@ -272,7 +287,9 @@ impl World {
     fn check_core(&mut self, at: usize, is_idle: bool) -> Checked {
         let gateway = &mut self.gateways[at];
         let Some(node) = gateway.node.as_ref() else { return Ok(()) };
-        invariants::check_all(node)?;
+        if self.figures.steps.is_multiple_of(self.plan.check_every) {
+            invariants::check_all(node)?;
+        }
         let now_us = gateway.clock.now(self.time_us).monotonic_us;
         let is_due = node.next_deadline().is_some_and(|deadline| deadline <= now_us);
         gateway.idle_wakes = if is_due && is_idle { gateway.idle_wakes + 1 } else { 0 };
@@ -322,9 +339,13 @@ fn gateway_of(event: &Event) -> Option<usize> {
         | Event::Issue { at }
         | Event::Start { at }
         | Event::Cut { at }
+        | Event::Image { at }
+        | Event::Restore { at }
         | Event::Load { at, .. }
         | Event::LoadBatch { at, .. }
-        | Event::Seal { at, .. } => Some(*at),
+        | Event::Seal { at, .. }
+        | Event::Serve { at, .. }
+        | Event::Gone { at, .. } => Some(*at),
         Event::Connect { other, .. } => Some(*other),
         _ => None,
     }

@@ -111,7 +111,7 @@ async fn collect(
     let (mut collected, mut outcomes) = (Vec::new(), Vec::new());
     while let Some(Delivery { readings, .. }) = deliveries.recv().await {
         collected.extend_from_slice(&readings);
-        outcomes.push(engine.submit_later(readings).await?);
+        outcomes.push(engine.submit_later(readings, Vec::new()).await?);
         if collected.len() >= wanted {
             stop.cancel();
         }

@@ -39,7 +39,7 @@ impl Hostile {
     }
 
     fn post(&mut self, to: usize, bytes: &Arc<[u8]>) -> Post {
-        Post { to, after_us: self.dice.below(LATER_US), bytes: bytes.clone() }
+        Post { to, after_us: self.dice.below(LATER_US), bytes: bytes.clone(), is_raw: false }
     }
 
     fn post_to_all(&mut self, bytes: &Arc<[u8]>) -> Vec<Post> {
@@ -134,10 +134,10 @@ impl Hostile {
         for to in 0..self.gateways {
             for _ in 0..self.dice.between(1, 5) {
                 let garbage = self.with_garbage(&made);
-                posts.push(Post { to, after_us: self.dice.below(10_000), bytes: garbage });
+                posts.push(Post { to, after_us: self.dice.below(10_000), bytes: garbage, is_raw: false });
             }
             let after_us = 10_000 + self.dice.below(50_000);
-            posts.push(Post { to, after_us, bytes: made.bytes.clone() });
+            posts.push(Post { to, after_us, bytes: made.bytes.clone(), is_raw: false });
         }
         posts
     }
@@ -351,7 +351,12 @@ impl Hostile {
             let content = self.note();
             let made = self.extend(ring, who, branch, content);
             for to in 0..self.gateways {
-                posts.push(Post { to, after_us: LATER_US - place * 20_000, bytes: made.bytes.clone() });
+                posts.push(Post {
+                    to,
+                    after_us: LATER_US - place * 20_000,
+                    bytes: made.bytes.clone(),
+                    is_raw: false,
+                });
             }
         }
         posts

@@ -1,18 +1,20 @@
 //! Keys, genesis and gateways of a plan, and what is known beforehand to happen.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use selvedge_core::border::Config;
+use selvedge_core::border::{Config, StartCheck};
 use selvedge_core::genesis::{Genesis, Member, Organisation, role};
-use selvedge_core::{Network, Scheme};
+use selvedge_core::payload::{Credential, CredentialSigner, Enrol};
+use selvedge_core::scheme::credential_message;
+use selvedge_core::{Network, Scheme, codec};
 
 use super::gateway::{Clock, Gateway};
 use super::{Event, Figures, World};
 use crate::dice::Dice;
 use crate::hostile::{Hostile, Keys};
 use crate::oracle::Oracle;
-use crate::plan::Plan;
+use crate::plan::{Plan, Topology};
 use crate::signatures::{Key, Keyring};
 use crate::store::Store;
 use crate::trace::Trace;
@@ -22,7 +24,11 @@ const WALL_BEGIN_NS: i64 = 1_767_225_600_000_000_000;
 /// From faults off to equal ledgers, microseconds.
 const LEDGERS_WITHIN_US: u64 = 60_000_000;
 /// From there until whatever is hopeless was given up.
-const REST_WITHIN_US: u64 = 150_000_000;
+const REST_WITHIN_US: u64 = 900_000_000;
+
+/// From faults off until nothing but digests is said.
+const QUIET_AFTER_US: u64 = 1_800_000_000;
+const HOUR_US: u64 = 3_600_000_000;
 
 impl World {
     /// A world before its first event.
@@ -38,12 +44,17 @@ impl World {
             organisation: keyring.make(Scheme::MlDsa65, dice.bytes32()),
         };
         let genesis = Arc::new(genesis_of(&plan, &gateway_keys, &keys, dice.bytes32()));
+        let joiner_keys: Vec<Key> =
+            (0..plan.joiners).map(|_| keyring.make(Scheme::MlDsa44, dice.bytes32())).collect();
         let genesis_bytes: Arc<[u8]> = genesis.to_bytes().into();
         let network = Network::new(Genesis::network_id_of(&genesis_bytes));
         let hostile = (plan.hostile_actions > 0)
-            .then(|| Hostile::new(plan.seed, network.clone(), &genesis, &keys, plan.gateways));
+            .then(|| Hostile::new(plan.seed, network.clone(), &genesis, &keys, plan.gateways + plan.joiners));
         let mut gateways = Vec::new();
-        for (place, key) in gateway_keys.into_iter().enumerate() {
+        for (place, key) in gateway_keys.into_iter().chain(joiner_keys).enumerate() {
+            let enrolment = (place >= plan.gateways).then(|| {
+                codec::encode(&enrolment_of(&mut keyring, &network, &keys.organisation, &key, place))
+            });
             let config = Config {
                 genesis: genesis.clone(),
                 genesis_bytes: genesis_bytes.clone(),
@@ -54,7 +65,12 @@ impl World {
                 foreign_within_us: plan.foreign_within_us,
                 tips: plan.tips,
                 approve_delay_max_us: plan.approve_delay_max_us,
-                may_issue: true,
+                start_check: match plan.start_wait_us {
+                    0 => StartCheck::None,
+                    wait_us => StartCheck::Bounded(wait_us),
+                },
+                enrolment,
+                software: "selvedge-sim".to_owned(),
                 window_records: plan.window_records,
             };
             gateways.push(gateway(place, config, key, &mut dice));
@@ -63,6 +79,9 @@ impl World {
             trace: Trace::new(keyring.is_reproducible(), plan.print_trace),
             clients: Dice::new(plan.seed, "clients"),
             faults: plan.faults,
+            links: links_of(&plan, &mut dice),
+            quiet_since: None,
+            quiet_bytes: 0,
             plan,
             network,
             gateways,
@@ -88,14 +107,14 @@ impl World {
     fn plan_events(&mut self) {
         let (count, load_us) = (self.gateways.len(), self.plan.load_us);
         for at in 0..count {
-            let after_us = self.dice.below(100_000);
+            let (late, late_us) = self.plan.late;
+            let is_late = at + late >= count;
+            let after_us = self.dice.below(if is_late { late_us.max(1) } else { 100_000 })
+                + if is_late { self.plan.late_after_us } else { 0 };
             self.at(after_us, Event::Start { at });
             self.at(500_000 + after_us, Event::Submit { at, again: true });
             if self.plan.issue_every_us > 0 {
                 self.at(500_000 + after_us, Event::Issue { at });
-            }
-            for to in (0..count).filter(|to| *to != at) {
-                self.at(self.plan.offer_every_us, Event::Offer { from: at, to });
             }
         }
         for _ in 0..self.faults.partitions {
@@ -110,6 +129,12 @@ impl World {
             let after_us = self.dice.below(load_us);
             self.at(after_us, Event::Clock { at });
         }
+        for at in (0..self.plan.gateways).take(self.plan.images) {
+            let after_us = load_us / 20 + self.dice.below(load_us / 10);
+            self.at(after_us, Event::Image { at });
+            let later_us = load_us / 3 + self.dice.below(load_us / 3);
+            self.at(later_us, Event::Restore { at });
+        }
         for _ in 0..self.plan.hostile_actions {
             let after_us = self.dice.below(load_us);
             self.at(after_us, Event::Act);
@@ -117,6 +142,40 @@ impl World {
         self.at(load_us, Event::Heal);
         self.at(load_us + LEDGERS_WITHIN_US, Event::CheckLedgers);
         self.at(load_us + LEDGERS_WITHIN_US + REST_WITHIN_US, Event::CheckRest);
+        self.at(load_us + QUIET_AFTER_US, Event::CheckQuiet { ends: false });
+        self.at(load_us + QUIET_AFTER_US + HOUR_US, Event::CheckQuiet { ends: true });
+    }
+}
+
+/// The organisation lets a gateway in that the genesis does not name.
+fn enrolment_of(ring: &mut Keyring, network: &Network, organisation: &Key, key: &Key, place: usize) -> Enrol {
+    let (name, roles) = (format!("gateway {place}"), vec![role::GATEWAY.to_owned()]);
+    let hash = Enrol::credential_hash(key.public.issuer(), 0, &name, &roles);
+    let message = credential_message(organisation.public.scheme, 0, network.id(), &hash);
+    let signature = ring.sign(organisation, &message, place as u64);
+    let credential = Credential { organisation: 0, signer: CredentialSigner::Organisation, signature };
+    Enrol { key: (*key.public).clone(), name, roles, credential }
+}
+
+fn links_of(plan: &Plan, dice: &mut Dice) -> BTreeSet<(usize, usize)> {
+    let count = plan.gateways + plan.joiners;
+    let pairs = || (0..count).flat_map(|one| (one + 1..count).map(move |other| (one, other)));
+    match plan.topology {
+        Topology::Full => pairs().collect(),
+        Topology::Line => pairs().filter(|(one, other)| one + 1 == *other).collect(),
+        Topology::Star => pairs().filter(|(one, _)| *one == 0).collect(),
+        Topology::Random(degree) => {
+            let mut links: BTreeSet<(usize, usize)> =
+                (1..count).map(|at| (dice.below(at as u64) as usize, at)).collect();
+            let all = count * (count - 1) / 2;
+            while links.len() < all.min((count * degree as usize).div_ceil(2)) {
+                let (one, other) = (dice.below(count as u64) as usize, dice.below(count as u64) as usize);
+                if one != other {
+                    links.insert((one.min(other), one.max(other)));
+                }
+            }
+            links
+        }
     }
 }
 
@@ -158,8 +217,14 @@ fn gateway(place: usize, config: Config, key: Key, dice: &mut Dice) -> Gateway {
         start: 0,
         store: Store::default(),
         oracle: Oracle::default(),
+        image: None,
+        is_restored: false,
+        lost: Vec::new(),
+        away_until_us: 0,
         clock,
         peers: BTreeMap::new(),
+        back_off_us: BTreeMap::new(),
+        bodies_received: 0,
         streams: streams.map(|name| (format!("{name} {place}"), 0)).to_vec(),
         crash_after: None,
         may_halt: false,

@@ -9,6 +9,7 @@ use selvedge_core::journal::JournalRecord;
 use selvedge_core::reading::FLAG_UNSYNCHRONISED;
 use selvedge_core::seal::{SealedBatch, encode_columns};
 use selvedge_core::transaction::Envelope;
+use selvedge_core::wire::{Announce, Message, Want};
 use selvedge_core::{Hash, Id, codec, limits};
 
 use super::{Checked, Event, Peer, World};
@@ -40,21 +41,23 @@ impl World {
                 let valid = believes || checks.iter().all(holds);
                 self.answer(at, start, ticket, Input::Verified { ticket, valid });
             }
-            Effect::Sign { ticket, message } => {
+            Effect::Sign { ticket, key_number, message } => {
+                if key_number != 0 {
+                    return Err(format!("it signs with key {key_number}, which it does not have"));
+                }
                 let (key, nonce) = (self.gateways[at].key.clone(), self.dice.bits());
                 let signature = self.keyring.sign(&key, &message, nonce);
                 self.answer_signing(at, start, ticket, Input::Signed { ticket, signature });
             }
-            Effect::Send { peer, frame } => {
-                self.must_be_durable(at, &frame)?;
-                self.send(at, peer, &frame);
+            Effect::Send { peer, lane, frame } => {
+                self.must_be_sound(at, &frame)?;
+                self.send(at, peer, lane, &frame);
             }
-            Effect::Want { peer, references } => {
-                if references.is_empty() || references.len() > limits::REFERENCES_PER_ASK_MAX {
-                    return Err(format!("it wants {} references at once", references.len()));
-                }
-                self.ask(at, peer, references);
+            Effect::Serve { ticket, peer, what } => {
+                let after_us = self.work_us();
+                self.at(after_us, Event::Serve { at, start, ticket, peer, what });
             }
+            Effect::Disconnect { peer, why, back_off_us } => self.disconnect(at, peer, &why, back_off_us)?,
             Effect::Drop { peer, reject } => {
                 if self.peers_ever.get(&peer) != Some(&Peer::Hostile) {
                     return Err(format!("it blames an honest peer: {reject}"));
@@ -100,19 +103,61 @@ impl World {
                 self.gateways[at].crash_after = Some(1);
                 Ok(())
             }
-            CoreEvent::Batched { .. } | CoreEvent::Retrying { .. } | CoreEvent::Silent => Ok(()),
+            CoreEvent::Twins { issuer } => {
+                let is_hostile = self.hostile.as_ref().is_some_and(|h| h.is_own(issuer));
+                is_hostile
+                    .then_some(())
+                    .ok_or_else(|| "it takes two starts of one gateway for two machines".into())
+            }
+            CoreEvent::AnotherMachine { sequence, .. } => {
+                Err(format!("it takes transaction {sequence} of its own for another machine's"))
+            }
+            CoreEvent::SaidToBeTwo { .. } => Err("it is told that another machine uses its key".into()),
+            CoreEvent::Settled { adopted, .. } if self.gateways[at].is_restored => {
+                self.figures.adopted += adopted;
+                Ok(())
+            }
+            CoreEvent::Settled { adopted, .. } if *adopted > 0 => {
+                Err(format!("it adopts {adopted} own transactions and lost none"))
+            }
+            CoreEvent::Enrolled { issuer, key } if key.issuer() != *issuer => {
+                Err("it says enrolled with another's key".into())
+            }
+            CoreEvent::Batched { .. }
+            | CoreEvent::Retrying { .. }
+            | CoreEvent::Settled { .. }
+            | CoreEvent::Enrolled { .. }
+            | CoreEvent::Silent => Ok(()),
         }
     }
 
-    fn must_be_durable(&self, at: usize, frame: &[u8]) -> Checked {
-        let (envelope, body) = Envelope::open(frame).map_err(|why| format!("it sends nonsense: {why}"))?;
+    /// What leaves decodes and fits; a transaction in it was attached, and an own one is durable.
+    fn must_be_sound(&self, at: usize, frame: &[u8]) -> Checked {
         let gateway = &self.gateways[at];
-        let id = self.network.transaction_id(envelope.body);
-        if body.issuer != gateway.config.issuer {
-            return Err("it sends another's transaction".into());
+        let message = Message::open(frame).map_err(|why| format!("it sends nonsense: {why}"))?;
+        if let Message::Want(Want { references, .. }) | Message::Announce(Announce { references }) = &message
+            && references.is_empty()
+        {
+            return Err("it names no reference at all".into());
         }
-        if !gateway.store.is_durable(&id) {
-            return Err(format!("it sends {} before it is durable", id.short()));
+        let envelopes = match message {
+            Message::Transaction(envelope) => vec![envelope],
+            Message::Transactions(list) => list,
+            _ => return Ok(()),
+        };
+        for envelope in envelopes {
+            let (envelope, body) =
+                Envelope::open(envelope).map_err(|why| format!("it sends nonsense: {why}"))?;
+            let id = self.network.transaction_id(envelope.body);
+            // One that came back from peers may go on at once: they hold it.
+            let is_held = self.gateways.iter().any(|g| g.store.is_durable(&id));
+            let is_safe = gateway.store.is_durable(&id) || gateway.is_restored && is_held;
+            if body.issuer == gateway.config.issuer && !is_safe {
+                return Err(format!("it sends {} before it is durable", id.short()));
+            }
+            if gateway.store.transaction(&id).is_none() {
+                return Err(format!("it sends {}, which it has not attached", id.short()));
+            }
         }
         Ok(())
     }
@@ -125,7 +170,7 @@ impl World {
                 Write::Descriptor { .. } => {}
             }
         }
-        let fails = self.dice.chance(self.faults.sync_failed_permille);
+        let fails = self.dice.chance(self.faults.sync_failed_permille) && !self.gateways[at].is_restored;
         let after_us = self.dice.below(within_us + 1) + self.dice.below(self.faults.sync_max_us);
         let gateway = &mut self.gateways[at];
         let start = gateway.start;
@@ -214,7 +259,7 @@ impl World {
 
     /// A key that fails stops the node, as a store does.
     fn answer_signing(&mut self, to: usize, start: u64, ticket: Ticket, input: Input) {
-        let failed = self.dice.chance(self.faults.sync_failed_permille);
+        let failed = self.dice.chance(self.faults.sync_failed_permille) && !self.gateways[to].is_restored;
         let input = if failed {
             Input::Failed { ticket, why: "simulated: the key gave no signature".to_owned() }
         } else {

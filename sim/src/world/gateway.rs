@@ -35,6 +35,24 @@ impl Clock {
     }
 }
 
+/// One end of a connection.
+#[derive(Debug, Clone)]
+pub(super) struct Remote {
+    pub(super) peer: Peer,
+    /// The connection's name at the other end; the hostile peer has none.
+    pub(super) other_end: Option<PeerId>,
+    /// When the last frame of each lane arrives there.
+    pub(super) arrives_us: [u64; 2],
+    /// Frames of each lane that are on their way.
+    pub(super) in_flight: [u64; 2],
+}
+
+impl Remote {
+    pub(super) const fn new(peer: Peer, other_end: Option<PeerId>) -> Self {
+        Self { peer, other_end, arrives_us: [0; 2], in_flight: [0; 2] }
+    }
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Gateway {
@@ -46,8 +64,18 @@ pub(super) struct Gateway {
     pub(super) start: u64,
     pub(super) store: Store,
     pub(super) oracle: Oracle,
+    /// An old image of its store, and whether it was started from it.
+    pub(super) image: Option<Store>,
+    pub(super) is_restored: bool,
+    /// Own transactions that it had when it was lost, and when it may come back.
+    pub(super) lost: Vec<selvedge_core::Id>,
+    pub(super) away_until_us: u64,
     pub(super) clock: Clock,
-    pub(super) peers: BTreeMap<PeerId, Peer>,
+    pub(super) peers: BTreeMap<PeerId, Remote>,
+    /// Peers that are not dialled before.
+    pub(super) back_off_us: BTreeMap<Peer, u64>,
+    /// Bodies that came over links, wanted or not.
+    pub(super) bodies_received: u64,
     /// Names of its streams by handle, and how often each was described anew.
     pub(super) streams: Vec<(String, u64)>,
     /// Effects until it crashes.
@@ -65,6 +93,6 @@ pub(super) struct Gateway {
 impl Gateway {
     /// Its connection to this peer.
     pub(super) fn connection(&self, to: Peer) -> Option<PeerId> {
-        self.peers.iter().find(|(_, peer)| **peer == to).map(|(id, _)| *id)
+        self.peers.iter().find(|(_, remote)| remote.peer == to).map(|(id, _)| *id)
     }
 }

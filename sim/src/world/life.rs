@@ -1,6 +1,7 @@
 //! Clients, clocks, crashes and starts.
 
-use selvedge_core::border::{Input, NewReading, Refusal, ReplyTo, StreamHandle};
+use selvedge_core::Id;
+use selvedge_core::border::{Input, NewReading, Refusal, ReplyTo, StartCheck, StreamHandle};
 use selvedge_core::node::Node;
 use selvedge_core::payload::PayloadKind;
 use selvedge_core::reading::{Quality, Value};
@@ -10,6 +11,8 @@ use super::{Checked, Event, Peer, World};
 use crate::plan::Plant;
 use crate::restore::restored;
 
+/// A gateway whose card was lost is away for this long, microseconds.
+const AWAY_US: u64 = 5_000_000;
 const HOUR_NS: u64 = 3_600_000_000_000;
 
 impl World {
@@ -45,7 +48,7 @@ impl World {
         }
         let reply = self.reply();
         self.gateways[at].oracle.submit(reply, remembered);
-        self.step(at, Input::Submit { readings, reply })?;
+        self.step(at, Input::Submit { readings, origins: Vec::new(), reply })?;
         if self.clients.chance(20) { self.step(at, Input::Flush) } else { Ok(()) }
     }
 
@@ -102,7 +105,38 @@ impl World {
 
     /// The power goes, in the middle of nothing.
     pub(super) fn cut(&mut self, at: usize) -> Checked {
-        if self.gateways[at].node.is_some() { self.crash(at) } else { Ok(()) }
+        let gateway = &self.gateways[at];
+        if gateway.node.is_some() && !gateway.is_restored { self.crash(at) } else { Ok(()) }
+    }
+
+    /// Somebody copies the card of a gateway: what a power cut would leave.
+    pub(super) fn take_image(&mut self, at: usize) -> Checked {
+        let mut image = self.gateways[at].store.clone();
+        image.crash(0)?;
+        self.gateways[at].image = Some(image);
+        Ok(())
+    }
+
+    /// A gateway is lost, and started from its old image once the others have handed round what they got of it.
+    pub(super) fn restore(&mut self, at: usize) -> Checked {
+        if self.gateways[at].node.is_none() {
+            self.at(50_000, Event::Restore { at });
+            return Ok(());
+        }
+        self.crash(at)?;
+        self.trace.note(self.time_us, at, "restored from an old image");
+        let gateway = &mut self.gateways[at];
+        gateway.oracle.restored(&gateway.store);
+        let own = gateway.config.issuer;
+        gateway.lost =
+            gateway.store.log().map(|h| &h.record).filter(|r| r.issuer == own).map(|r| r.id).collect();
+        gateway.away_until_us = self.time_us + AWAY_US;
+        gateway.store = gateway.image.take().ok_or("it is restored without an image")?;
+        gateway.store.is_restored = true;
+        gateway.is_restored = true;
+        gateway.config.start_check = StartCheck::UntilAnswered;
+        self.figures.restored += 1;
+        Ok(())
     }
 
     fn crash(&mut self, at: usize) -> Checked {
@@ -132,12 +166,29 @@ impl World {
         Ok(())
     }
 
+    /// Is what a lost gateway issued still on its way between the others? Each is with all of them or with none then.
+    fn is_awaited(&self, at: usize) -> bool {
+        let gateway = &self.gateways[at];
+        let others = || (0..self.plan.gateways).filter(|other| *other != at);
+        let is_halfway = |id: &Id| {
+            let holders = others().filter(|other| self.is_held(*other, id)).count();
+            holders > 0 && holders < others().count()
+        };
+        self.time_us < gateway.away_until_us || gateway.lost.iter().any(is_halfway)
+    }
+
     /// A gateway starts from what is durable.
     pub(super) fn start(&mut self, at: usize) -> Checked {
+        if self.is_awaited(at) {
+            self.at(500_000, Event::Start { at });
+            return Ok(());
+        }
         self.trace.note(self.time_us, at, "start");
         let (seed, plant) = (self.dice.bytes32(), self.plan.plant);
         let crash_max = self.faults.crash_effects_max;
         let crash_after = (crash_max > 0).then(|| self.dice.between(1, crash_max));
+        // The model does not keep enough of an adopted tail to start from it once more.
+        let crash_after = crash_after.filter(|_| !self.gateways[at].is_restored);
         let gateway = &mut self.gateways[at];
         gateway.start += 1;
         let config = gateway.config.clone();
@@ -158,7 +209,7 @@ impl World {
         gateway.node = Some(node.map_err(|why| format!("it cannot be opened again: {why}"))?);
         self.after_step(at, effects)?;
         self.describe_all(at)?;
-        for other in (0..self.gateways.len()).filter(|other| *other != at) {
+        for other in self.neighbours(at) {
             let after_us = self.dice.below(100_000);
             self.at(after_us, Event::Connect { one: Peer::Gateway(other), other: at });
         }
@@ -206,7 +257,7 @@ impl World {
         };
         let Some(node) = self.gateways[at].node.as_mut() else { return Ok(()) };
         let (reply, mut effects) = (ReplyTo(0), Vec::new());
-        node.handle(now, Input::Submit { readings: vec![reading], reply }, &mut effects);
+        node.handle(now, Input::Submit { readings: vec![reading], origins: Vec::new(), reply }, &mut effects);
         let is_refused = effects.iter().any(|e| {
             use selvedge_core::border::{Effect, Outcome};
             let refused = Outcome::Refused(Refusal::UnknownStream(99));
