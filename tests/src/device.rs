@@ -52,9 +52,18 @@ impl Device {
         Self::with(&["--port", &port.to_string()])
     }
 
+    /// Starts one by this command, which runs the program that its further arguments name: on another machine, say.
+    pub fn by(command: Command) -> Self {
+        Self::started(command, &[])
+    }
+
     fn with(arguments: &[&str]) -> Self {
+        Self::started(Command::new("env"), arguments)
+    }
+
+    fn started(mut command: Command, arguments: &[&str]) -> Self {
         let script = project().join("tests/servers/modbus.py");
-        let process = Process::start(Command::new(python()).arg(script).args(arguments));
+        let process = Process::start(command.arg(python()).arg(script).args(arguments));
         let line = process.line(Output::Out, "that it listens", |line| line.starts_with('{'));
         let said: Value = serde_json::from_str(&line).expect("a line of JSON");
         let list = |name: &str| said[name].as_array().expect("a list of streams").clone();

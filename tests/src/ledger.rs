@@ -9,8 +9,8 @@ use std::sync::Arc;
 use selvedge::folder::Folder;
 use selvedge::store::{Disk, Range, Store, StoreError, StoreOptions, StreamReading, archive};
 use selvedge_core::border::{
-    BatchPolicy, Config, Effect, Event, Input, NewReading, Now, Outcome, ReplyTo, StreamHandle, Ticket,
-    TipPolicy, Write,
+    BatchPolicy, Config, Effect, Event, Input, NewReading, Now, Outcome, ReplyTo, StartCheck, StreamHandle,
+    Ticket, TipPolicy, Write,
 };
 use selvedge_core::codec::Canonical as _;
 use selvedge_core::genesis::{Genesis, Member, Organisation, role};
@@ -100,7 +100,9 @@ impl Identity {
             foreign_within_us: 1_000_000,
             tips: TipPolicy::default(),
             approve_delay_max_us: 0,
-            may_issue: true,
+            start_check: StartCheck::None,
+            enrolment: None,
+            software: "tests".to_owned(),
             window_records,
         }
     }
@@ -210,7 +212,7 @@ impl Ledger {
         self.next_reply += 1;
         let reply = ReplyTo(self.next_reply);
         self.waiting.insert(reply, (stream.to_owned(), first + count));
-        self.input(Input::Submit { readings, reply });
+        self.input(Input::Submit { readings, origins: Vec::new(), reply });
     }
 
     /// Hands in anything.
@@ -260,14 +262,18 @@ impl Ledger {
                 let valid = checks.iter().all(|c| self.verifier.verify(&c.key, &c.message, &c.signature));
                 self.input(Input::Verified { ticket, valid });
             }
-            Effect::Sign { ticket, message } => {
+            Effect::Sign { ticket, message, .. } => {
                 let signature = self.identity.signer.sign(&message).expect("a signature");
                 self.input(Input::Signed { ticket, signature });
             }
             Effect::Reply { reply, outcome } => self.answered(reply, &outcome),
             Effect::Emit(Event::Attached { number, .. }) => self.attached = self.attached.max(number + 1),
             Effect::Emit(Event::Halted { why }) => panic!("the core halted: {why}"),
-            Effect::Emit(_) | Effect::Send { .. } | Effect::Want { .. } | Effect::Drop { .. } => {}
+            Effect::Emit(_)
+            | Effect::Send { .. }
+            | Effect::Serve { .. }
+            | Effect::Disconnect { .. }
+            | Effect::Drop { .. } => {}
         }
         Ok(true)
     }

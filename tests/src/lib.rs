@@ -8,13 +8,21 @@
 //! - [`process`]: a child process with its output, to be waited for, signalled and killed
 //! - [`program`]: the program under test
 //! - [`site`]: a data folder with a gateway in it
+//! - [`fleet`]: several gateways of one network, and what their folders hold
+//! - [`netns`]: machines in network namespaces, with cables that can be cut
 //! - [`device`]: a real pymodbus server
+//! - [`broker`]: a real mosquitto, and a way to it that can be cut
+//! - [`hostile`]: a hostile peer, and an honest pair for it
 //! - [`ledger`]: core, store and signatures in this process, on any [`Disk`](selvedge::store::Disk)
 
 #![allow(clippy::missing_panics_doc, clippy::return_self_not_must_use)]
 
+pub mod broker;
 pub mod device;
+pub mod fleet;
+pub mod hostile;
 pub mod ledger;
+pub mod netns;
 pub mod process;
 pub mod program;
 pub mod site;
@@ -43,13 +51,22 @@ pub fn from_env(name: &str, default: u64) -> u64 {
 }
 
 /// Asks again and again until there is an answer.
-pub fn eventually<T, E: std::fmt::Display>(what: &str, mut look: impl FnMut() -> Result<T, E>) -> T {
+pub fn eventually<T, E: std::fmt::Display>(what: &str, look: impl FnMut() -> Result<T, E>) -> T {
+    eventually_within(WITHIN, what, look)
+}
+
+/// The same with a bound of its own, for what takes long by its nature.
+pub fn eventually_within<T, E: std::fmt::Display>(
+    within: Duration,
+    what: &str,
+    mut look: impl FnMut() -> Result<T, E>,
+) -> T {
     let start = Instant::now();
     loop {
         match look() {
             Ok(found) => return found,
-            Err(state) if start.elapsed() > WITHIN => {
-                panic!("waited {} s for {what}; last seen: {state}", WITHIN.as_secs())
+            Err(state) if start.elapsed() > within => {
+                panic!("waited {} s for {what}; last seen: {state}", within.as_secs())
             }
             Err(_) => std::thread::sleep(LOOK_EVERY),
         }

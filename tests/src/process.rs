@@ -118,7 +118,29 @@ impl Process {
 
     /// Waits for a line for which `is_it` holds, among those from number `from` on.
     pub fn line_from(&self, output: Output, from: usize, what: &str, is_it: impl Fn(&str) -> bool) -> String {
-        let end = Instant::now() + WITHIN;
+        self.find_line(WITHIN, output, from, what, is_it)
+    }
+
+    /// Waits for a line with a bound of its own, for what takes long by its nature.
+    pub fn line_within(
+        &self,
+        within: Duration,
+        output: Output,
+        what: &str,
+        is_it: impl Fn(&str) -> bool,
+    ) -> String {
+        self.find_line(within, output, 0, what, is_it)
+    }
+
+    fn find_line(
+        &self,
+        within: Duration,
+        output: Output,
+        from: usize,
+        what: &str,
+        is_it: impl Fn(&str) -> bool,
+    ) -> String {
+        let end = Instant::now() + within;
         let mut state = self.captured.lock();
         loop {
             if let Some(line) = state.lines(output).into_iter().skip(from).find(|line| is_it(line)) {

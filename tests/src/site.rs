@@ -13,7 +13,7 @@ use crate::program;
 
 /// Batches close often, so that a test sees transactions soon, and readings are shown soon after they came. The clock
 /// of a test machine counts as kept, whoever keeps it.
-const QUICK: &str = "[batch]\nreadings = 200\nage = \"200ms\"\n\n[journal]\nsync_within = \"20ms\"\n\n[clock]\ntrust = \"assume\"\n\n";
+pub const QUICK: &str = "[batch]\nreadings = 200\nage = \"200ms\"\n\n[journal]\nsync_within = \"20ms\"\n\n[clock]\ntrust = \"assume\"\n\n";
 
 /// A gateway's folder. Removed when dropped.
 #[derive(Debug)]

@@ -2,21 +2,135 @@
 
 use std::process::Stdio;
 
-use selvedge_tests::process::{Output, Process, Signal};
+use selvedge_tests::broker::Broker;
+use selvedge_tests::process::{Done, Output, Process, Signal};
 use selvedge_tests::program;
+use serde_json::Value;
+
+/// The object in the last line.
+fn end_of(done: &Done) -> Value {
+    let last = done.out.lines().last().unwrap_or_else(|| panic!("it said nothing: {done}"));
+    serde_json::from_str(last).unwrap_or_else(|why| panic!("{why}: {done}"))
+}
+
+const PROOFS: [&str; 3] = ["proof_verified", "tampered_proof_rejected", "forged_network_rejected"];
+const AGREEMENT: [&str; 2] = ["witnessed_all", "ledgers_equal"];
+
+#[track_caller]
+fn all_are(end: &Value, promises: &[&str], expected: bool, done: &Done) {
+    for promise in promises {
+        assert_eq!(end[promise], expected, "{promise}: {end}\n{done}");
+    }
+}
 
 #[test]
-fn the_last_line_says_what_happened() {
-    let done = program::ask(["demo", "--for", "3s", "--json"]).expect(0);
-    let last = done.out.lines().last().unwrap_or_else(|| panic!("it said nothing: {done}"));
-    let end: serde_json::Value = serde_json::from_str(last).unwrap_or_else(|why| panic!("{why}: {done}"));
-    for promise in ["proof_verified", "tampered_proof_rejected", "forged_network_rejected"] {
-        assert_eq!(end[promise], true, "{promise}: {end}");
-    }
-    assert_eq!(end["gateways"], 1, "{end}");
-    for count in ["readings", "batches", "transactions", "tips"] {
+fn four_gateways_hold_one_ledger_and_the_last_line_says_so() {
+    let done = program::ask(["demo", "--for", "4s", "--json"]).expect(0);
+    let end = end_of(&done);
+    all_are(&end, &PROOFS, true, &done);
+    all_are(&end, &AGREEMENT, true, &done);
+    assert_eq!(end["gateways"], 4, "{end}");
+    for count in ["readings", "batches", "transactions", "tips", "bytes_sent"] {
         assert!(end[count].as_u64().is_some_and(|n| n > 0), "{count}: {end}");
     }
+    // Each of the four put something in, and somebody approved it.
+    assert!(
+        end["batches"].as_u64() >= Some(4) && end["transactions"].as_u64() > end["batches"].as_u64(),
+        "{end}"
+    );
+    assert_eq!(end["transactions_compared"], end["transactions"], "{end}");
+    let gateways = ["filler-gateway", "maker-gateway", "service-gateway", "audit-gateway"];
+    done.says(&gateways).says(&["peers witnessed", "the same "]);
+}
+
+#[test]
+fn one_gateway_compares_nothing() {
+    let done = program::ask(["demo", "--gateways", "1", "--for", "2s", "--json"]).expect(0);
+    let end = end_of(&done);
+    all_are(&end, &PROOFS, true, &done);
+    all_are(&end, &AGREEMENT, false, &done);
+    assert_eq!(
+        (&end["gateways"], &end["transactions_compared"], &end["bytes_sent"]),
+        (&1.into(), &0.into(), &0.into())
+    );
+    done.says(&["nothing was compared"]);
+}
+
+#[test]
+fn a_gateway_that_is_cut_off_lacks_what_the_others_have_and_they_lack_its_own() {
+    let done = program::ask(["demo", "--for", "5s", "--cut", "3", "--cut-at", "1s", "--json"]).expect(0);
+    let end = end_of(&done);
+    all_are(&end, &AGREEMENT, false, &done);
+    // Alone it still signs, and what it signed is proved.
+    all_are(&end, &PROOFS, true, &done);
+    assert!(end["transactions_compared"].as_u64() >= Some(4), "{end}");
+    done.says(&["\"service-gateway\" lacks", "\"filler-gateway\" lacks", "has not approved", "cut cable"]);
+}
+
+#[test]
+fn a_cable_that_is_put_back_leaves_one_ledger() {
+    let arguments = ["demo", "--for", "8s", "--cut", "2", "--cut-at", "2s", "--heal-at", "5s", "--json"];
+    let done = program::ask(arguments).expect(0);
+    let end = end_of(&done);
+    all_are(&end, &AGREEMENT, true, &done);
+    all_are(&end, &PROOFS, true, &done);
+    let lost = |line: &str| line.contains("packets lost") && !line.contains(" 0 packets lost");
+    assert!(done.err.lines().any(lost), "the cable was never out: {done}");
+    assert!(!done.err.contains("lacks"), "{done}");
+}
+
+#[test]
+fn what_is_wrong_with_a_cut_is_said() {
+    for (arguments, words) in [
+        (&["--cut", "5"][..], "1 to 4"),
+        (&["--cut", "1", "--gateways", "1"], "--gateways 2 or more"),
+        (&["--cut", "1", "--for", "3s"], "--cut-at"),
+        (&["--cut", "1", "--heal-at", "2s"], "--heal-at"),
+        (&["--heal-at", "2s"], "--cut"),
+        (&["--gateways", "8"], "1 to 7"),
+        (&["--mqtt", "http://127.0.0.1"], "mqtt://HOST"),
+    ] {
+        let all: Vec<&str> = ["demo"].into_iter().chain(arguments.iter().copied()).collect();
+        program::ask(all).expect(2).says(&[words]);
+    }
+}
+
+#[test]
+fn part_of_the_streams_comes_by_way_of_a_broker() {
+    let broker = Broker::start();
+    let above = tempfile::tempdir().expect("a folder for tests");
+    let kept = above.path().join("kept");
+    let url = format!("mqtt://127.0.0.1:{}", broker.port());
+    let arguments =
+        ["demo", "--for", "4s", "--json", "--mqtt", &url, "--keep", kept.to_str().expect("UTF-8")];
+    let done = program::ask(arguments).expect(0);
+    let end = end_of(&done);
+    all_are(&end, &AGREEMENT, true, &done);
+    all_are(&end, &PROOFS, true, &done);
+    done.says(&["MQTT message"]);
+    let data = kept.join("maker-gateway");
+    let data = data.to_str().expect("UTF-8");
+    let arguments = ["export", "--stream", "filler/tank/temperature", "--format", "jsonl", "--data", data];
+    let readings = program::ask(arguments).expect(0).json_lines();
+    assert!(readings.iter().any(|reading| reading["quality"] == "good"), "{readings:?}");
+    // Each session that a gateway had was ended: the broker keeps nothing for a demo that is over.
+    let log = broker.log();
+    let sessions = |clean: &str| {
+        let is_it = |line: &&String| line.contains(" as selvedge-demo-") && line.contains(clean);
+        let name = |line: &String| {
+            line.split(" as ").nth(1).and_then(|rest| rest.split(' ').next().map(str::to_owned))
+        };
+        log.iter().filter(is_it).filter_map(name).collect::<Vec<_>>()
+    };
+    let (kept, ended) = (sessions(", c0,"), sessions(", c1,"));
+    assert!(!kept.is_empty() && kept.iter().all(|name| ended.contains(name)), "{kept:?} {ended:?}");
+}
+
+#[test]
+fn a_broker_that_is_not_there_is_named() {
+    let broker = Broker::off();
+    let url = format!("mqtt://127.0.0.1:{}", broker.port());
+    program::ask(["demo", "--for", "2s", "--mqtt", &url]).expect(2).says(&[&url, "does not answer"]);
 }
 
 #[test]
@@ -34,8 +148,7 @@ fn what_it_keeps_can_be_looked_at_and_verified_again() {
     let folder = above.path().join("kept");
     let kept = folder.to_str().expect("UTF-8");
     let done = program::ask(["demo", "--for", "2s", "--keep", kept, "--json"]).expect(0);
-    let report: serde_json::Value =
-        serde_json::from_str(done.out.lines().last().expect("a line")).expect("JSON");
+    let report = end_of(&done);
     let mut data = Vec::new();
     let mut proofs = Vec::new();
     let mut open = vec![folder.clone()];
@@ -53,8 +166,10 @@ fn what_it_keeps_can_be_looked_at_and_verified_again() {
     }
     let shown = data.iter().find_map(|data| {
         let done = program::ask(["status", "--json", "--data", data.to_str()?]);
-        let status: serde_json::Value = serde_json::from_str(&done.out).ok()?;
-        (status["ledger"]["transactions"] == report["transactions"])
+        let status: Value = serde_json::from_str(&done.out).ok()?;
+        // The forger's folder lies there too.
+        (status["network"]["id"] == report["network"]
+            && status["ledger"]["transactions"] == report["transactions"])
             .then(|| status["network"]["id"].as_str().map(str::to_owned))?
     });
     let network = shown.unwrap_or_else(|| panic!("no kept folder holds what {report} says: {data:?}"));
@@ -85,11 +200,8 @@ fn it_ends_when_nobody_listens_any_more() {
 #[test]
 fn ctrl_c_ends_the_polling_and_the_proof_still_comes() {
     let demo = Process::start(&mut program::command(["demo", "--for", "10min", "--json"]));
-    demo.line(Output::Err, "that it has readings", |line| {
-        line.contains(" readings, ") && !line.contains(" 0 readings, ")
-    });
+    demo.line(Output::Err, "that it has readings", |line| line.contains("L in the tank"));
     let done = demo.end_with(Signal::INT).expect(0);
-    let end: serde_json::Value =
-        serde_json::from_str(done.out.lines().last().expect("a last line")).expect("JSON");
+    let end = end_of(&done);
     assert_eq!(end["proof_verified"], true, "{done}");
 }

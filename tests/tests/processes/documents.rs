@@ -127,6 +127,8 @@ fn the_commands_that_the_readme_shows_are_taken() {
 /// Every command with its subcommands, as the help lists them.
 pub(crate) const COMMANDS: &[&str] = &[
     "init",
+    "invite",
+    "admit",
     "run",
     "demo",
     "status",
@@ -139,6 +141,8 @@ pub(crate) const COMMANDS: &[&str] = &[
     "check",
     "adapter test",
     "key show",
+    "key list",
+    "key rotate",
     "key backup",
     "key restore",
 ];

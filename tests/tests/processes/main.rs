@@ -1,7 +1,7 @@
 //! Tests of Selvedge from the outside: real processes, real servers on the loopback interface, real files.
 //!
-//! Each needs Python with the packages of `tests/requirements.txt` or nothing; `tests/run` brings it. Some use
-//! `unshare` (util-linux) for an empty network or a small disk without being root.
+//! Each needs Python with the packages of `tests/requirements.txt`, or mosquitto, or nothing; `tests/run` brings them.
+//! Some use `unshare` (util-linux) for an empty network or a small disk without being root.
 
 mod bad_files;
 mod bad_folders;
@@ -10,8 +10,13 @@ mod commands;
 mod demo;
 mod documents;
 mod first_hour;
+mod hostile;
+mod join;
 mod keys;
 mod kill;
 mod memdisk;
+mod mqtt;
+mod peers;
 mod purity;
+mod rotate;
 mod show;
