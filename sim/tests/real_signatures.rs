@@ -12,11 +12,11 @@ fn faulty_runs_hold_with_real_signatures() {
     }
 }
 
-/// Signing is randomised; the trace without signatures is still the same. Without the hostile peer: an enrolment holds
-/// a signature in its body, so its id is another one each time.
+/// Signing is randomised; the trace without signatures is still the same. Without the hostile peer and joiners: an
+/// enrolment holds a signature in its body, so its id is another one each time.
 #[test]
 fn the_trace_does_not_depend_on_the_randomness_of_signatures() {
-    let plan = Plan { signatures: Mode::Real, hostile_actions: 0, ..Plan::faulty(42) };
+    let plan = Plan { signatures: Mode::Real, hostile_actions: 0, joiners: 0, late: (0, 0), ..Plan::faulty(42) };
     let (first, second) = (run(&plan).expect("all checks hold"), run(&plan).expect("all checks hold"));
     assert_eq!(first, second);
 }

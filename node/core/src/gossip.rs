@@ -36,8 +36,9 @@ pub(crate) struct Peer {
     pub(crate) counts: Counts,
     /// Heads of its frontier that are not held here, with the number of fetches that did not bring them.
     pub(crate) ahead: BTreeMap<Issuer, Vec<(ChainHead, u32)>>,
-    /// Heads of its that no fetch brought: further bodies of forked places, or lies.
-    pub(crate) given_up: VecDeque<Id>,
+    /// Heads of its that several fetches did not bring, further bodies of forked places or lies: how often that was,
+    /// and until when they are not asked for.
+    pub(crate) given_up: BTreeMap<Id, (u32, u64)>,
     /// Transactions that it lacked when it last sent its frontier.
     pub(crate) behind: u64,
     /// Does what arrives now belong to a frontier of several parts?
@@ -125,7 +126,7 @@ impl Peer {
                 last_fault: String::new(),
             },
             ahead: BTreeMap::new(),
-            given_up: VecDeque::new(),
+            given_up: BTreeMap::new(),
             behind: 0,
             frontier_open: false,
             digest: DigestTimer { at_us: now_us, wait_us: limits::DIGEST_FIRST_US },

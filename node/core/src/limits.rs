@@ -90,8 +90,8 @@ pub const BRANCHES_MAX: usize = 16;
 pub const KEYS_PER_ISSUER_MAX: usize = 1_024;
 /// Payloads of this node that wait to be issued.
 pub const ISSUE_QUEUE_MAX: usize = 64;
-/// Copies of one transaction with other signatures that are kept until one of them verifies.
-pub const COPIES_MAX: usize = 3;
+/// Copies of one transaction with other signatures that are kept until one of them verifies: of each peer one.
+pub const COPIES_MAX: usize = 8;
 /// Peers connected at once.
 pub const PEERS_MAX: usize = 64;
 /// Work that failed is tried again after this many microseconds.
@@ -147,6 +147,13 @@ pub const FETCH_TIMEOUT_US: u64 = 5_000_000;
 pub const PAGE_TIMEOUT_US: u64 = 30_000_000;
 /// A peer that has been asked for so long, in microseconds, makes room for another that is ahead.
 pub const FETCH_TURN_US: u64 = 60_000_000;
+/// A head that several fetches did not bring is asked for again after this many microseconds, each time twice as many,
+/// so often; then after a day.
+pub const GIVEN_UP_US: u64 = 5_000_000;
+/// See [`GIVEN_UP_US`].
+pub const GIVEN_UP_TIMES: u32 = 5;
+/// See [`GIVEN_UP_US`].
+pub const GIVEN_UP_LAST_US: u64 = 86_400_000_000;
 /// Heads that one peer could not bring are remembered, so many.
 pub const GIVEN_UP_MAX: usize = 256;
 /// A branch that was not met before is fetched with this many transactions before its head, each time twice as many.

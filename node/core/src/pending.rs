@@ -193,7 +193,10 @@ impl Pending {
     pub(crate) fn keep_copy(&mut self, id: &Id, peer: PeerId, envelope: &Arc<[u8]>) -> bool {
         let has_room = self.has_room(peer, id, envelope.len(), false, false);
         let Some(waiting) = self.waiting.get_mut(id) else { return false };
-        let is_new = waiting.envelope != *envelope && waiting.copies.iter().all(|(_, e)| e != envelope);
+        // One of each peer: else a liar fills the places, and the genuine one finds none.
+        let is_new = waiting.peer != peer
+            && waiting.envelope != *envelope
+            && waiting.copies.iter().all(|(p, e)| *p != peer && e != envelope);
         let is_kept = is_new && has_room && waiting.copies.len() < limits::COPIES_MAX;
         if is_kept {
             waiting.copies.push((peer, envelope.clone()));

@@ -114,7 +114,7 @@ impl Node {
         for chain in &frontier.chains {
             behind += self.lag_of(chain);
             for head in &chain.heads {
-                self.note_head(peer, chain.issuer, *head, &mut unsure);
+                self.note_head(now.monotonic_us, peer, chain.issuer, *head, &mut unsure);
             }
         }
         if let Some(known) = self.gossip.get_mut(peer) {
@@ -150,7 +150,14 @@ impl Node {
         ours.map_or(0, |ours| ours.saturating_sub(greatest))
     }
 
-    fn note_head(&mut self, peer: PeerId, issuer: Issuer, head: ChainHead, unsure: &mut Vec<Reference>) {
+    fn note_head(
+        &mut self,
+        now_us: u64,
+        peer: PeerId,
+        issuer: Issuer,
+        head: ChainHead,
+        unsure: &mut Vec<Reference>,
+    ) {
         let reference = Reference { issuer, sequence: head.sequence, id: head.id };
         if self.holds(&reference) {
             return;
@@ -160,18 +167,21 @@ impl Node {
             // Below the window, or a branch that is not known: the store has to say.
             return unsure.push(reference);
         }
-        self.note_ahead(peer, issuer, head);
+        self.note_ahead(now_us, peer, issuer, head);
     }
 
-    fn note_ahead(&mut self, peer: PeerId, issuer: Issuer, head: ChainHead) {
+    fn note_ahead(&mut self, now_us: u64, peer: PeerId, issuer: Issuer, head: ChainHead) {
         let Some(known) = self.gossip.get_mut(peer) else { return };
-        if known.given_up.contains(&head.id) {
+        let before = known.given_up.get(&head.id).copied();
+        if before.is_some_and(|(_, until)| now_us < until) {
             return;
         }
+        // Asked for before: now as a whole branch, and once.
+        let attempts = if before.is_some() { WHOLE_AFTER } else { 0 };
         if known.ahead.len() < limits::AHEAD_MAX || known.ahead.contains_key(&issuer) {
             let heads = known.ahead.entry(issuer).or_default();
             if heads.len() < limits::BRANCHES_MAX && heads.iter().all(|(h, _)| *h != head) {
-                heads.push((head, 0));
+                heads.push((head, attempts));
             }
         }
     }
@@ -188,7 +198,7 @@ impl Node {
         for (reference, stored) in references.iter().zip(found) {
             if stored.is_none() && !self.holds(reference) {
                 let head = ChainHead { sequence: reference.sequence, id: reference.id };
-                self.note_ahead(peer, reference.issuer, head);
+                self.note_ahead(now.monotonic_us, peer, reference.issuer, head);
             }
         }
         self.plan_fetch(now, out);
@@ -222,11 +232,12 @@ impl Node {
         let turn = ahead.iter().position(|p| Some(*p) > self.gossip.fetched_from).unwrap_or(0);
         ahead.rotate_left(turn);
         for peer in ahead {
-            let ranges = self.ranges_from(peer);
+            let ranges = self.ranges_from(now.monotonic_us, peer);
             if !ranges.is_empty() {
                 let (progress_us, page_us) = (now.monotonic_us, now.monotonic_us);
                 let (asked, fruitful) = (false, false);
-                self.gossip.fetching = Some(Fetching { peer, ranges, asked, fruitful, progress_us, page_us, since_us: page_us });
+                self.gossip.fetching =
+                    Some(Fetching { peer, ranges, asked, fruitful, progress_us, page_us, since_us: page_us });
                 self.gossip.fetched_from = Some(peer);
                 return self.fetch_next(now, out);
             }
@@ -242,7 +253,7 @@ impl Node {
 
     /// What to fetch from a peer, by issuer. A head that many fetches did not bring is given up; its transaction comes
     /// by id when something refers to it.
-    fn ranges_from(&mut self, peer: PeerId) -> Vec<ChainRange> {
+    fn ranges_from(&mut self, now_us: u64, peer: PeerId) -> Vec<ChainRange> {
         let Some(known) = self.gossip.get_mut(peer) else { return Vec::new() };
         let mut ahead = core::mem::take(&mut known.ahead);
         let mut ranges: Vec<ChainRange> = Vec::new();
@@ -256,7 +267,7 @@ impl Node {
                 }
                 // The last fetch reached back to the beginning, and did not bring it.
                 let was_whole = limits::BRANCH_REACH << attempts.saturating_sub(1) >= head.sequence;
-                if *attempts > BRANCH_ATTEMPTS_MAX || (*attempts > 2 && was_whole) {
+                if *attempts > BRANCH_ATTEMPTS_MAX || (*attempts > WHOLE_AFTER && was_whole) {
                     given_up.push(head.id);
                     return false;
                 }
@@ -270,9 +281,14 @@ impl Node {
         });
         if let Some(known) = self.gossip.get_mut(peer) {
             known.ahead = ahead;
-            known.given_up.extend(given_up);
-            while known.given_up.len() > limits::GIVEN_UP_MAX {
-                known.given_up.pop_front();
+            for id in given_up {
+                let times = known.given_up.get(&id).map_or(0, |(times, _)| *times);
+                let is_last = times >= limits::GIVEN_UP_TIMES;
+                let wait = if is_last { limits::GIVEN_UP_LAST_US } else { limits::GIVEN_UP_US << times };
+                if known.given_up.len() >= limits::GIVEN_UP_MAX {
+                    known.given_up.pop_first();
+                }
+                known.given_up.insert(id, (times + 1, now_us + wait));
             }
         }
         ranges
@@ -385,6 +401,9 @@ impl Node {
 
 /// A head is given up after so many fetches: the last of them reached over 2^12 times `BRANCH_REACH`.
 const BRANCH_ATTEMPTS_MAX: u32 = 12;
+
+/// So many fetches of a branch are made before it is given up, when the last one reached back to its beginning.
+const WHOLE_AFTER: u32 = 3;
 
 /// The first time what follows the chain here, of which `next` is the next sequence; then, as it must be another
 /// branch, that branch, each time from farther back.

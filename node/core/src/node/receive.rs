@@ -445,6 +445,12 @@ impl Node {
         if brings_key && chain.is_some_and(|c| c.keys.len() >= limits::KEYS_PER_ISSUER_MAX) {
             return Ok(None);
         }
+        let (issuer, sequence) = (waiting.body.issuer, waiting.body.sequence);
+        if self.is_crowded(&issuer, sequence) && !self.is_needed(&id, issuer) {
+            // Two others of its place were attached while its signature was being checked.
+            self.pending.remove(&id);
+            return Ok(None);
+        }
         let Some(waiting) = self.pending.remove(&id) else { return Ok(None) };
         let (from, fetched) = (waiting.peer, waiting.fetched);
         let brings = match waiting.key_payload {

@@ -6,6 +6,7 @@ use tokio::time::Duration;
 
 use super::super::Sent;
 use super::*;
+use crate::store::{RealDisk, StoreOptions};
 
 #[tokio::test]
 async fn two_members_exchange_frames_on_both_lanes_and_say_goodbye() {
@@ -167,4 +168,28 @@ async fn a_member_that_is_added_while_the_node_runs_comes_in() {
     assert_eq!(one.members.counts().verified, 0, "a stranger's signature is not looked at");
     one.members.add(issuer(2));
     one.up(2).await;
+}
+
+/// Two gateways of the demo stopped, and opening one's folder at once failed with "in use by the process with pid (our
+/// own)": the network's tasks ended some time after `stop` had returned, and held the store until then.
+#[tokio::test]
+async fn when_stop_returns_nothing_of_the_network_holds_the_store() {
+    for _ in 0..12 {
+        let place = tempfile::tempdir().expect("a folder");
+        let disk = Arc::new(RealDisk::open(place.path().to_owned()).expect("free"));
+        let network = selvedge_core::Network::new(selvedge_core::NetworkId([1; 32]));
+        let options = StoreOptions::new(&network, issuer(1));
+        let (store, ..) = Store::open(disk, &options).expect("a new store");
+        let mut first = Start::new(1, &[2]);
+        let reader = store.reader();
+        first.store = (store, reader);
+        let mut first = first.run();
+        let mut second = Start::new(2, &[1]).dialling(first.at()).run();
+        first.up(2).await;
+        second.up(1).await;
+        let Node { net, _store, .. } = first;
+        drop(_store);
+        within("the end", net.stop("done")).await;
+        RealDisk::open(place.path().to_owned()).expect("nobody holds it any more");
+    }
 }
