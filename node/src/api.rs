@@ -48,8 +48,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::answers::{AskError, Facts, Live};
-use crate::gateway::Rotator;
 pub use crate::gateway::RotateAnswer;
+use crate::gateway::Rotator;
 use crate::store::StoreReader;
 pub use socket::bind;
 

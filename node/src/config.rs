@@ -400,9 +400,14 @@ mod tests {
         assert!(settings.network.is_used() && settings.network.start_wait.is_zero());
         assert_eq!(settings.network.peers.len(), 1);
         assert_eq!(parse("").expect("none is right").network, NetworkSettings::default());
-        let found =
-            findings("[network]\nlisten = \"7440\"\nadvertise = [\"0.0.0.0:1\"]\n\npeers = [\"a:1\", \"b\"]\n");
-        assert_eq!(found.iter().map(|f| f.line).collect::<Vec<_>>(), [Some(2), Some(3), Some(5)], "{found:?}");
+        let found = findings(
+            "[network]\nlisten = \"7440\"\nadvertise = [\"0.0.0.0:1\"]\n\npeers = [\"a:1\", \"b\"]\n",
+        );
+        assert_eq!(
+            found.iter().map(|f| f.line).collect::<Vec<_>>(),
+            [Some(2), Some(3), Some(5)],
+            "{found:?}"
+        );
         assert!(found[2].what.contains("no port"), "{found:?}");
         let found = findings("[network]\nstart_wait = \"2h\"\n");
         assert!(found[0].line == Some(2) && found[0].what.contains("at most 1h"), "{found:?}");

@@ -156,7 +156,9 @@ impl Notices {
         };
         match event {
             Event::Settled { adopted, answered } => self.settled = Some((*adopted, *answered)),
-            Event::AnotherMachine { sequence, id } => self.another_machine = Some((*sequence, *id)),
+            Event::AnotherMachine { seen } => {
+                self.another_machine = seen.map(|head| (head.sequence, head.id))
+            }
             Event::SaidToBeTwo { by } => return add(&mut self.said_to_be_two, by),
             Event::Twins { issuer } => return add(&mut self.twins, issuer),
             Event::Forked { issuer, .. } => return add(&mut self.forkers, issuer),

@@ -109,8 +109,10 @@ impl Gateway {
         let (live_out, live) = watch::channel(Arc::new(publisher.live()));
         let publishing = publisher.run(live_out, engine.events(), stop_all.clone());
         let rotator = Arc::new(Rotator::new(folder, passphrase, keys, &engine));
-        let state = api::ApiState::new(engine.reader(), Facts::of(folder)?, live.clone()).with_rotator(rotator);
-        let mut others = vec![tokio::spawn(publishing), tokio::spawn(serve(listener, state, stop_all.clone()))];
+        let state =
+            api::ApiState::new(engine.reader(), Facts::of(folder)?, live.clone()).with_rotator(rotator);
+        let mut others =
+            vec![tokio::spawn(publishing), tokio::spawn(serve(listener, state, stop_all.clone()))];
         others.extend(porter.map(|porter| tokio::spawn(porter.run(stop_all.clone()))));
         Ok(Self {
             engine,

@@ -16,7 +16,8 @@ fn faulty_runs_hold_with_real_signatures() {
 /// enrolment holds a signature in its body, so its id is another one each time.
 #[test]
 fn the_trace_does_not_depend_on_the_randomness_of_signatures() {
-    let plan = Plan { signatures: Mode::Real, hostile_actions: 0, joiners: 0, late: (0, 0), ..Plan::faulty(42) };
+    let plan =
+        Plan { signatures: Mode::Real, hostile_actions: 0, joiners: 0, late: (0, 0), ..Plan::faulty(42) };
     let (first, second) = (run(&plan).expect("all checks hold"), run(&plan).expect("all checks hold"));
     assert_eq!(first, second);
 }

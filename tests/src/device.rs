@@ -22,6 +22,10 @@ pub fn python() -> PathBuf {
     path
 }
 
+fn script() -> PathBuf {
+    project().join("tests/servers/modbus.py")
+}
+
 /// A device that serves registers of all types and orders, and numbers that are new at each read.
 #[derive(Debug)]
 pub struct Device {
@@ -53,17 +57,17 @@ impl Device {
     }
 
     /// Starts one by this command, which runs the program that its further arguments name: on another machine, say.
-    pub fn by(command: Command) -> Self {
-        Self::started(command, &[])
+    pub fn by(mut command: Command) -> Self {
+        command.arg(python()).arg(script());
+        Self::started(&mut command)
     }
 
     fn with(arguments: &[&str]) -> Self {
-        Self::started(Command::new("env"), arguments)
+        Self::started(Command::new(python()).arg(script()).args(arguments))
     }
 
-    fn started(mut command: Command, arguments: &[&str]) -> Self {
-        let script = project().join("tests/servers/modbus.py");
-        let process = Process::start(command.arg(python()).arg(script).args(arguments));
+    fn started(command: &mut Command) -> Self {
+        let process = Process::start(command);
         let line = process.line(Output::Out, "that it listens", |line| line.starts_with('{'));
         let said: Value = serde_json::from_str(&line).expect("a line of JSON");
         let list = |name: &str| said[name].as_array().expect("a list of streams").clone();

@@ -27,7 +27,7 @@ pub const LISTEN: &str = "listen = \"127.0.0.1:0\"\nstart_wait = \"200ms\"\n";
 const NEWEST: &str = "10000";
 /// An approval is made within this time of what it approves, so a ledger that is the same on all and did not change for
 /// so long changes no more.
-const QUIET: Duration = Duration::from_millis(1_500);
+const QUIET: Duration = Duration::from_secs(3);
 
 /// The gateways of one network, which founded it together. Removed when dropped.
 #[derive(Debug)]
@@ -193,7 +193,9 @@ impl Gateway {
 
     /// All readings of a stream from a moment on, in order.
     pub fn readings(&self, stream: &str, more: &[&str]) -> Vec<Value> {
-        self.ask(&[&["export", "--stream", stream, "--format", "jsonl"], more].concat()).expect(0).json_lines()
+        self.ask(&[&["export", "--stream", stream, "--format", "jsonl"], more].concat())
+            .expect(0)
+            .json_lines()
     }
 
     /// What the folder holds, while nobody runs on it.
@@ -281,7 +283,11 @@ pub fn settle(gateways: &[&Gateway]) -> usize {
         }
         match &since {
             Some((before, at)) if *before == ids[0] => {
-                if at.elapsed() >= QUIET { Ok(ids[0].len()) } else { Err("equal, and not yet quiet".into()) }
+                if at.elapsed() >= QUIET {
+                    Ok(ids[0].len())
+                } else {
+                    Err("equal, and not yet quiet".into())
+                }
             }
             _ => {
                 since = Some((ids[0].clone(), Instant::now()));

@@ -10,6 +10,7 @@
 //! - [`site`]: a data folder with a gateway in it
 //! - [`fleet`]: several gateways of one network, and what their folders hold
 //! - [`netns`]: machines in network namespaces, with cables that can be cut
+//! - [`ready`]: a long ledger, made before any process runs
 //! - [`device`]: a real pymodbus server
 //! - [`broker`]: a real mosquitto, and a way to it that can be cut
 //! - [`hostile`]: a hostile peer, and an honest pair for it
@@ -25,6 +26,7 @@ pub mod ledger;
 pub mod netns;
 pub mod process;
 pub mod program;
+pub mod ready;
 pub mod site;
 
 use std::path::{Path, PathBuf};

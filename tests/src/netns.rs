@@ -22,7 +22,16 @@ pub fn inside(test: &str) -> bool {
         return true;
     }
     let mut command = Command::new("unshare");
-    command.args(["--user", "--map-root-user", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]);
+    command.args([
+        "--user",
+        "--map-root-user",
+        "--net",
+        "--mount",
+        "--pid",
+        "--fork",
+        "--kill-child",
+        "--mount-proc",
+    ]);
     command.arg(std::env::current_exe().expect("the system knows what it runs"));
     command.args(["--exact", test, "--nocapture"]).env(WITHIN_NAMESPACE, "1");
     let process = Process::start(&mut command);
@@ -114,7 +123,8 @@ impl Default for Switch {
 }
 
 fn sh(script: &str) {
-    let done = program::run("sh", &[OsStr::new("-c"), OsStr::new(script)]);
+    let done =
+        program::run("sh", &[OsStr::new("-c"), OsStr::new(&format!("PATH=$PATH:/usr/sbin:/sbin; {script}"))]);
     assert!(
         done.status.success(),
         "cannot make a network for the test ({script}). It needs user namespaces (tests/run says how) and `ip` of the \

@@ -115,6 +115,7 @@ pub(crate) trait Speak: Send {
 pub(crate) struct Unsaid {
     count: AtomicUsize,
     less: Notify,
+    more: Notify,
 }
 
 impl Unsaid {
@@ -126,8 +127,13 @@ impl Unsaid {
     pub(crate) async fn less(&self) {
         self.less.notified().await;
     }
+    /// Waits until it became more. One that became more before counts too.
+    pub(crate) async fn more(&self) {
+        self.more.notified().await;
+    }
     fn one_more(&self) {
         self.count.fetch_add(1, Ordering::SeqCst);
+        self.more.notify_one();
     }
     fn one_less(&self) {
         self.count.fetch_sub(1, Ordering::SeqCst);

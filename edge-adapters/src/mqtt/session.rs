@@ -2,8 +2,8 @@
 //!
 //! Two loops run side by side on each connection, with a channel of [`HEARD_MAX`] places between them: one only
 //! listens, which also sends what is to be said; the other works. When the working one waits, because the node has no
-//! room or the window is full, the channel fills, the listening one waits too, and the broker with it.
-//! Acknowledgements need no place in that channel, so nothing waits in a circle.
+//! room or the window is full, the channel fills, the listening one waits too, and the broker with it: unless something
+//! waits to be said, for then the listening one goes on ([`listen`]), so that nothing waits in a circle.
 
 use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::Mqtt;
-use super::client::{Heard, Message, Options, Service, Speak};
+use super::client::{Heard, Listen, Message, Options, Service, Speak, Unsaid};
 use super::memory::{Known, digest_of, source_of};
 use super::payload::{Payload, SourceTime};
 use super::topic::{Filter, Routes};
@@ -32,6 +32,9 @@ pub(crate) const WINDOW: usize = ORIGINS_HELD_MAX;
 const UNDER_WAY_MAX: usize = 64;
 /// What was heard and is not worked on yet. Full: nothing more is read from the connection.
 const HEARD_MAX: usize = 64;
+/// What was heard beyond that, while acknowledgements waited to be said. A broker that sends more without waiting for
+/// them is cut off; what was not acknowledged comes again.
+const SPILLED_MAX: usize = 4_096;
 /// Topics whose last message is remembered, to know a retained one again; of further ones it is recorded again.
 const TOPICS_MAX: usize = 16_384;
 /// A connection that lived this long had got going: the next wait is the first again.
@@ -81,6 +84,52 @@ impl From<Fault> for End {
 impl From<NotTaken> for End {
     fn from(_: NotTaken) -> Self {
         Self::NotTaken
+    }
+}
+
+/// Listens until the connection ends, and says why. Acknowledgements go out only while it listens: so while some wait it
+/// goes on, also when there is no room for what it hears. (Without this a burst of quality 1 stood still for ever: the
+/// window was full of acknowledgements that waited for it, and it waited for the window.)
+async fn listen(
+    mut listener: Box<dyn Listen>,
+    heard_in: mpsc::Sender<Heard>,
+    unsaid: std::sync::Arc<Unsaid>,
+) -> Fault {
+    let mut spilled = VecDeque::new();
+    loop {
+        // One future until it is done: to drop it half way could lose a packet.
+        let mut hearing = std::pin::pin!(listener.next());
+        let next = loop {
+            tokio::select! {
+                biased;
+                room = heard_in.reserve(), if !spilled.is_empty() => {
+                    let Ok(room) = room else {
+                        return Fault::new(FaultKind::Adapter, "nobody works any more");
+                    };
+                    if let Some(first) = spilled.pop_front() {
+                        room.send(first);
+                    }
+                }
+                next = &mut hearing, if spilled.is_empty() || unsaid.count() > 0 => break next,
+                () = unsaid.more(), if !spilled.is_empty() && unsaid.count() == 0 => {}
+            }
+        };
+        match next {
+            Ok(next) => spilled.push_back(next),
+            Err(fault) => {
+                // What was heard before the end is taken: of quality 0 it would not come again.
+                for next in spilled {
+                    if heard_in.send(next).await.is_err() {
+                        break;
+                    }
+                }
+                return fault;
+            }
+        }
+        if spilled.len() > SPILLED_MAX {
+            let why = format!("the broker sent {SPILLED_MAX} messages without waiting for acknowledgements");
+            return Fault::new(FaultKind::Protocol, why);
+        }
     }
 }
 
@@ -158,17 +207,7 @@ impl Session {
         context.health.connected();
         self.greeted(resumed, &mut *speaker, context)?;
         let (heard_in, mut heard) = mpsc::channel(HEARD_MAX);
-        let listen = async move {
-            loop {
-                let next = match listener.next().await {
-                    Ok(next) => next,
-                    Err(fault) => return fault,
-                };
-                if heard_in.send(next).await.is_err() {
-                    return Fault::new(FaultKind::Adapter, "nobody works any more");
-                }
-            }
-        };
+        let listen = listen(listener, heard_in, speaker.unsaid());
         let work = self.work(&mut heard, &mut *speaker, context);
         tokio::pin!(listen, work);
         tokio::select! {

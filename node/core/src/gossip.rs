@@ -52,6 +52,8 @@ pub(crate) struct Peer {
     pub(crate) tell_at_us: Option<u64>,
     /// What it is told next, once it is durable.
     pub(crate) telling: Option<Head>,
+    /// It is one of two machines with one key, was told so, and is closed then.
+    pub(crate) leaves_us: Option<u64>,
     /// The fetch of its that is being served.
     pub(crate) serving: Option<Ticket>,
     /// Wants of its that are being served.
@@ -135,6 +137,7 @@ impl Peer {
             told: None,
             tell_at_us: None,
             telling: None,
+            leaves_us: None,
             serving: None,
             serving_ids: 0,
         }
@@ -142,6 +145,9 @@ impl Peer {
 
     /// When something of this peer is due.
     fn deadline(&self) -> u64 {
+        if let Some(at) = self.leaves_us {
+            return at;
+        }
         if self.hello.is_none() {
             return self.since_us + limits::HELLO_WITHIN_US;
         }

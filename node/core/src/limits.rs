@@ -127,6 +127,8 @@ pub const ANNOUNCE_US: u64 = 20_000;
 pub const GRAFT_US: u64 = 300_000;
 /// Announced ids of one peer that are remembered.
 pub const ANNOUNCED_PER_PEER_MAX: usize = 1_024;
+/// A second machine with one key is told so, and closed after this many microseconds.
+pub const TWIN_LEAVES_US: u64 = 500_000;
 /// A peer's first frame must come within this many microseconds.
 pub const HELLO_WITHIN_US: u64 = 10_000_000;
 /// After a change, digests are compared once it has been quiet for this many microseconds …

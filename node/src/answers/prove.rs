@@ -174,7 +174,11 @@ fn store(why: &'static str) -> AskError {
 }
 
 /// The newest reading of a stream in a batch before `to_ns`: place in the stream table, and counter.
-pub(super) fn newest_in(sealed: &SealedBatch, stream: &str, to_ns: Option<i64>) -> Result<Option<(u32, u64)>, AskError> {
+pub(super) fn newest_in(
+    sealed: &SealedBatch,
+    stream: &str,
+    to_ns: Option<i64>,
+) -> Result<Option<(u32, u64)>, AskError> {
     let mut own = Vec::with_capacity(sealed.descriptors.len());
     for bytes in &sealed.descriptors {
         own.push(codec::decode::<Descriptor>(bytes).map_err(StoreError::from)?.name == stream);

@@ -196,7 +196,8 @@ fn not_in_it(sealed: &SealedBatch, query: &ProofQuery) -> Result<String, AskErro
 
 /// What [`hex`] wrote.
 fn unhex(digits: &str) -> Result<Vec<u8>, AskError> {
-    let bad = || AskError::Malformed { what: "the answer holds bytes that are not in hexadecimal digits".into() };
+    let bad =
+        || AskError::Malformed { what: "the answer holds bytes that are not in hexadecimal digits".into() };
     let (pairs, rest) = digits.as_bytes().as_chunks::<2>();
     if !rest.is_empty() {
         return Err(bad());

@@ -83,7 +83,10 @@ async fn unknown(request: Request) -> Response {
 }
 
 async fn only_get() -> Response {
-    malformed(StatusCode::METHOD_NOT_ALLOWED, "this API answers questions; expected GET (and POST for /v0/rotate only)".into())
+    malformed(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "this API answers questions; expected GET (and POST for /v0/rotate only)".into(),
+    )
 }
 
 /// A question has no body; one that claims to have one is not read.
@@ -167,7 +170,11 @@ async fn rotate(State(state): State<ApiState>) -> Response {
         return AskError::Refused { why }.into_response();
     };
     let rotated = tokio::spawn(rotator.rotate());
-    json(rotated.await.unwrap_or_else(|why| Err(AskError::Store { why: format!("the rotation failed: {why}") })))
+    json(
+        rotated
+            .await
+            .unwrap_or_else(|why| Err(AskError::Store { why: format!("the rotation failed: {why}") })),
+    )
 }
 
 #[derive(Debug, Deserialize)]

@@ -13,8 +13,8 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::Serialize;
 
-use super::{Globals, segment};
 use super::readings::range;
+use super::{Globals, segment};
 use crate::answers::Time;
 use crate::answers::print::{finish, json_line};
 use crate::answers::readings::{ReadingAnswer, ReadingsQuery};

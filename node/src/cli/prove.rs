@@ -66,7 +66,10 @@ struct Report<'a> {
 }
 
 /// Runs it.
-pub(crate) fn run(Args { stream, time, output, segment }: Args, globals: &Globals) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(
+    Args { stream, time, output, segment }: Args,
+    globals: &Globals,
+) -> anyhow::Result<ExitCode> {
     let at = match time.as_str() {
         "latest" => None,
         text => {

@@ -29,8 +29,7 @@ struct Report<'a> {
 
 /// Writes the archive segment of an own batch to a file.
 pub(super) fn export(batch: u64, output: Option<PathBuf>, globals: &Globals) -> anyhow::Result<ExitCode> {
-    let answer =
-        asking(&globals.data, |ask| ask.segment(&SegmentQuery { batch: Some(batch), hash: None }))?;
+    let answer = asking(&globals.data, |ask| ask.segment(&SegmentQuery { batch: Some(batch), hash: None }))?;
     let store = Folder::open(&globals.data)?.store_path();
     // Named by its hash and never changed: it is read beside the node.
     let path = archive::path_in(&store, &answer.segment);
@@ -57,7 +56,10 @@ pub(super) fn export(batch: u64, output: Option<PathBuf>, globals: &Globals) -> 
     }
     print(|out| {
         let bytes = count_words(bytes.len() as u64);
-        writeln!(out, "Batch {batch} written to {shown} ({bytes} bytes). It holds all readings of the batch, unlike a")?;
+        writeln!(
+            out,
+            "Batch {batch} written to {shown} ({bytes} bytes). It holds all readings of the batch, unlike a"
+        )?;
         writeln!(out, "proof. Whoever gets it and holds this ledger proves one of them with")?;
         writeln!(out, "  selvedge prove STREAM latest --segment {}", super::prove::shell_word(&shown))
     })?;

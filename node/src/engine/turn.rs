@@ -405,9 +405,9 @@ fn say(event: &Event) {
         Event::Settled { adopted, answered: false } => {
             tracing::warn!(adopted, "no peer answered the start check in time: the node goes on alone");
         }
-        Event::AnotherMachine { sequence, id } => tracing::error!(
-            sequence,
-            id = ids::to_text(id),
+        Event::AnotherMachine { seen } => tracing::error!(
+            sequence = seen.map(|head| head.sequence),
+            id = seen.map(|head| ids::to_text(&head.id)),
             "another machine uses this gateway's key (a copied card?): nothing is issued any more. Switch one of the two \
              off; on the copy make a new identity with `selvedge init --join`"
         ),

@@ -117,6 +117,10 @@ pub const ADDRESSES_PER_FRAME: usize = 64;
 pub const TELL_EVERY: Duration = Duration::from_secs(30);
 /// Frames of addresses that one peer may send at once, and one more each [`TELL_EVERY`]. Further ones are not read.
 pub const TOLD_BURST: u32 = 8;
+/// A connection on which nothing came for so long, although something was sent that wants an answer, is closed.
+pub const SILENCE: Duration = Duration::from_secs(10);
+/// Connections are looked at for that so often.
+pub const SILENCE_LOOK: Duration = Duration::from_secs(2);
 /// Frames of the shell's kinds that are skipped, unknown ones and addresses told too often: so many at once, and so many
 /// in a second. A peer that sends more is closed: a newer version has no reason to.
 pub const SKIPS_BURST: u32 = 1_024;

@@ -18,8 +18,8 @@ use tokio::time::timeout;
 use super::arrivals::{Arrival, Permit};
 use super::dial::News;
 use super::limits::{
-    HANDSHAKE, IN_ENGINE_LEAST_BYTES, READ_BYTES, REASON_BYTES_MAX, RULE_BACK_OFF, SKIPS_BURST,
-    SKIPS_PER_SECOND, TELL_EVERY, TOLD_BURST, WRITE_BYTES,
+    HANDSHAKE, IN_ENGINE_LEAST_BYTES, READ_BYTES, REASON_BYTES_MAX, RULE_BACK_OFF, SILENCE, SILENCE_LOOK,
+    SKIPS_BURST, SKIPS_PER_SECOND, TELL_EVERY, TOLD_BURST, WRITE_BYTES,
 };
 use super::links::{Link, Shared, code, lock};
 use super::{addresses, serve, words};
@@ -137,6 +137,8 @@ async fn carry(
             Err(_) => Ended::Lost,
         }
     });
+    let watched = Arc::clone(link);
+    parts.spawn(async move { watch(&watched).await });
     let (for_serving, serving) = (Arc::clone(shared), Arc::clone(link));
     parts.spawn(async move {
         serve::run(&for_serving, &serving, requests).await;
@@ -158,6 +160,29 @@ async fn carry(
     link.fresh.close();
     link.bulk.close();
     parts.shutdown().await;
+}
+
+/// Ends when the path swallows what is sent: something that wants an answer went out, and nothing has come since. QUIC
+/// would find out too, but its probes come at twice the distance each time, so that after a cut of a minute it may be
+/// silent for another one; a new connection is up at once.
+async fn watch(link: &Link) -> Ended {
+    let mut looks = tokio::time::interval(SILENCE_LOOK);
+    looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let (mut heard, mut asked, mut since) = (0, 0, None);
+    loop {
+        looks.tick().await;
+        let stats = link.connection.stats();
+        let asking = stats.frame_tx.stream + stats.frame_tx.ping;
+        if stats.udp_rx.datagrams != heard {
+            (heard, asked, since) = (stats.udp_rx.datagrams, asking, None);
+        } else if asking > asked {
+            let since = *since.get_or_insert_with(Instant::now);
+            if since.elapsed() >= SILENCE {
+                link.close(code::STOPS, "no answer for ten seconds: the path is dead");
+                return Ended::Lost;
+            }
+        }
+    }
 }
 
 async fn write_lane(link: &Link, queue: &Queue, mut stream: SendStream) -> Ended {

@@ -128,8 +128,8 @@ pub enum StoreError {
     /// Readings of this gateway that its peers gave back only the transactions of.
     #[error(
         "the archive segment of batch {batch} is not on this machine (adopted from peers after a restore), nor those after it \
-         up to batch {last}; ask for readings received after {}, or bring the folder `archive` of the lost machine",
-        selvedge_proof::rfc3339(*until_ns)
+         up to batch {last}; ask for readings from {} on, or bring the folder `archive` of the lost machine",
+        selvedge_proof::rfc3339(until_ns.saturating_add(1))
     )]
     NotHere {
         /// Its number on the chain.

@@ -109,8 +109,8 @@ impl World {
                     .then_some(())
                     .ok_or_else(|| "it takes two starts of one gateway for two machines".into())
             }
-            CoreEvent::AnotherMachine { sequence, .. } => {
-                Err(format!("it takes transaction {sequence} of its own for another machine's"))
+            CoreEvent::AnotherMachine { seen } => {
+                Err(format!("it takes {seen:?} of its own for another machine's"))
             }
             CoreEvent::SaidToBeTwo { .. } => Err("it is told that another machine uses its key".into()),
             CoreEvent::Settled { adopted, .. } if self.gateways[at].is_restored => {

@@ -97,12 +97,11 @@ impl Attack {
     /// How the gateways name what was wrong with it, in `peers` or their logs; empty where nothing is to be refused.
     pub const fn named(self) -> &'static str {
         match self {
-            Self::GarbageStreams => "its streams begin with",
             Self::GarbageFrames => "addresses: malformed",
             Self::FloodSignatures => "it broke the rules",
             Self::GarbageSignatureFirst => "does not hold",
             Self::NonCanonical => "not the canonical encoding",
-            Self::Oversize => "expected 1 to 262144",
+            Self::GarbageStreams | Self::Oversize => "expected 1 to 262144",
             Self::WrongNetwork => "it is of network",
             Self::NoVersion => "no common version",
             Self::NoHello => "was not a hello",

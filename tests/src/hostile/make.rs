@@ -84,7 +84,7 @@ impl Maker {
     }
 
     /// A right note, and the chain goes on after it.
-    pub fn next(&mut self) -> Made {
+    pub fn go_on(&mut self) -> Made {
         let body = self.body();
         let made = self.sign(&body);
         self.follow(&made);

@@ -36,25 +36,22 @@ pub enum Manner {
 
 /// A configuration for one manner of handshake.
 pub fn client(signer: &Arc<dyn Signer>, manner: Manner) -> quinn::ClientConfig {
-    let group = match manner {
-        Manner::WrongGroup => aws_lc_rs::kx_group::X25519,
-        _ => aws_lc_rs::kx_group::X25519MLKEM768,
-    };
+    let is_right = manner != Manner::WrongGroup;
+    let group = if is_right { aws_lc_rs::kx_group::X25519MLKEM768 } else { aws_lc_rs::kx_group::X25519 };
     let provider = CryptoProvider { kx_groups: vec![group], ..aws_lc_rs::default_provider() };
     let builder = rustls::ClientConfig::builder_with_provider(Arc::new(provider))
         .with_protocol_versions(&[&rustls::version::TLS13])
         .expect("TLS 1.3 with these suites")
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(Anybody));
-    let mut config = match manner {
-        Manner::NoKey => builder.with_client_cert_resolver(Arc::new(NoKey)),
-        _ => {
-            let garbage = manner == Manner::WrongSignature;
-            let spki = [&SPKI_HEAD, signer.public_key().bytes.as_slice()].concat();
-            let raw = RawKey { signer: Arc::clone(signer), spki: spki.clone(), garbage };
-            let key = CertifiedKey::new(vec![CertificateDer::from(spki)], Arc::new(raw));
-            builder.with_client_cert_resolver(Arc::new(AlwaysResolvesClientRawPublicKeys::new(Arc::new(key))))
-        }
+    let mut config = if manner == Manner::NoKey {
+        builder.with_client_cert_resolver(Arc::new(NoKey))
+    } else {
+        let garbage = manner == Manner::WrongSignature;
+        let spki = [&SPKI_HEAD, signer.public_key().bytes.as_slice()].concat();
+        let raw = RawKey { signer: Arc::clone(signer), spki: spki.clone(), garbage };
+        let key = CertifiedKey::new(vec![CertificateDer::from(spki)], Arc::new(raw));
+        builder.with_client_cert_resolver(Arc::new(AlwaysResolvesClientRawPublicKeys::new(Arc::new(key))))
     };
     let protocol: &[u8] = if manner == Manner::WrongProtocol { b"selvedge/99" } else { b"selvedge/0" };
     config.alpn_protocols = vec![protocol.to_vec()];
@@ -144,7 +141,9 @@ impl TlsSigner for RawKey {
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, Error> {
         let mut signature = self.signer.sign(message).map_err(|why| Error::General(why.to_string()))?;
         if self.garbage {
-            signature.iter_mut().for_each(|byte| *byte ^= 0x5A);
+            for byte in &mut signature {
+                *byte ^= 0x5A;
+            }
         }
         Ok(signature)
     }

@@ -5,13 +5,14 @@
 //! takes back what it lacks. A transaction of its own key that comes up later, and that this start did not make, was
 //! made by another machine: from then on it issues nothing.
 
+use alloc::collections::BTreeSet;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::border::{Effect, Event, Lane, Now, PeerId, Silence, StartCheck};
 use crate::codec;
 use crate::gossip::Peer;
-use crate::hash::Id;
+use crate::hash::{Id, Issuer};
 use crate::limits;
 use crate::payload::{Batch, PayloadKind};
 use crate::transaction::{Body, Reference};
@@ -66,6 +67,8 @@ pub(super) struct OwnChain {
     coming_until_us: u64,
     /// When the check is looked at next.
     look_us: u64,
+    /// Members of the committee that say that two machines use its key.
+    said_by: BTreeSet<Issuer>,
 }
 
 impl OwnChain {
@@ -90,6 +93,7 @@ impl OwnChain {
             shared: None,
             coming_until_us: 0,
             look_us: now_us,
+            said_by: BTreeSet::new(),
         }
     }
 
@@ -299,7 +303,8 @@ impl Node {
         };
         if is_another {
             self.own_chain.standing = Standing::Another;
-            events.push(Effect::Emit(Event::AnotherMachine { sequence: body.sequence, id }));
+            let seen = Some(ChainHead { sequence: body.sequence, id });
+            events.push(Effect::Emit(Event::AnotherMachine { seen }));
         }
         self.own_chain.adopted += 1;
         self.own_chain.coming_until_us = now_us + COMING_US;
@@ -314,12 +319,25 @@ impl Node {
         Some(Arc::new(batch))
     }
 
-    /// Whoever holds this node's key is at the other end of a connection, and is not this start.
-    pub(super) fn another_machine(&mut self, head: Option<ChainHead>, out: &mut Vec<Effect>) {
+    /// Another machine uses this node's key: from now on nothing is issued.
+    pub(super) fn another_machine(&mut self, seen: Option<ChainHead>, out: &mut Vec<Effect>) {
         if self.own_chain.standing != Standing::Another {
             self.own_chain.standing = Standing::Another;
-            let head = head.unwrap_or(ChainHead { sequence: 0, id: self.network.genesis_id() });
-            out.push(Effect::Emit(Event::AnotherMachine { sequence: head.sequence, id: head.id }));
+            out.push(Effect::Emit(Event::AnotherMachine { seen }));
+        }
+    }
+
+    /// A peer says that two machines use this node's key. Of a committee of n members ⌊(n−1)/3⌋ may lie: when more say
+    /// so, one of them at least is honest.
+    pub(super) fn said_to_be_two(&mut self, peer: PeerId, out: &mut Vec<Effect>) {
+        let Some(by) = self.gossip.get(peer).map(|p| p.issuer) else { return };
+        out.push(Effect::Emit(Event::SaidToBeTwo { by }));
+        if self.issuers.member_bit(&by).is_some() {
+            self.own_chain.said_by.insert(by);
+        }
+        let liars = (self.issuers.committee().len().max(1) - 1) / 3;
+        if self.own_chain.said_by.len() > liars {
+            self.another_machine(None, out);
         }
     }
 

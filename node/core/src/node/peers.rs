@@ -83,13 +83,17 @@ impl Node {
 
     pub(super) fn frame(&mut self, now: Now, peer: PeerId, bytes: &Arc<[u8]>, out: &mut Vec<Effect>) {
         let Some(known) = self.gossip.get_mut(peer) else { return };
+        if known.leaves_us.is_some() {
+            return;
+        }
         known.counts.frames += 1;
         let greeted = known.hello.is_some();
         let message = match Message::open(bytes) {
             Ok(message) => message,
             Err(why) => return self.fault(now, peer, why.into(), out),
         };
-        let is_short = !matches!(message, Message::Hello(_) | Message::Transaction(_) | Message::Transactions(_));
+        let is_short =
+            !matches!(message, Message::Hello(_) | Message::Transaction(_) | Message::Transactions(_));
         if is_short && !known.budget.short.take(1, now.monotonic_us) {
             known.counts.ignored += 1;
             return self.wasted(now, peer, bytes.len().max(limits::SHORT_FRAME_WASTE), out);
@@ -134,11 +138,12 @@ impl Node {
         if issuer == self.config.issuer {
             if hello.start != self.start {
                 // The transport has checked that whoever is there holds this node's key.
-                self.another_machine(hello.head, out);
+                let head = hello.head.unwrap_or(ChainHead { sequence: 0, id: self.network.genesis_id() });
+                self.another_machine(Some(head), out);
             }
             return self.farewell(peer, Farewell::Ourselves, limits::BACK_OFF_LAST_US, out);
         }
-        if !self.is_only_link(peer, issuer, hello.start, out) {
+        if !self.is_only_link(now.monotonic_us, peer, issuer, hello.start, out) {
             return;
         }
         let eager = self.gossip.eager_links() < limits::EAGER_LINKS;
@@ -151,7 +156,14 @@ impl Node {
 
     /// One connection to each node: of two with the same start one is closed, alike at both ends; a newer start takes
     /// the place of an older one; an older one that comes back after that is a second machine.
-    fn is_only_link(&mut self, peer: PeerId, issuer: Issuer, start: StartId, out: &mut Vec<Effect>) -> bool {
+    fn is_only_link(
+        &mut self,
+        now_us: u64,
+        peer: PeerId,
+        issuer: Issuer,
+        start: StartId,
+        out: &mut Vec<Effect>,
+    ) -> bool {
         let other = self.gossip.greeted().find(|p| p.issuer == issuer && p.id != peer);
         let other = other.map(|p| (p.id, p.outgoing, p.hello.as_ref().map(|h| h.start)));
         let outgoing = self.gossip.get(peer).is_some_and(|p| p.outgoing);
@@ -160,7 +172,10 @@ impl Node {
             let newest_is_up = other.is_some_and(|(_, _, theirs)| theirs == remembered.newest);
             if newest_is_up {
                 self.twins(issuer, [Some(peer), other.map(|o| o.0)], out);
-                self.farewell(peer, Farewell::Replaced, 0, out);
+                // Not at once: what was said must arrive.
+                if let Some(known) = self.gossip.get_mut(peer) {
+                    known.leaves_us = Some(now_us + limits::TWIN_LEAVES_US);
+                }
                 return false;
             }
         }
@@ -194,13 +209,6 @@ impl Node {
         }
         if !core::mem::replace(&mut self.gossip.remember(issuer).twins, true) {
             out.push(Effect::Emit(Event::Twins { issuer }));
-        }
-    }
-
-    /// Its word alone stops nothing: it could be a lie. What stops this node is a transaction of its own key.
-    fn said_to_be_two(&mut self, peer: PeerId, out: &mut Vec<Effect>) {
-        if let Some(by) = self.gossip.get(peer).map(|p| p.issuer) {
-            out.push(Effect::Emit(Event::SaidToBeTwo { by }));
         }
     }
 
@@ -248,7 +256,14 @@ impl Node {
     /// What is due by time: hellos that did not come, announcements, digests, fetches.
     pub(super) fn gossip_due(&mut self, now: Now, out: &mut Vec<Effect>) {
         let now_us = now.monotonic_us;
-        let silent = |p: &&Peer| p.hello.is_none() && p.since_us + limits::HELLO_WITHIN_US <= now_us;
+        let leaves = |p: &&Peer| p.leaves_us.is_some_and(|at| at <= now_us);
+        let leaves: Vec<PeerId> = self.gossip.peers().iter().filter(leaves).map(|p| p.id).collect();
+        for peer in leaves {
+            self.farewell(peer, Farewell::Replaced, 0, out);
+        }
+        let silent = |p: &&Peer| {
+            p.hello.is_none() && p.leaves_us.is_none() && p.since_us + limits::HELLO_WITHIN_US <= now_us
+        };
         let silent: Vec<PeerId> = self.gossip.peers().iter().filter(silent).map(|p| p.id).collect();
         for peer in silent {
             self.farewell(peer, Farewell::NoHello, limits::BACK_OFF_FIRST_US, out);

@@ -1,6 +1,6 @@
 //! Connections: what is said to whom, and again when it did not get there.
 
-use selvedge_core::border::{Event, Farewell, Input, PeerId, StartCheck};
+use selvedge_core::border::{Event, Farewell, Input, PeerId, Silence, StartCheck};
 use selvedge_core::transaction::Body;
 use selvedge_core::wire::{Announce, ChainHead, Digest, Have, Hello, Message, Notice, StartId, Want};
 use selvedge_core::{Hash, limits};
@@ -113,6 +113,25 @@ fn two_starts_with_one_key_at_one_time_are_told_and_said() {
     }
 }
 
+/// A member that says "two machines use your key" could silence any gateway; of four members one may lie, so the second
+/// that says so is believed.
+#[test]
+fn one_member_of_four_cannot_silence_a_gateway_and_two_can() {
+    let mut driver = Driver::with(|_| {});
+    let (one, two, outsider) = (driver.world.member(1), driver.world.member(2), driver.world.member(5));
+    let links = [(PeerId(11), one.issuer), (PeerId(12), two.issuer), (PeerId(13), outsider.issuer)];
+    for (peer, issuer) in links {
+        driver.meet_as(peer, issuer);
+    }
+    for peer in [PeerId(11), PeerId(13), PeerId(11)] {
+        driver.say(peer, &Message::Notice(Notice::AnotherMachine));
+        assert_eq!(driver.node.silence(), None, "one member's word, whoever else joins in");
+    }
+    driver.say(PeerId(12), &Message::Notice(Notice::AnotherMachine));
+    assert_eq!(driver.node.silence(), Some(Silence::AnotherMachine));
+    assert!(driver.events().contains(&Event::AnotherMachine { seen: None }));
+}
+
 /// Two bodies of one place are evidence; a third is taken only when others refer to it.
 #[test]
 fn a_third_body_of_a_place_is_taken_only_when_others_refer_to_it() {
@@ -202,7 +221,7 @@ fn an_own_transaction_that_this_start_did_not_make_silences_it() {
     let elsewhere = own.sign(Body { payload: b"a clone's".to_vec(), ..own.body("", &[]) });
     driver.frame(&elsewhere);
     assert!(driver.is_attached(&elsewhere));
-    let is_said = |e: &Event| matches!(e, Event::AnotherMachine { sequence: 1, .. });
+    let is_said = |e: &Event| matches!(e, Event::AnotherMachine { seen: Some(head) } if head.sequence == 1);
     assert!(driver.events().iter().any(is_said));
     let reply = driver.issue(0, b"no more".to_vec());
     assert!(matches!(driver.outcome(reply), Some(selvedge_core::border::Outcome::Refused(_))));

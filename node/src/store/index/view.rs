@@ -133,7 +133,8 @@ impl View {
             return Ok(Vec::new());
         }
         let table = self.table(CHAINS)?;
-        let rows = table.range((issuer, from.0, from.1)..=(issuer, last, u64::MAX)).map_err(index_error(WHAT))?;
+        let rows =
+            table.range((issuer, from.0, from.1)..=(issuer, last, u64::MAX)).map_err(index_error(WHAT))?;
         rows.take(max)
             .map(|row| {
                 let (_, sequence, number) = row.map_err(index_error(WHAT))?.0.value();

@@ -116,7 +116,7 @@ pub(super) async fn transactions(field: &mut Field) {
     }
     let mut made = 0_u64;
     while field.goes_on() && made < field.orders.count && !links.is_empty() {
-        let frame = wire::transaction(&field.maker.next().envelope);
+        let frame = wire::transaction(&field.maker.go_on().envelope);
         made += 1;
         for link in &mut links {
             // A gateway that ended the connection gets them from the other one.

@@ -54,9 +54,9 @@ fn wants(link: &Link) -> u64 {
 
 /// A chain of which the first transaction is never given.
 pub(super) async fn withheld_parents(field: &mut Field) {
-    let withheld = field.maker.next();
+    let withheld = field.maker.go_on();
     field.tally.say("withheld", ids::to_text(&withheld.reference.id));
-    give_and_withhold(field, |field| field.maker.next()).await;
+    give_and_withhold(field, |field| field.maker.go_on()).await;
 }
 
 /// Transactions that approve what does not exist.
@@ -115,7 +115,7 @@ pub(super) async fn fork(field: &mut Field) {
         body.payload = format!("branch {number}").into_bytes();
         let made = field.maker.sign(&body);
         field.maker.follow(&made);
-        let next = field.maker.next();
+        let next = field.maker.go_on();
         for made in [&made, &next] {
             let _ = link.send(FRESH, &wire::transaction(&made.envelope)).await;
         }
