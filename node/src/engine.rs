@@ -157,7 +157,7 @@ impl Notices {
         match event {
             Event::Settled { adopted, answered } => self.settled = Some((*adopted, *answered)),
             Event::AnotherMachine { seen } => {
-                self.another_machine = seen.map(|head| (head.sequence, head.id))
+                self.another_machine = seen.map(|head| (head.sequence, head.id));
             }
             Event::SaidToBeTwo { by } => return add(&mut self.said_to_be_two, by),
             Event::Twins { issuer } => return add(&mut self.twins, issuer),

@@ -188,7 +188,7 @@ impl Net {
         getrandom::fill(&mut seed).map_err(|why| system("randomness", why.to_string()))?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(THREADS)
-            .max_blocking_threads(4)
+            .max_blocking_threads(8)
             .thread_name("selvedge-net")
             .enable_all()
             .build()

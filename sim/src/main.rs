@@ -38,6 +38,7 @@ enum Command {
 }
 
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 struct Three {
     /// Decides every choice of the run.
     #[arg(long, default_value_t = 1)]

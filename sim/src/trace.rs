@@ -66,7 +66,6 @@ impl Trace {
                 self.bytes(&issuer.0);
             }
             Input::PeerDown(peer) | Input::Congested { peer } => self.words(&[peer.0]),
-            Input::Served { ticket } => self.words(&[ticket.0]),
             Input::Loaded { ticket, found } => {
                 self.words(&[ticket.0, found.len() as u64]);
                 for f in found {
@@ -89,7 +88,7 @@ impl Trace {
                 self.words(&[ticket.0]);
                 self.signature(signature);
             }
-            Input::Persisted { ticket } => self.words(&[ticket.0]),
+            Input::Persisted { ticket } | Input::Served { ticket } => self.words(&[ticket.0]),
             Input::Failed { ticket, why } => {
                 self.words(&[ticket.0]);
                 self.bytes(why.as_bytes());

@@ -51,7 +51,9 @@ impl Fleet {
                 text(&at(name).file("introduction")).to_owned()
             })
             .collect();
-        files.iter().for_each(|file| found.extend(["--with", file]));
+        for file in &files {
+            found.extend(["--with", file]);
+        }
         let committee = names.join(",");
         found.extend(["--committee", &committee]);
         let made = at(first).ask(&found).expect(0).json();

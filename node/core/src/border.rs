@@ -430,11 +430,13 @@ pub enum Silence {
     #[error("it waits for a peer to say how far its own chain goes")]
     Asking,
     /// The same, and its store is marked: it waits for as long as it takes.
-    #[error("its store is marked as restored, and no peer has said yet how far its own chain goes")]
+    #[error(
+        "its store is marked as restored, and too few members of the committee have said yet how far its own chain goes"
+    )]
     Restored,
     /// Its chain is forked, or another start with its key is up.
     #[error(
-        "another machine uses this key (a copied card?): switch one of the two off; on the copy make a new identity with `selvedge init --join`"
+        "another machine uses this key (a copied card?): switch one of the two off and start the other again; on the copy make a new identity with `selvedge init --join`"
     )]
     AnotherMachine,
     /// It was started so.

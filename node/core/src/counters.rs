@@ -222,6 +222,7 @@ mod tests {
     const A: Hash = Hash([1; 32]);
     const B: Hash = Hash([2; 32]);
 
+    #[expect(clippy::unnecessary_wraps, reason = "as the code under test asks for it")]
     fn name_of(hash: &Hash) -> Option<&'static str> {
         Some(if *hash == A { "a" } else { "b" })
     }

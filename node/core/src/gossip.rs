@@ -15,8 +15,11 @@ use crate::border::{Head, PeerId, Ticket};
 use crate::hash::{Hash, Id, Issuer};
 use crate::limits;
 use crate::transaction::Reference;
-use crate::wire::{ChainHead, ChainRange, Hello, StartId};
+use crate::wire::{ChainHead, ChainRange, Have, Hello, StartId};
 use budget::Bucket;
+
+/// Heads that fetches did not bring: how often that was, and until when they are not asked for, in microseconds.
+pub(crate) type GivenUp = BTreeMap<Id, (u32, u64)>;
 
 /// A connection.
 #[derive(Debug)]
@@ -38,17 +41,19 @@ pub(crate) struct Peer {
     pub(crate) ahead: BTreeMap<Issuer, Vec<(ChainHead, u32)>>,
     /// Heads of its that several fetches did not bring, further bodies of forked places or lies: how often that was,
     /// and until when they are not asked for.
-    pub(crate) given_up: BTreeMap<Id, (u32, u64)>,
+    pub(crate) given_up: GivenUp,
     /// Transactions that it lacked when it last sent its frontier.
     pub(crate) behind: u64,
     /// Does what arrives now belong to a frontier of several parts?
     pub(crate) frontier_open: bool,
+    /// Chains in the parts of it so far.
+    pub(crate) frontier_chains: usize,
     pub(crate) digest: DigestTimer,
     pub(crate) frontier_sent_us: Option<u64>,
-    /// What it said it holds of this node's own chain; the outer `None`: nothing yet.
-    pub(crate) claim: Option<Option<ChainHead>>,
-    /// What it was told that this node holds of its chain; the outer `None`: nothing yet.
-    pub(crate) told: Option<Option<ChainHead>>,
+    /// What it said it holds of this node's own chain; `None`: nothing yet.
+    pub(crate) claim: Option<Have>,
+    /// What it was told that this node holds of its chain; `None`: nothing yet.
+    pub(crate) told: Option<Have>,
     pub(crate) tell_at_us: Option<u64>,
     /// What it is told next, once it is durable.
     pub(crate) telling: Option<Head>,
@@ -67,6 +72,7 @@ pub(crate) struct Budget {
     pub(crate) wants: Bucket,
     pub(crate) faults: Bucket,
     pub(crate) short: Bucket,
+    pub(crate) fetches: Bucket,
 }
 
 impl Budget {
@@ -75,6 +81,7 @@ impl Budget {
             waste: Bucket::per_second(limits::WASTE_BYTES_BURST, limits::WASTE_BYTES_PER_SECOND, now_us),
             wants: Bucket::per_second(limits::WANTS_BURST, limits::WANTS_PER_SECOND, now_us),
             faults: Bucket::per_minute(limits::FAULTS_BURST, limits::FAULTS_PER_MINUTE, now_us),
+            fetches: Bucket::per_second(limits::FETCHES_BURST, limits::FETCHES_PER_SECOND, now_us),
             short: Bucket::per_second(limits::SHORT_FRAMES_BURST, limits::SHORT_FRAMES_PER_SECOND, now_us),
         }
     }
@@ -131,6 +138,7 @@ impl Peer {
             given_up: BTreeMap::new(),
             behind: 0,
             frontier_open: false,
+            frontier_chains: 0,
             digest: DigestTimer { at_us: now_us, wait_us: limits::DIGEST_FIRST_US },
             frontier_sent_us: None,
             claim: None,
@@ -207,10 +215,9 @@ impl Fetching {
     }
 }
 
-/// An id that was announced and is not here.
+/// A transaction that was announced and is not here.
 #[derive(Debug)]
 pub(crate) struct Announced {
-    pub(crate) reference: Reference,
     /// Who announced it, in that order.
     pub(crate) peers: VecDeque<PeerId>,
     pub(crate) due_us: u64,
@@ -227,6 +234,8 @@ pub(crate) struct Remembered {
     pub(crate) sent_away: u32,
     /// Was it said already that two machines use its key?
     pub(crate) twins: bool,
+    /// What was left of its budgets, and what it could not bring, when its last connection ended.
+    pub(crate) left: Option<(Budget, GivenUp)>,
     /// Until when its word is believed that it holds more of this node's own chain: once, not each time it says so.
     pub(crate) claim_until_us: Option<u64>,
 }
@@ -235,7 +244,7 @@ pub(crate) struct Remembered {
 #[derive(Debug, Default)]
 pub(crate) struct Gossip {
     peers: Vec<Peer>,
-    pub(crate) announced: BTreeMap<Id, Announced>,
+    pub(crate) announced: BTreeMap<Reference, Announced>,
     /// No announced id is due before this.
     pub(crate) graft_at_us: Option<u64>,
     pub(crate) fetching: Option<Fetching>,
@@ -269,13 +278,25 @@ impl Gossip {
     pub(crate) fn is_full(&self) -> bool {
         self.peers.len() >= limits::PEERS_MAX
     }
-    pub(crate) fn insert(&mut self, peer: Peer) {
+    /// A new connection. What its issuer has used up on earlier ones stays used up, and what it could not bring is not
+    /// asked for again.
+    pub(crate) fn insert(&mut self, mut peer: Peer) {
+        let elsewhere = self.peers.iter().find(|p| p.issuer == peer.issuer).map(|p| p.budget);
+        let remembered = self.remembered.get_mut(&peer.issuer);
+        if let Some((budget, given_up)) = remembered.and_then(|r| r.left.take()) {
+            peer.budget = budget;
+            peer.given_up = given_up;
+        }
+        peer.budget = elsewhere.unwrap_or(peer.budget);
         self.peers.push(peer);
     }
 
     /// Forgets a connection. What was asked of it is asked of others.
     pub(crate) fn remove(&mut self, peer: PeerId) {
-        self.peers.retain(|p| p.id != peer);
+        if let Some(place) = self.peers.iter().position(|p| p.id == peer) {
+            let gone = self.peers.remove(place);
+            self.remember(gone.issuer).left = Some((gone.budget, gone.given_up));
+        }
         self.checking.retain(|_, (of, _)| *of != peer);
         if self.fetching.as_ref().is_some_and(|f| f.peer == peer) {
             self.fetching = None;

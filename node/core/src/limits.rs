@@ -170,6 +170,10 @@ pub const WASTE_BYTES_PER_SECOND: u64 = 512 * 1024;
 pub const WANTS_BURST: u64 = 8_192;
 /// … and in a second.
 pub const WANTS_PER_SECOND: u64 = 2_048;
+/// Fetches of one peer: so many at once …
+pub const FETCHES_BURST: u64 = 512;
+/// … and so many in a second. A fetch of branches counts for several.
+pub const FETCHES_PER_SECOND: u64 = 64;
 /// Short frames (announcements, digests, claims and the like) of one peer: so many at once …
 pub const SHORT_FRAMES_BURST: u64 = 2_048;
 /// … and so many in a second. Further ones are not heard, and each counts as so many useless bytes at least.

@@ -316,6 +316,9 @@ impl Node {
             self.halt(why, out);
         } else if self.own.is_signing_with(ticket) {
             self.halt(alloc::format!("signing failed: {why}"), out);
+        } else if self.gossip.checking.remove(&ticket).is_some() {
+            // The next frontier asks again.
+            out.push(Effect::Emit(Event::Retrying { what: "loading from the store", why }));
         } else if let Some(what) = self.retry_later(now, ticket) {
             out.push(Effect::Emit(Event::Retrying { what, why }));
         }

@@ -76,8 +76,6 @@ pub(crate) struct Pending {
     refused_order: VecDeque<Hash>,
     bytes: usize,
     of_peer: BTreeMap<PeerId, Share>,
-    /// Waiting ones that came by a fetch.
-    fetched: usize,
     /// Is there something awaited to be asked for?
     pub(crate) ask_due: bool,
 }
@@ -89,6 +87,8 @@ struct Share {
     /// Of these, transactions whose issuer was not known.
     of_strangers: usize,
     bytes: usize,
+    /// Of these, transactions that came by a fetch.
+    fetched: usize,
 }
 
 impl Pending {
@@ -103,12 +103,21 @@ impl Pending {
         of_stranger: bool,
         fetched: bool,
     ) -> bool {
-        let is_asked_for = fetched && self.fetched < limits::PENDING_PER_PEER_MAX;
-        if is_asked_for || self.awaited.contains_key(id) {
+        let share = self.of_peer.get(&peer).copied().unwrap_or_default();
+        let is_crowded = self.count() >= limits::PENDING_MAX / 4 * 3
+            || self.bytes + bytes > limits::PENDING_BYTES_MAX / 4 * 3;
+        let is_asked_for = fetched
+            && !is_crowded
+            && share.fetched < limits::PENDING_PER_PEER_MAX
+            && share.bytes + bytes <= limits::PENDING_BYTES_PER_PEER_MAX;
+        if is_asked_for {
+            return true;
+        }
+        if self.awaited.contains_key(id) {
             return self.count() < limits::PENDING_MAX && self.bytes + bytes <= limits::PENDING_BYTES_MAX;
         }
-        let share = self.of_peer.get(&peer).copied().unwrap_or_default();
-        let is_modest = share.count < limits::PENDING_FAIR_SHARE
+        let is_modest = !is_crowded
+            && share.count < limits::PENDING_FAIR_SHARE
             && share.bytes + bytes <= limits::PENDING_BYTES_FAIR_SHARE;
         let is_roomy =
             self.count() < limits::PENDING_MAX / 2 && self.bytes + bytes <= limits::PENDING_BYTES_MAX / 2;
@@ -118,9 +127,20 @@ impl Pending {
             && (is_modest || is_roomy)
     }
 
-    /// Waiting ones that came by a fetch.
-    pub(crate) const fn fetched(&self) -> usize {
-        self.fetched
+    /// Waiting ones of this peer that came by a fetch.
+    pub(crate) fn fetched_from(&self, peer: PeerId) -> usize {
+        self.of_peer.get(&peer).map_or(0, |s| s.fetched)
+    }
+
+    /// Forgets what a peer that is gone left, as far as nothing is known of it: no key, so no signature was checked. Else
+    /// each connection would bring another share.
+    pub(crate) fn forget_unjudged(&mut self, peer: PeerId) {
+        let is_unjudged = |w: &Waiting| w.peer == peer && matches!(w.stage, Stage::NoKey | Stage::Lookup);
+        let unjudged: Vec<Id> =
+            self.waiting.iter().filter(|(_, w)| is_unjudged(w)).map(|(id, _)| *id).collect();
+        for id in unjudged {
+            self.remove(&id);
+        }
     }
 
     /// Envelopes of this peer, copies included.
@@ -154,15 +174,19 @@ impl Pending {
     }
 
     pub(crate) fn insert(&mut self, id: Id, waiting: Waiting) {
-        self.fetched += usize::from(waiting.fetched);
         self.charge(waiting.peer, waiting.envelope.len(), waiting.of_stranger);
+        if let Some(share) = self.of_peer.get_mut(&waiting.peer) {
+            share.fetched += usize::from(waiting.fetched);
+        }
         self.waiting.insert(id, waiting);
     }
 
     /// Takes one out, with all that was asked for its sake.
     pub(crate) fn remove(&mut self, id: &Id) -> Option<Waiting> {
         let waiting = self.waiting.remove(id)?;
-        self.fetched -= usize::from(waiting.fetched);
+        if let Some(share) = self.of_peer.get_mut(&waiting.peer) {
+            share.fetched -= usize::from(waiting.fetched);
+        }
         self.release(waiting.peer, waiting.envelope.len(), waiting.of_stranger);
         for (peer, copy) in &waiting.copies {
             self.release(*peer, copy.len(), false);

@@ -221,7 +221,8 @@ fn message_words(figures: &MessageFigures) -> String {
     .into_iter()
     .filter(|(count, ..)| *count > 0)
     .map(|(count, what, more)| format!("  {} {what}{more}", count_words(count)))
-    .collect()
+    .collect::<Vec<_>>()
+    .concat()
 }
 
 impl StreamsAnswer {

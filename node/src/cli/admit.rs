@@ -23,7 +23,7 @@ Examples:
   selvedge init --credential press-7.credential --data ./g2           there again
 
 The file holds the genesis and this organisation's word on that id, no secret. Compare the id with the people there:
-whoever has its key becomes a member. Given again, the command writes the same word again.
+whoever has its key becomes a member. To give the word again, name another file with -o.
 
 Exit codes: 0 done; 2 wrong use, or this gateway may not let others in.";
 

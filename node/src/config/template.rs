@@ -38,7 +38,8 @@ max_age = "60s"
 trust = "auto"
 
 [network]
-# Others dial this gateway here (UDP). Without it, it only dials out: enough when one gateway is reached by all.
+# Others dial this gateway here (UDP; \"[::]:7440\" takes IPv6 and IPv4). Without it a port that the system chooses is
+# used, which is enough when one gateway is reached by all.
 # Without peers as well there is no network: the gateway works alone.
 #listen = "0.0.0.0:7440"
 # Where others reach it: the first stands in invitations; those with an IP address are told to peers.

@@ -227,7 +227,9 @@ mod tests {
     fn compare(folders: &[Vec<Record>]) -> Comparison {
         let mut comparison = Comparison::new((0..folders.len()).map(issuer).collect());
         for (folder, records) in folders.iter().enumerate() {
-            records.iter().for_each(|record| comparison.add(folder, record));
+            for record in records {
+                comparison.add(folder, record);
+            }
         }
         comparison
     }

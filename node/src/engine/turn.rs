@@ -409,7 +409,7 @@ fn say(event: &Event) {
             sequence = seen.map(|head| head.sequence),
             id = seen.map(|head| ids::to_text(&head.id)),
             "another machine uses this gateway's key (a copied card?): nothing is issued any more. Switch one of the two \
-             off; on the copy make a new identity with `selvedge init --join`"
+             off and start the other again; on the copy make a new identity with `selvedge init --join`"
         ),
         Event::SaidToBeTwo { by } => tracing::warn!(
             by = ids::to_text(by),

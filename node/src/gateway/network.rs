@@ -1,6 +1,6 @@
 //! The network of a gateway: who may connect, where peers are, and the desk for those who want to join.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -25,7 +25,11 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Guests that are answered at once. Further ones wait in the network's queue, and beyond that are sent away.
 const GUESTS_AT_ONCE: usize = 4;
 /// Without an address to listen on, a node only dials, from a port that the system chooses.
-const DIAL_ONLY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+const DIAL_ONLY: [SocketAddr; 2] = [
+    // Takes IPv4 too, where the system has IPv6 at all.
+    SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 0),
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0),
+];
 /// Whoever knows this key can end QUIC connections of a node that was started again, and nothing else.
 const RESET_CONTEXT: &str = "selvedge v0 quic stateless reset";
 
@@ -55,7 +59,7 @@ pub(super) fn start(
     // When it is full, a further guest is told so and sent away.
     let (guests_in, guests) = mpsc::channel(limits::GUESTS_WAITING_MAX);
     let net = Net::start(NetConfig {
-        listen: settings.listen.unwrap_or(DIAL_ONLY),
+        listen: settings.listen.unwrap_or_else(dial_only),
         advertise: settings.advertised(),
         peers: settings.peers.iter().map(ToString::to_string).collect(),
         signer: Arc::clone(first_key),
@@ -69,6 +73,12 @@ pub(super) fn start(
     let addresses = settings.advertise.iter().chain(&settings.peers).map(ToString::to_string).collect();
     let porter = Porter { desk: Arc::new(desk), members, handle: net.handle(), guests, addresses };
     Ok(Some(Started { net, for_engine, porter }))
+}
+
+/// The first of [`DIAL_ONLY`] that this system has.
+fn dial_only() -> SocketAddr {
+    let has = |at: &&SocketAddr| std::net::UdpSocket::bind(at).is_ok();
+    DIAL_ONLY.iter().find(has).copied().unwrap_or(DIAL_ONLY[1])
 }
 
 /// Who may connect from the start: the genesis' members, whoever issued, and whom this gateway let in.

@@ -129,6 +129,10 @@ impl Desk {
         let outcome = self.decide(message, guest, addresses, now_s);
         match &outcome {
             Ok(_) => tracing::info!(gateway = %ids::to_text(&guest.key.issuer()), "let in by an invitation"),
+            // As often as strangers like: said aloud only as far as wrong attempts are counted.
+            Err(why @ (Refusal::Busy(_) | Refusal::OtherNetwork(_))) => {
+                tracing::debug!(source = %guest.source, %why, "an invitation was not redeemed");
+            }
             Err(why) => tracing::warn!(source = %guest.source, %why, "an invitation was not redeemed"),
         }
         Answer { version: 0, outcome }

@@ -138,7 +138,7 @@ fn judge(shared: &Shared, incoming: Incoming, has_room: bool) -> Option<quinn::C
         Verdict::Accept => match incoming.accept() {
             Ok(connecting) => return Some(connecting),
             Err(error) => {
-                lock(&shared.gate).ended();
+                lock(&shared.gate).ended(from);
                 tracing::debug!(%from, %error, "a first packet that begins nothing");
             }
         },
@@ -156,7 +156,7 @@ fn judge(shared: &Shared, incoming: Incoming, has_room: bool) -> Option<quinn::C
 async fn shake(shared: Arc<Shared>, connecting: quinn::Connecting, guests: Option<mpsc::Sender<Guest>>) {
     let from = connecting.remote_address();
     let outcome = timeout(HANDSHAKE, connecting).await;
-    lock(&shared.gate).ended();
+    lock(&shared.gate).ended(from.ip());
     let connection = match outcome {
         Ok(Ok(connection)) => connection,
         Ok(Err(why)) => return refused(&shared, from, &words::of_end(&why)),

@@ -7,8 +7,8 @@ use std::net::IpAddr;
 use std::time::Instant;
 
 use super::limits::{
-    COUNTED_ADDRESSES_MAX, HALF_OPEN_MAX, HANDSHAKES_BURST, HANDSHAKES_PER_ADDRESS_BURST,
-    HANDSHAKES_PER_ADDRESS_PER_SECOND, HANDSHAKES_PER_SECOND, RETRY_ABOVE,
+    COUNTED_ADDRESSES_MAX, HALF_OPEN_MAX, HALF_OPEN_PER_ADDRESS_MAX, HANDSHAKES_BURST,
+    HANDSHAKES_PER_ADDRESS_BURST, HANDSHAKES_PER_ADDRESS_PER_SECOND, HANDSHAKES_PER_SECOND, RETRY_ABOVE,
 };
 
 /// So many at once, and so many in a second.
@@ -68,6 +68,8 @@ pub(super) struct Gate {
     half_open: usize,
     all: Bucket,
     by_address: BTreeMap<IpAddr, Bucket>,
+    /// Handshakes under way, of each address: else one address that says nothing more holds all places.
+    under_way: BTreeMap<IpAddr, usize>,
     counts: GateCounts,
 }
 
@@ -77,6 +79,7 @@ impl Gate {
             half_open: 0,
             all: Bucket::full(HANDSHAKES_BURST, now),
             by_address: BTreeMap::new(),
+            under_way: BTreeMap::new(),
             counts: GateCounts::default(),
         }
     }
@@ -87,6 +90,7 @@ impl Gate {
         match verdict {
             Verdict::Accept => {
                 self.half_open += 1;
+                *self.under_way.entry(counted_as(from)).or_default() += 1;
                 self.counts.accepted += 1;
                 self.counts.half_open_most = self.counts.half_open_most.max(self.half_open);
             }
@@ -104,6 +108,9 @@ impl Gate {
         if !proved && self.half_open >= RETRY_ABOVE {
             return Verdict::Retry;
         }
+        if self.under_way.get(&counted_as(from)).is_some_and(|n| *n >= HALF_OPEN_PER_ADDRESS_MAX) {
+            return no;
+        }
         let per_address = f64::from(HANDSHAKES_PER_ADDRESS_PER_SECOND);
         if !self.bucket_of(from, now).take(HANDSHAKES_PER_ADDRESS_BURST, per_address, now) {
             return no;
@@ -115,8 +122,14 @@ impl Gate {
     }
 
     /// A handshake is over, one way or the other.
-    pub(super) fn ended(&mut self) {
+    pub(super) fn ended(&mut self, from: IpAddr) {
         self.half_open -= 1;
+        if let Some(count) = self.under_way.get_mut(&counted_as(from)) {
+            *count -= 1;
+            if *count == 0 {
+                self.under_way.remove(&counted_as(from));
+            }
+        }
     }
 
     pub(super) fn counts(&self) -> GateCounts {
@@ -160,7 +173,7 @@ mod tests {
         for n in 0..10_000_u32 {
             let now = start + Duration::from_millis(u64::from(n));
             if gate.judge(ip(n), false, true, now) == Verdict::Accept && gate.half_open > 3 {
-                gate.ended();
+                gate.ended(ip(n));
             }
         }
         assert!(gate.by_address.len() <= COUNTED_ADDRESSES_MAX);
@@ -172,11 +185,26 @@ mod tests {
         let mut gate = Gate::new(later);
         for n in 0..10_000_u64 {
             if gate.judge(ip(1), true, true, later + Duration::from_millis(n)) == Verdict::Accept {
-                gate.ended();
+                gate.ended(ip(1));
             }
         }
         let most = u64::from(HANDSHAKES_PER_ADDRESS_BURST + 10 * HANDSHAKES_PER_ADDRESS_PER_SECOND);
         assert!(gate.counts.accepted <= most && gate.counts.accepted > 50, "{:?}", gate.counts);
+    }
+
+    /// One address that began handshakes and said nothing more held all places, and no member came in (found by reading).
+    #[test]
+    fn one_silent_address_does_not_hold_all_places() {
+        let start = Instant::now();
+        let mut gate = Gate::new(start);
+        for n in 0..1_000_u64 {
+            gate.judge(ip(1), true, true, start + Duration::from_millis(n * 10));
+        }
+        assert_eq!(gate.half_open, HALF_OPEN_PER_ADDRESS_MAX);
+        let later = start + Duration::from_secs(10);
+        assert_eq!(gate.judge(ip(2), true, true, later), Verdict::Accept);
+        gate.ended(ip(1));
+        assert_eq!(gate.judge(ip(1), true, true, later), Verdict::Accept, "its place is free again");
     }
 
     #[test]
@@ -195,7 +223,7 @@ mod tests {
         assert_eq!(gate.half_open, HALF_OPEN_MAX);
         assert_eq!(gate.judge(ip(300), true, true, now), Verdict::Refuse);
         assert_eq!(gate.judge(ip(301), false, true, now), Verdict::Ignore);
-        gate.ended();
+        gate.ended(ip(90));
         assert_eq!(gate.judge(ip(300), true, true, now), Verdict::Accept);
     }
 

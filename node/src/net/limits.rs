@@ -76,6 +76,8 @@ pub const GOODBYE: Duration = Duration::from_secs(1);
 
 /// Handshakes of others under way, at most.
 pub const HALF_OPEN_MAX: usize = 32;
+/// Of these from one address (of IPv6 a /64), at most.
+pub const HALF_OPEN_PER_ADDRESS_MAX: usize = 8;
 /// From so many on, an address must prove itself first (QUIC's Retry), which keeps nothing in memory here.
 pub const RETRY_ABOVE: usize = 4;
 /// Handshakes that others may begin: so many at once …

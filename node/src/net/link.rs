@@ -18,8 +18,8 @@ use tokio::time::timeout;
 use super::arrivals::{Arrival, Permit};
 use super::dial::News;
 use super::limits::{
-    HANDSHAKE, IN_ENGINE_LEAST_BYTES, READ_BYTES, REASON_BYTES_MAX, RULE_BACK_OFF, SILENCE, SILENCE_LOOK,
-    SKIPS_BURST, SKIPS_PER_SECOND, TELL_EVERY, TOLD_BURST, WRITE_BYTES,
+    HANDSHAKE, IN_ENGINE_LEAST_BYTES, READ_BYTES, RULE_BACK_OFF, SILENCE, SILENCE_LOOK, SKIPS_BURST,
+    SKIPS_PER_SECOND, TELL_EVERY, TOLD_BURST, WRITE_BYTES,
 };
 use super::links::{Link, Shared, code, lock};
 use super::{addresses, serve, words};
@@ -255,11 +255,8 @@ async fn shell_frame(shared: &Shared, link: &Link, frame: &[u8]) -> Result<(), S
         }
         return Ok(());
     }
-    let told = addresses::open(&frame[1..]).map_err(|why| {
-        let mut why = why.to_string();
-        why.truncate(REASON_BYTES_MAX);
-        why
-    })?;
+    let told = addresses::open(&frame[1..])
+        .map_err(|why| String::from_utf8_lossy(words::reason_bytes(&why.to_string())).into_owned())?;
     shared.tell_dialler(News::Told { by: link.issuer, addresses: told }).await;
     Ok(())
 }

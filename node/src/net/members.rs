@@ -101,12 +101,13 @@ impl Members {
         self.inner.table.read().unwrap_or_else(PoisonError::into_inner).len()
     }
 
-    /// Refuses a member for a while: its connections are not accepted, and it is not dialled. Nothing happens when it
-    /// is not in the table.
+    /// Refuses a member for a while: its connections are not accepted, and it is not dialled. Of two such times the later
+    /// one holds, and zero ends it. Nothing happens when it is not in the table.
     pub fn put_off(&self, issuer: &Issuer, now: Instant, back_off: Duration) {
         let mut table = self.inner.table.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(until) = table.get_mut(issuer) {
-            *until = now.checked_add(back_off).filter(|_| !back_off.is_zero());
+            let new = now.checked_add(back_off).filter(|_| !back_off.is_zero());
+            *until = if back_off.is_zero() { None } else { new.max(*until) };
         }
     }
 

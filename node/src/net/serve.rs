@@ -16,10 +16,13 @@ use crate::store::{Places, StoreError, StoreReader};
 /// Carries out the requests of one peer, one after the other, until its connection ends or the core is gone.
 pub(super) async fn run(shared: &Shared, link: &Link, mut requests: mpsc::Receiver<(Ticket, Serve)>) {
     while let Some((ticket, what)) = requests.recv().await {
+        let is_fetch = matches!(what, Serve::Ranges { .. });
         if let Err(error) = answer(shared, link, what).await {
             // The store stops the node by itself when it must; a peer is only told that there is no more.
-            tracing::error!(peer = link.peer.0, %error, "a peer's request could not be read from the store");
-            link.bulk.push_below(SERVE_ABOVE_BYTES, wire::fetch_end(false)).await;
+            tracing::debug!(peer = link.peer.0, %error, "a peer's request could not be read from the store");
+            if is_fetch {
+                link.bulk.push_below(SERVE_ABOVE_BYTES, wire::fetch_end(false)).await;
+            }
         }
         if shared.to_core.tell(Arrival::Served(ticket)).await.is_err() {
             return;

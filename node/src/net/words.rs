@@ -37,7 +37,7 @@ pub(super) fn of_end(why: &ConnectionError) -> String {
         },
         ConnectionError::ConnectionClosed(closed) => match u64::from(closed.error_code) {
             quinn_codes::REFUSED => {
-                "the other side takes no connection at present: too many are under way or open".into()
+                "the other side takes no connection at present: too many are under way or open, or it is stopping".into()
             }
             code @ ALERT_BASE..=ALERT_LAST => of_alert((code - ALERT_BASE) as u8, true),
             _ => format!("the other side broke off: {} {}", closed.error_code, shown(&closed.reason)),

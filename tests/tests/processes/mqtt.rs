@@ -173,7 +173,7 @@ fn killed_at(packet: Packet, qos: u8) {
     devices_are(&site, "up");
     broker.publish(&topic, qos, false, "2");
     has_all(&site, &stream, 3);
-    let repeats = if packet == Packet::PubRel || packet == Packet::PubComp { 0 } else { 1 };
+    let repeats = u64::from(!matches!(packet, Packet::PubRel | Packet::PubComp));
     figure_is(&site, "repeats_dropped", repeats);
     node.end_with(Signal::TERM).expect(0);
     // Nothing is left in flight: a third life hears nothing of it.

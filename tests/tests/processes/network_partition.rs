@@ -54,10 +54,12 @@ fn show3_a_partition_heals_into_one_ledger() {
     if !inside("network_partition::show3_a_partition_heals_into_one_ledger") {
         return;
     }
-    let _over = Over::default();
+    let _over = Over;
     let lasts = Duration::from_secs(from_env("SELVEDGE_PARTITION_S", 15));
     let (fleet, mut switch) = (Fleet::new(&MACHINES), Switch::new());
-    MACHINES.iter().for_each(|name| switch.plug(name));
+    for name in MACHINES {
+        switch.plug(name);
+    }
     let machines: Vec<Machine> =
         (1..).zip(MACHINES).map(|(number, name)| start(&fleet, &switch, name, number)).collect();
     let [east, _, far] = [0, 1, 2].map(|at| &machines[at].gateway);

@@ -98,7 +98,7 @@ impl Node {
         &mut self,
         now: Now,
         peer: PeerId,
-        frontier: Frontier,
+        frontier: &Frontier,
         out: &mut Vec<Effect>,
     ) {
         let Some(known) = self.gossip.get_mut(peer) else { return };
@@ -108,7 +108,9 @@ impl Node {
         if !core::mem::replace(&mut known.frontier_open, !frontier.last) {
             known.ahead.clear();
             known.behind = 0;
+            known.frontier_chains = 0;
         }
+        known.frontier_chains += frontier.chains.len();
         let mut unsure = Vec::new();
         let mut behind = 0;
         for chain in &frontier.chains {
@@ -127,17 +129,17 @@ impl Node {
             self.gossip.checking.insert(ticket, (peer, unsure));
         }
         if frontier.last {
-            self.answer_frontier(now, peer, &frontier, out);
+            self.answer_frontier(now, peer, out);
             self.plan_fetch(now, out);
         }
     }
 
     /// It lacks something, or knows fewer chains: then it should see this node's frontier too.
-    fn answer_frontier(&mut self, now: Now, peer: PeerId, frontier: &Frontier, out: &mut Vec<Effect>) {
+    fn answer_frontier(&mut self, now: Now, peer: PeerId, out: &mut Vec<Effect>) {
         let Some(known) = self.gossip.get(peer) else { return };
         let is_due =
             known.frontier_sent_us.is_none_or(|at| at + limits::FRONTIER_EVERY_US <= now.monotonic_us);
-        let fewer = frontier.chains.len() < self.issuers.with_heads();
+        let fewer = known.frontier_chains < self.issuers.with_heads();
         if is_due && (known.behind > 0 || fewer) {
             self.send_frontier(now.monotonic_us, peer, out);
         }
@@ -219,7 +221,8 @@ impl Node {
             let ours = self.issuers.get(issuer).and_then(|c| c.greatest).map_or(0, |g| g + 1);
             heads.iter().map(|(h, _)| (h.sequence + 1).saturating_sub(ours).max(1)).max().unwrap_or(0)
         };
-        peer.ahead.iter().map(of_chain).sum()
+        // The peer may have said anything.
+        peer.ahead.iter().map(of_chain).fold(0, u64::saturating_add)
     }
 
     /// Starts a fetch from a peer that is ahead, when none is under way: one at a time, so that nothing comes twice.
@@ -297,7 +300,7 @@ impl Node {
     /// Asks for the next page, when what came before is mostly done with.
     fn fetch_next(&mut self, now: Now, out: &mut Vec<Effect>) {
         let Some(fetching) = &mut self.gossip.fetching else { return };
-        if fetching.asked || self.pending.fetched() > limits::FETCH_PENDING_LOW {
+        if fetching.asked || self.pending.fetched_from(fetching.peer) > limits::FETCH_PENDING_LOW {
             return;
         }
         fetching.asked = true;
@@ -346,15 +349,15 @@ impl Node {
         let is_stuck = fetching.progress_us + limits::FETCH_TIMEOUT_US <= now.monotonic_us
             || (is_slow && self.peers_ahead().len() > 1);
         let is_over = !fetching.asked && fetching.ranges.is_empty();
-        if is_over && (is_stuck || self.pending.fetched() == 0) {
+        if is_over && (is_stuck || self.pending.fetched_from(fetching.peer) == 0) {
             // All of it is attached, or waits for something else: is there more to get, here or from another?
             self.gossip.fetching = None;
             self.pending.ask_due = true;
             self.plan_fetch(now, out);
         } else if is_stuck {
-            let peer = fetching.peer;
+            let (peer, asked) = (fetching.peer, fetching.asked);
             self.gossip.fetching = None;
-            if let Some(known) = self.gossip.get_mut(peer) {
+            if let Some(known) = self.gossip.get_mut(peer).filter(|_| asked) {
                 known.ahead.clear();
             }
             self.plan_fetch(now, out);
@@ -371,10 +374,14 @@ impl Node {
     }
 
     /// A peer asks for stretches: streamed from the log, one answer at a time.
-    pub(super) fn fetch_came(&mut self, peer: PeerId, fetch: Fetch, out: &mut Vec<Effect>) {
+    pub(super) fn fetch_came(&mut self, now: Now, peer: PeerId, fetch: Fetch, out: &mut Vec<Effect>) {
         let ticket = self.ticket();
         let Some(known) = self.gossip.get_mut(peer) else { return };
-        if known.serving.is_some() {
+        // A branch is walked back from its head: that costs more than a stretch that the index names.
+        let branches = fetch.ranges.iter().filter(|r| r.branch.is_some()).count() as u64;
+        let cost = 1 + 8 * branches + fetch.ranges.len() as u64 / 64;
+        let within = known.budget.fetches.take(cost.min(limits::FETCHES_BURST), now.monotonic_us);
+        if known.serving.is_some() || !within {
             return self.ignored(peer);
         }
         known.serving = Some(ticket);

@@ -22,8 +22,6 @@ use super::Node;
 
 /// A peer that claims to hold more of the own chain than comes from it is believed for this long, in microseconds.
 const CLAIM_PATIENCE_US: u64 = 30_000_000;
-/// A marked store that reaches fewer members than a quorum goes on with those it reaches after this, in microseconds.
-const STRICT_PATIENCE_US: u64 = 60_000_000;
 /// The check is looked at this often, in microseconds.
 const LOOK_US: u64 = 1_000_000;
 /// While the own tail comes in, the next piece is awaited for this long, in microseconds.
@@ -157,19 +155,15 @@ impl Node {
             let until = self.gossip.claim_until_us(issuer);
             until.is_some_and(|at| now_us < at) || now_us < self.own_chain.coming_until_us
         };
-        let is_open =
-            |p: &Peer| p.claim.flatten().is_some_and(|h| h.sequence >= own_next || self.contradicts(h));
+        let is_open = |p: &Peer| {
+            p.claim.and_then(|c| c.head).is_some_and(|h| h.sequence >= own_next || self.contradicts(h))
+        };
         if self.gossip.greeted().any(|p| is_open(p) && is_believed(&p.issuer)) {
             self.own_chain.standing = Standing::Asking { until_us, answered_us: None };
             return;
         }
         let (answers, needed) = self.answers();
-        // Where fewer can be reached at all, one that has been heard out for a while must do.
-        let is_all_there_is = answers > 0 && answered_us.is_some_and(|at| at + STRICT_PATIENCE_US <= now_us);
-        if answers > 0 && answers < needed && !is_all_there_is {
-            let since = answered_us.unwrap_or(now_us);
-            self.own_chain.standing = Standing::Asking { until_us, answered_us: Some(since) };
-        } else if answers >= needed || is_all_there_is {
+        if answers >= needed {
             let since = answered_us.unwrap_or(now_us);
             self.own_chain.standing = Standing::Asking { until_us, answered_us: Some(since) };
             let all = self.gossip.peers().iter().all(|p| p.claim.is_some());
@@ -224,7 +218,7 @@ impl Node {
     ) {
         let (issuer, own_next) = (self.config.issuer, self.own_next());
         let Some(known) = self.gossip.get_mut(peer) else { return };
-        known.claim = Some(head);
+        known.claim = Some(Have { head });
         let held = head.map_or(0, |h| h.sequence.saturating_add(1)).min(own_next);
         self.own_chain.shared = self.own_chain.shared.max(Some(held));
         let by = known.issuer;
@@ -267,9 +261,10 @@ impl Node {
             peer.telling = None;
             peer.tell_at_us = (telling != first).then_some(now_us + limits::HAVE_EVERY_US);
             let head = telling.map(|h| ChainHead { sequence: h.sequence, id: h.id });
-            if peer.told != Some(head) {
-                peer.told = Some(head);
-                let frame = Message::Have(Have { head }).to_frame();
+            let have = Have { head };
+            if peer.told != Some(have) {
+                peer.told = Some(have);
+                let frame = Message::Have(have).to_frame();
                 out.push(Effect::Send { peer: peer.id, lane: Lane::Fresh, frame });
             }
         }
@@ -309,7 +304,8 @@ impl Node {
         self.own_chain.adopted += 1;
         self.own_chain.coming_until_us = now_us + COMING_US;
         if self.own_chain.is_settled() {
-            self.own_chain.adopted_late_us.get_or_insert(now_us);
+            // From the last one: a tail may take its time.
+            self.own_chain.adopted_late_us = Some(now_us);
         }
         if body.kind != PayloadKind::Batch as u16 {
             return None;
@@ -328,15 +324,17 @@ impl Node {
     }
 
     /// A peer says that two machines use this node's key. Of a committee of n members ⌊(n−1)/3⌋ may lie: when more say
-    /// so, one of them at least is honest.
+    /// so, one of them at least is honest. Two must say so in any case, where there are two others.
     pub(super) fn said_to_be_two(&mut self, peer: PeerId, out: &mut Vec<Effect>) {
         let Some(by) = self.gossip.get(peer).map(|p| p.issuer) else { return };
         out.push(Effect::Emit(Event::SaidToBeTwo { by }));
         if self.issuers.member_bit(&by).is_some() {
             self.own_chain.said_by.insert(by);
         }
-        let liars = (self.issuers.committee().len().max(1) - 1) / 3;
-        if self.own_chain.said_by.len() > liars {
+        let committee = self.issuers.committee();
+        let others = committee.iter().filter(|m| **m != self.config.issuer).count();
+        let needed = ((committee.len().max(1) - 1) / 3 + 1).max(others.min(2));
+        if self.own_chain.said_by.len() >= needed {
             self.another_machine(None, out);
         }
     }

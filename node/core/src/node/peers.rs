@@ -79,6 +79,7 @@ impl Node {
 
     pub(super) fn peer_down(&mut self, peer: PeerId) {
         self.gossip.remove(peer);
+        self.pending.forget_unjudged(peer);
     }
 
     pub(super) fn frame(&mut self, now: Now, peer: PeerId, bytes: &Arc<[u8]>, out: &mut Vec<Effect>) {
@@ -108,8 +109,8 @@ impl Node {
             Message::Want(want) => self.wanted(now, peer, want, out),
             Message::Prune => self.pruned(peer),
             Message::Digest(digest) => self.digest_came(now, peer, digest, out),
-            Message::Frontier(frontier) => self.frontier_came(now, peer, frontier, out),
-            Message::Fetch(fetch) => self.fetch_came(peer, fetch, out),
+            Message::Frontier(frontier) => self.frontier_came(now, peer, &frontier, out),
+            Message::Fetch(fetch) => self.fetch_came(now, peer, fetch, out),
             Message::FetchEnd(end) => self.fetch_ended(now, peer, end.more),
             Message::Have(have) => self.have_came(now, peer, have.head, out),
             Message::Notice(Notice::AnotherMachine) => self.said_to_be_two(peer, out),
@@ -213,7 +214,7 @@ impl Node {
     }
 
     pub(super) fn farewell(&mut self, peer: PeerId, why: Farewell, back_off_us: u64, out: &mut Vec<Effect>) {
-        self.gossip.remove(peer);
+        self.peer_down(peer);
         out.push(Effect::Disconnect { peer, why, back_off_us });
     }
 
@@ -243,7 +244,14 @@ impl Node {
         let remembered = self.gossip.remember(issuer);
         let back_off = limits::BACK_OFF_FIRST_US << remembered.sent_away.min(16);
         remembered.sent_away += 1;
-        self.farewell(peer, why, back_off.min(limits::BACK_OFF_LAST_US), out);
+        let back_off = back_off.min(limits::BACK_OFF_LAST_US);
+        // All its connections: another one would go on with what is left.
+        let links: Vec<PeerId> =
+            self.gossip.peers().iter().filter(|p| p.issuer == issuer && p.id != peer).map(|p| p.id).collect();
+        for link in links {
+            self.farewell(link, why.clone(), back_off, out);
+        }
+        self.farewell(peer, why, back_off, out);
     }
 
     /// A request beyond its budget: not answered, and no fault.
@@ -285,7 +293,7 @@ impl Node {
             eager: p.eager,
             ahead: self.lacking(p),
             behind: p.behind,
-            holds_own: p.claim.flatten().map(|h: ChainHead| h.sequence),
+            holds_own: p.claim.and_then(|c| c.head).map(|h| h.sequence),
             pending: self.pending.of(p.id),
             waste_left: p.budget.waste.left(now.monotonic_us),
             wants_left: p.budget.wants.left(now.monotonic_us),

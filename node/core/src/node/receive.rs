@@ -84,6 +84,9 @@ impl Node {
         };
         let (issuer, sequence) = (body.issuer, body.sequence);
         let id = self.network.transaction_id(envelope.body);
+        // Only what was asked for has the room of what was asked for.
+        let reference = Reference { issuer, sequence, id };
+        let fetched = fetched && self.gossip.fetching.as_ref().is_some_and(|f| f.covers(&reference));
         let received = self.receive_body(now, peer, bytes, (id, body), fetched, out);
         if fetched && matches!(received, Received::New | Received::Held) {
             self.fetch_brought(now.monotonic_us, &issuer, sequence);
@@ -575,7 +578,10 @@ impl Node {
             self.pending.waiting.iter().filter(|(_, w)| expired(w.since_us, limits::PENDING_TIMEOUT_US));
         let old: Vec<Id> = old.map(|(id, _)| *id).collect();
         for id in &old {
-            self.pending.remove(id);
+            if let Some(gone) = self.pending.remove(id) {
+                // What it refers to never came: it was of no use.
+                self.wasted(now, gone.peer, gone.envelope.len(), out);
+            }
         }
         let stuck = |w: &Waiting| {
             let is_working = w.loading.is_some() || matches!(w.stage, Stage::Verifying(..) | Stage::Lookup);

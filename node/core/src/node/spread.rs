@@ -37,6 +37,10 @@ impl Node {
     /// Bodies that this node asked for: by id, or as ranges.
     pub(super) fn brought(&mut self, now: Now, peer: PeerId, envelopes: &[&[u8]], out: &mut Vec<Effect>) {
         for envelope in envelopes {
+            if self.gossip.get(peer).is_none() {
+                // It was sent away half way.
+                return;
+            }
             let fetched = self.gossip.fetching.as_ref().is_some_and(|f| f.peer == peer);
             let (received, _) = self.receive(now, peer, &Arc::from(*envelope), fetched, out);
             self.count_received(now, peer, received, envelope.len(), out);
@@ -124,8 +128,8 @@ impl Node {
             if self.is_here(reference) || of_peer >= limits::ANNOUNCED_PER_PEER_MAX {
                 continue;
             }
-            let fresh = || Announced { reference: *reference, peers: VecDeque::new(), due_us };
-            let announced = self.gossip.announced.entry(reference.id).or_insert_with(fresh);
+            let fresh = || Announced { peers: VecDeque::new(), due_us };
+            let announced = self.gossip.announced.entry(*reference).or_insert_with(fresh);
             if !announced.peers.contains(&peer) && announced.peers.len() < 4 {
                 announced.peers.push_back(peer);
                 of_peer += 1;
@@ -155,18 +159,18 @@ impl Node {
         }
         let mut announced = core::mem::take(&mut self.gossip.announced);
         let mut asks: Vec<(PeerId, Vec<Reference>)> = Vec::new();
-        announced.retain(|_, a| {
+        announced.retain(|reference, a| {
             if a.due_us > now.monotonic_us {
                 return true;
             }
-            if self.is_here(&a.reference) {
+            if self.is_here(reference) {
                 return false;
             }
             let Some(peer) = a.peers.pop_front() else { return false };
             a.due_us = now.monotonic_us + limits::WANT_TIMEOUT_US;
             match asks.iter_mut().find(|(p, r)| *p == peer && r.len() < limits::REFERENCES_PER_ASK_MAX) {
-                Some((_, references)) => references.push(a.reference),
-                None => asks.push((peer, Vec::from([a.reference]))),
+                Some((_, references)) => references.push(*reference),
+                None => asks.push((peer, Vec::from([*reference]))),
             }
             true
         });
@@ -282,7 +286,8 @@ impl Node {
 
     /// Are there as many bodies of this place as are taken for their own sake?
     pub(super) fn is_crowded(&self, issuer: &Issuer, sequence: u64) -> bool {
-        self.issuers.is_forked(issuer, sequence)
+        // Of the own key every body is of interest: it shows another machine.
+        *issuer != self.config.issuer && self.issuers.is_forked(issuer, sequence)
     }
 
     /// Does something of another issuer wait for it, directly or by what waits for it?

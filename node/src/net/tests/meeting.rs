@@ -176,7 +176,7 @@ async fn a_member_that_is_added_while_the_node_runs_comes_in() {
 async fn when_stop_returns_nothing_of_the_network_holds_the_store() {
     for _ in 0..12 {
         let place = tempfile::tempdir().expect("a folder");
-        let disk = Arc::new(RealDisk::open(place.path().to_owned()).expect("free"));
+        let disk = Arc::new(RealDisk::open(place.path()).expect("free"));
         let network = selvedge_core::Network::new(selvedge_core::NetworkId([1; 32]));
         let options = StoreOptions::new(&network, issuer(1));
         let (store, ..) = Store::open(disk, &options).expect("a new store");
@@ -187,9 +187,9 @@ async fn when_stop_returns_nothing_of_the_network_holds_the_store() {
         let mut second = Start::new(2, &[1]).dialling(first.at()).run();
         first.up(2).await;
         second.up(1).await;
-        let Node { net, _store, .. } = first;
-        drop(_store);
+        let Node { net, _store: store, .. } = first;
+        drop(store);
         within("the end", net.stop("done")).await;
-        RealDisk::open(place.path().to_owned()).expect("nobody holds it any more");
+        RealDisk::open(place.path()).expect("nobody holds it any more");
     }
 }
