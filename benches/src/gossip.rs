@@ -14,7 +14,7 @@ use crate::network::{self, FIRST_PEER, MEASURED, Peer, Tangle};
 use crate::plan::Plan;
 
 /// A bench that gets no further in this time has failed.
-const STUCK: Duration = Duration::from_secs(300);
+const STUCK: Duration = Duration::from_mins(5);
 
 /// Figure 2: received on one link, verified, stored, attached, forwarded on another.
 ///

@@ -39,7 +39,7 @@ pub(crate) fn measure(plan: &Plan) -> anyhow::Result<Report> {
         second.stop().await?;
         let figure = |part, unit, value: f64, most| {
             Figure::of(10, part, unit, &[value].into_iter().collect::<Samples>())
-                .against("nothing", f64::NAN)
+                .against("the goal", most)
                 .goal(Goal::Measured(most))
         };
         let mut report = Report::default();

@@ -1,6 +1,7 @@
 //! A network for the benches: one genesis by fixed seeds, gateways in folders, and peers in processes of their own, so
 //! that what they cost is not counted.
 
+use std::collections::VecDeque;
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -162,25 +163,31 @@ pub(crate) fn fill(folder: &Folder, transactions: usize) -> anyhow::Result<()> {
     let mut node = Node::open(config, &[5; 32], restored, now, &mut out)?;
     let peer = selvedge_core::border::PeerId(1);
     let issuer = signer(&key(FIRST_PEER))?.public_key().issuer();
-    let mut inputs = vec![Input::PeerUp { peer, issuer, outgoing: false }];
-    inputs.push(Input::Frame { peer, bytes: hello(folder.network().id(), None) });
+    let hello = hello(folder.network().id(), None);
+    let mut inputs = VecDeque::from([
+        Input::PeerUp { peer, issuer, outgoing: false },
+        Input::Frame { peer, bytes: hello },
+    ]);
     let mut tangle = Tangle::new()?;
     let mut group = Vec::new();
     for number in 0..transactions {
-        inputs.push(Input::Frame { peer, bytes: selvedge_core::wire::transaction(&tangle.next(number)?) });
-        while let Some(input) = inputs.pop() {
+        inputs
+            .push_back(Input::Frame { peer, bytes: selvedge_core::wire::transaction(&tangle.next(number)?) });
+        while let Some(input) = inputs.pop_front() {
             now.monotonic_us += 1;
             node.handle(now, input, &mut out);
             for effect in out.drain(..) {
                 match effect {
-                    Effect::Verify { ticket, .. } => inputs.push(Input::Verified { ticket, valid: true }),
+                    Effect::Verify { ticket, .. } => {
+                        inputs.push_back(Input::Verified { ticket, valid: true });
+                    }
                     Effect::Persist { ticket, writes, .. } => {
                         group.extend(writes);
-                        inputs.push(Input::Persisted { ticket });
+                        inputs.push_back(Input::Persisted { ticket });
                     }
                     Effect::Load { ticket, references } => {
                         store.commit(&std::mem::take(&mut group))?;
-                        inputs.push(Input::Loaded { ticket, found: store.reader().load(&references)? });
+                        inputs.push_back(Input::Loaded { ticket, found: store.reader().load(&references)? });
                     }
                     _ => {}
                 }

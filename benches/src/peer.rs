@@ -70,7 +70,7 @@ impl Bare {
             selvedge_core::Network::new(selvedge_core::genesis::Genesis::network_id_of(&founders.to_bytes()));
         let own = signer(&key(member))?;
         let issuer = own.public_key().issuer();
-        let disk = Arc::new(RealDisk::open(place.path().to_owned())?);
+        let disk = Arc::new(RealDisk::open(place.path())?);
         let (store, ..) = Store::open(disk, &StoreOptions::new(&network, issuer))?;
         let members = Members::new(issuer);
         members.add(signer(&key(MEASURED))?.public_key().issuer());

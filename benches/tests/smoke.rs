@@ -19,12 +19,18 @@ fn every_bench_does_its_work_at_a_tiny_size() {
         (1, "1000"),
         (1, "4096"),
         (1, "adapter"),
+        (2, "received, stored, attached, forwarded"),
         (3, "vs bulk"),
         (3, "vs rs_merkle"),
         (5, "bytes"),
         (6, "make"),
         (6, "verify"),
         (6, "bytes"),
+        (7, "a node that joins: catch-up"),
+        (8, "memory of one more idle connection"),
+        (10, "idle: CPU"),
+        (10, "idle: sent on a connection in an hour"),
+        (10, "idle: written in an hour"),
         (14, "journal p50"),
         (14, "journal p99"),
         (14, "transaction p50"),
@@ -37,7 +43,9 @@ fn every_bench_does_its_work_at_a_tiny_size() {
         let (Some(measured), Some(reference), Some(ratio)) = (measured, reference, ratio) else {
             panic!("not all numbers: {figure}");
         };
-        assert!(measured > 0.0 && (ratio - measured / reference).abs() < 1e-9 * ratio, "{figure}");
+        // In two idle seconds nothing at all may be said, or written.
+        assert!(measured > 0.0 || figure["figure"] == 10, "{figure}");
+        assert!((ratio - measured / reference).abs() <= 1e-9 * ratio, "{figure}");
         assert!(
             figure["met"].is_null() && figure["goal"].is_string() && figure["unit"].is_string(),
             "{figure}"
@@ -48,9 +56,9 @@ fn every_bench_does_its_work_at_a_tiny_size() {
 #[test]
 fn a_figure_that_is_not_there_is_named() {
     let output = Command::new(env!("CARGO_BIN_EXE_selvedge-benches"))
-        .args(["headline", "--only", "2"])
+        .args(["headline", "--only", "4"])
         .output()
         .expect("the program starts");
     assert_eq!(output.status.code(), Some(2));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("expected 1, 3, 5, 6 or 14"));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("expected 1, 2, 3, 5, 6, 7, 8, 10 or 14"));
 }

@@ -221,8 +221,19 @@ impl Net {
         NetHandle { shared: Arc::clone(&self.shared) }
     }
 
-    /// Says goodbye to all peers, in words, and ends. Takes at most a second and a bit.
+    /// Sends what waits, says goodbye to all peers, in words, and ends. Takes at most two seconds and a bit.
     pub async fn stop(mut self, reason: &str) {
+        // What was just signed should go out: closing throws away what waits.
+        let gone_out = async {
+            while self.shared.all().iter().any(|link| link.fresh.status().frames > 0) {
+                tokio::time::sleep(limits::FLUSH_LOOK).await;
+            }
+            let round_trip = self.shared.all().iter().map(|link| link.connection.rtt()).max();
+            tokio::time::sleep(round_trip.unwrap_or_default() * 2).await;
+        };
+        if timeout(limits::GOODBYE, gone_out).await.is_err() {
+            tracing::debug!("a peer was too slow for what was left to say");
+        }
         self.endpoint.close(code::STOPS, words::reason_bytes(reason));
         if timeout(limits::GOODBYE, self.endpoint.wait_idle()).await.is_err() {
             tracing::debug!("not every peer took the goodbye");

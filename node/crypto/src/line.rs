@@ -196,7 +196,7 @@ mod tests {
         assert_eq!(decoded(" \n"), Err(LineError::Empty));
         assert_eq!(decoded(&id), Err(LineError::OtherKind(Kind::Issuer)));
         assert!(matches!(decoded("hello"), Err(LineError::Prefix { .. })));
-        assert!(matches!(decoded("svinv"), Err(LineError::Prefix { .. })));
+        assert!(matches!(decoded("svinv"), Err(LineError::Mistyped { at: None })));
         assert!(matches!(decoded("svinvite"), Err(LineError::Mistyped { at: None })));
         assert!(matches!(decoded("svinvite1"), Err(LineError::Mistyped { at: None })));
         assert_eq!(

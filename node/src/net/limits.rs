@@ -74,6 +74,9 @@ pub const MTU_INTERVAL: Duration = Duration::from_hours(1);
 /// A goodbye may take this long to arrive.
 pub const GOODBYE: Duration = Duration::from_secs(1);
 
+/// Before it, what waits to be sent is looked at this often.
+pub const FLUSH_LOOK: Duration = Duration::from_millis(10);
+
 /// Handshakes of others under way, at most.
 pub const HALF_OPEN_MAX: usize = 32;
 /// Of these from one address (of IPv6 a /64), at most.

@@ -287,9 +287,16 @@ impl Pair {
     /// closed folders. They have to be one; its ids.
     pub fn end(mut self) -> BTreeSet<Id> {
         drop(self.device.take());
+        // An approval of the last transaction comes up to two seconds after it.
+        let mut same_since: Option<(u64, Instant)> = None;
         eventually("both to come to rest", || {
             let counts: Vec<Option<u64>> = self.gateways.iter().map(Gateway::at_rest).collect();
-            if counts[0].is_some() && counts[0] == counts[1] {
+            let same = counts[0].filter(|_| counts[0] == counts[1]);
+            same_since = same.map(|count| match same_since {
+                Some((before, since)) if before == count => (count, since),
+                _ => (count, Instant::now()),
+            });
+            if same_since.is_some_and(|(_, since)| since.elapsed() > Duration::from_secs(3)) {
                 Ok(())
             } else {
                 Err(format!("{counts:?} transactions"))

@@ -137,6 +137,8 @@ pub(crate) const COMMANDS: &[&str] = &[
     "prove",
     "verify",
     "tangle",
+    "peers",
+    "evidence",
     "export",
     "check",
     "adapter test",

@@ -35,7 +35,7 @@ fn hello(software: &str) -> Hello {
 
 fn frontier(chains: u8) -> Frontier {
     let of = |at: u8| ChainHeads { issuer: Issuer([at; 32]), heads: (0..=at % 3).map(head).collect() };
-    Frontier { last: chains % 2 == 0, chains: (0..chains).map(of).collect() }
+    Frontier { last: chains.is_multiple_of(2), chains: (0..chains).map(of).collect() }
 }
 
 fn fetch(ranges: u8) -> Fetch {
