@@ -162,7 +162,8 @@ pub(crate) fn fill(folder: &Folder, transactions: usize) -> anyhow::Result<()> {
     let mut out = Vec::new();
     let mut node = Node::open(config, &[5; 32], restored, now, &mut out)?;
     let peer = selvedge_core::border::PeerId(1);
-    let issuer = signer(&key(FIRST_PEER))?.public_key().issuer();
+    // Whose folder it is cannot be its own peer.
+    let issuer = signer(&key(MEASURED))?.public_key().issuer();
     let hello = hello(folder.network().id(), None);
     let mut inputs = VecDeque::from([
         Input::PeerUp { peer, issuer, outgoing: false },

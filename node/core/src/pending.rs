@@ -217,13 +217,20 @@ impl Pending {
     pub(crate) fn keep_copy(&mut self, id: &Id, peer: PeerId, envelope: &Arc<[u8]>) -> bool {
         let has_room = self.has_room(peer, id, envelope.len(), false, false);
         let Some(waiting) = self.waiting.get_mut(id) else { return false };
-        // One of each peer: else a liar fills the places, and the genuine one finds none.
-        let is_new = waiting.peer != peer
-            && waiting.envelope != *envelope
-            && waiting.copies.iter().all(|(p, e)| *p != peer && e != envelope);
-        let is_kept = is_new && has_room && waiting.copies.len() < limits::COPIES_MAX;
+        if waiting.envelope == *envelope || waiting.copies.iter().any(|(_, e)| e == envelope) {
+            return false;
+        }
+        // One of each peer, the last one: else a liar fills the places, and the genuine one finds none.
+        let before = waiting.copies.iter().position(|(p, _)| *p == peer);
+        let replaced = before.map(|place| waiting.copies.remove(place).1);
+        let is_kept = has_room && waiting.copies.len() < limits::COPIES_MAX;
         if is_kept {
             waiting.copies.push((peer, envelope.clone()));
+        }
+        if let Some(replaced) = replaced {
+            self.release(peer, replaced.len(), false);
+        }
+        if is_kept {
             self.charge(peer, envelope.len(), false);
         }
         is_kept

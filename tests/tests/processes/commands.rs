@@ -185,7 +185,7 @@ fn words(site: &Site) {
     site.ask(&["tangle"]).expect(0).says(&["g1", "svtx1"]);
     site.ask(&["key", "show"]).expect(0).says(&[site.network(), "svid1", "ML-DSA-44"]);
     let shown = site.ask(&["key", "show", "--json"]).expect(0).json();
-    has_keys(&shown, "network gateway name");
+    has_keys(&shown, "network gateway name organisation in_genesis key_files");
 }
 
 #[test]

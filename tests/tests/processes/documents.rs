@@ -94,9 +94,29 @@ fn command_lines(text: &str) -> Vec<String> {
     lines
 }
 
+/// The words of a command line, as a shell would split it: double quotes hold words together.
+fn words_of(line: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    for (place, part) in line.split('"').enumerate() {
+        if place % 2 == 1 {
+            words.last_mut().expect("one at least").push_str(part);
+            continue;
+        }
+        for (at, piece) in part.split(' ').enumerate() {
+            if at > 0 {
+                words.push(String::new());
+            }
+            words.last_mut().expect("one at least").push_str(piece);
+        }
+    }
+    words.retain(|word| !word.is_empty());
+    words
+}
+
 /// Is this command line one that the program takes? It is parsed by the program itself, and help comes before work.
 fn is_taken(line: &str) -> Result<(), String> {
-    let done = program::ask(line.split_whitespace().chain(["--help"]));
+    let words = words_of(line);
+    let done = program::ask(words.iter().map(String::as_str).chain(["--help"]));
     if done.status.success() && done.out.contains("Usage:") { Ok(()) } else { Err(done.to_string()) }
 }
 

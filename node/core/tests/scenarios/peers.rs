@@ -69,7 +69,11 @@ fn one_peer_has_one_place_among_the_copies_and_leaves_room_for_the_genuine_one()
     for salt in 0..20 {
         driver.frame_from(ATTACKER, &tx.forged(salt));
     }
-    assert_eq!(driver.node.status().pending_bytes, tx.envelope.len());
+    assert_eq!(
+        driver.node.status().pending_bytes,
+        2 * tx.envelope.len(),
+        "the one being checked, and one more"
+    );
     driver.frame_from(HONEST, &tx.envelope);
     driver.release(Work::Verify);
     assert!(driver.is_attached(&tx));
