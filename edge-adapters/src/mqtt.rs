@@ -13,10 +13,12 @@
 //! |---|---|
 //! | was resumed, and its origin is known ([`memory`]) | acknowledged, not recorded again |
 //! | was resumed, and its origin is not known | recorded |
+//! | was resumed, and it is older than all origins that are known | set aside until the next ones tell ([`aside`]) |
 //! | was resumed, and nobody can say | recorded with the flag `possibly-repeated` |
 //! | is new, whether lost or the first | recorded with the flag `possibly-repeated` |
 //!
 //! At most [`WINDOW`](session::WINDOW) messages are taken and not acknowledged: as many origins as the journal keeps.
+//! But nothing says which acknowledgements arrived, so more than these may come again.
 //! When the node takes nothing, no more is read, and the broker waits. Quality of service 0 promises nothing: the
 //! broker drops what it cannot get rid of.
 //!
@@ -26,7 +28,9 @@
 //! messages come at each subscription, which is once for each start and for each lost session; one that says the same
 //! as the last message of its topic is counted and left out.
 
+pub(crate) mod aside;
 pub(crate) mod client;
+pub(crate) mod listen;
 pub mod memory;
 pub mod payload;
 pub(crate) mod session;

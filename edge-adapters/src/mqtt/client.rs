@@ -26,13 +26,14 @@ use rumqttc::{
 
 use tokio::sync::Notify;
 
+use super::aside::ASIDE_MAX;
 use super::session::WINDOW;
 use super::topic::Filter;
 use crate::adapter::{Fault, FaultKind};
 
-/// What may wait to be said: acknowledgements of a whole window, and subscriptions. More than that is a fault of this
+/// What may wait to be said: acknowledgements of a whole window, of what was set aside, and subscriptions. More than that is a fault of this
 /// program; the connection is then made anew.
-const REQUESTS_MAX: usize = 2 * WINDOW + 1_024;
+const REQUESTS_MAX: usize = 2 * WINDOW + ASIDE_MAX + 1_024;
 /// Filters in one `SUBSCRIBE`.
 const FILTERS_PER_PACKET: usize = 64;
 

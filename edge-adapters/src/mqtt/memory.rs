@@ -15,6 +15,8 @@ use selvedge_core::limits::ORIGINS_HELD_MAX;
 pub const REMEMBERED_MAX: usize = 4_096;
 /// Packet ids of messages that follow each other are at most this far apart, with a broker that counts.
 const STEP_MAX: u16 = 1_024;
+/// An id that is at most so far before another comes before it, and else after it: half of all ids.
+const BEHIND_MAX: u16 = u16::MAX / 2;
 
 /// The source of a client's origins.
 pub fn source_of(client_id: &str) -> u64 {
@@ -39,6 +41,9 @@ pub enum Known {
     Recorded,
     /// Not recorded.
     New,
+    /// Its id comes before all that are remembered. Recorded, if one of those comes again after it: a broker sends again
+    /// in the order in which it sent first, and what came first was recorded first.
+    Older,
     /// Nobody can say.
     Unknown,
 }
@@ -111,14 +116,21 @@ impl Memory {
         match self.entries.get(&packet) {
             Some((known, Fate::Durable | Fate::UnderWay)) if *known == digest => Known::Recorded,
             Some((known, Fate::Unknown)) if *known == digest => Known::Unknown,
-            _ if self.has_forgotten && !self.is_ahead(packet) => Known::Unknown,
-            _ => Known::New,
+            _ if !self.has_forgotten || self.is_ahead(packet) => Known::New,
+            _ if self.is_behind(packet) => Known::Older,
+            _ => Known::Unknown,
         }
     }
 
     /// With a broker whose packet ids count up, does this one come after all that were seen?
     fn is_ahead(&self, packet: u16) -> bool {
         self.counts_up && self.newest.is_some_and(|newest| follows(newest, packet))
+    }
+
+    /// With such a broker, does this one come before all that are remembered?
+    fn is_behind(&self, packet: u16) -> bool {
+        let is_before = |oldest: &u16| (1..=BEHIND_MAX).contains(&oldest.wrapping_sub(packet));
+        self.counts_up && self.order.front().is_some_and(is_before)
     }
 
     fn remember(&mut self, packet: u16, digest: [u8; 16], fate: Fate) {
@@ -184,11 +196,18 @@ mod tests {
     fn a_full_journal_does_not_say_that_an_old_message_is_new() {
         let memory = Memory::restored(7, &origins(1_000..1_256));
         assert_eq!(memory.known(1_255, digest(1_255)), Known::Recorded);
-        assert_eq!(memory.known(900, digest(900)), Known::Unknown, "it may have been pushed out");
+        assert_eq!(memory.known(900, digest(900)), Known::Older, "it may have been pushed out");
+        assert_eq!(
+            memory.known(1_100, digest(0)),
+            Known::Unknown,
+            "another message under an id that is known"
+        );
+        assert_eq!(memory.known(20_000, digest(0)), Known::Unknown, "neither soon after them nor before");
         assert_eq!(memory.known(1_256, digest(1_256)), Known::New, "its id comes after all that are known");
         // Ids wrap.
         let memory = Memory::restored(7, &origins((65_400..=65_535).chain(1..121)));
         assert_eq!(memory.known(121, digest(121)), Known::New);
+        assert_eq!(memory.known(65_399, digest(65_399)), Known::Older);
         // A broker whose ids say nothing.
         let memory = Memory::restored(7, &origins((1..257).map(|n: u16| n.wrapping_mul(40_503))));
         assert_eq!(memory.known(5, digest(5)), Known::Unknown);

@@ -3,7 +3,9 @@
 //! Two loops run side by side on each connection, with a channel of [`HEARD_MAX`] places between them: one only
 //! listens, which also sends what is to be said; the other works. When the working one waits, because the node has no
 //! room or the window is full, the channel fills, the listening one waits too, and the broker with it: unless something
-//! waits to be said, for then the listening one goes on ([`listen`]), so that nothing waits in a circle.
+//! waits to be said, for then the listening one goes on ([`listen`](fn@listen)), so that nothing waits in a circle.
+
+mod message;
 
 use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
@@ -11,19 +13,18 @@ use std::time::Duration;
 
 use selvedge_core::border::{NewReading, Origin};
 use selvedge_core::limits::{ORIGINS_HELD_MAX, SUBMIT_READINGS_MAX};
-use selvedge_core::reading::{FLAG_POSSIBLY_REPEATED, Quality};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::Mqtt;
-use super::client::{Heard, Listen, Message, Options, Service, Speak, Unsaid};
-use super::memory::{Known, digest_of, source_of};
-use super::payload::{Payload, SourceTime};
+use super::aside::Aside;
+use super::client::{Heard, Options, Service, Speak};
+use super::listen::listen;
+use super::memory::{Known, source_of};
 use super::topic::{Filter, Routes};
 use crate::adapter::{Adapter, Context, Fault, FaultKind, Running};
 use crate::backoff::{Backoff, BackoffPolicy};
 use crate::outlet::{NotTaken, UnderWay};
-use crate::status_code;
 
 /// Messages that may be taken and not acknowledged: as many as the journal keeps origins of one source. Beyond that
 /// nothing is taken, and the broker waits.
@@ -32,16 +33,8 @@ pub(crate) const WINDOW: usize = ORIGINS_HELD_MAX;
 const UNDER_WAY_MAX: usize = 64;
 /// What was heard and is not worked on yet. Full: nothing more is read from the connection.
 const HEARD_MAX: usize = 64;
-/// What was heard beyond that, while acknowledgements waited to be said. A broker that sends more without waiting for
-/// them is cut off; what was not acknowledged comes again.
-const SPILLED_MAX: usize = 4_096;
-/// Topics whose last message is remembered, to know a retained one again; of further ones it is recorded again.
-const TOPICS_MAX: usize = 16_384;
 /// A connection that lived this long had got going: the next wait is the first again.
 const STEADY_AFTER: Duration = Duration::from_secs(5);
-/// A line about a message that cannot be decoded is written this often.
-const LINE_EVERY: Duration = Duration::from_mins(1);
-
 /// A message to acknowledge.
 #[derive(Debug, Clone, Copy)]
 struct Owed {
@@ -87,52 +80,6 @@ impl From<NotTaken> for End {
     }
 }
 
-/// Listens until the connection ends, and says why. Acknowledgements go out only while it listens: so while some wait it
-/// goes on, also when there is no room for what it hears. (Without this a burst of quality 1 stood still for ever: the
-/// window was full of acknowledgements that waited for it, and it waited for the window.)
-async fn listen(
-    mut listener: Box<dyn Listen>,
-    heard_in: mpsc::Sender<Heard>,
-    unsaid: std::sync::Arc<Unsaid>,
-) -> Fault {
-    let mut spilled = VecDeque::new();
-    loop {
-        // One future until it is done: to drop it half way could lose a packet.
-        let mut hearing = std::pin::pin!(listener.next());
-        let next = loop {
-            tokio::select! {
-                biased;
-                room = heard_in.reserve(), if !spilled.is_empty() => {
-                    let Ok(room) = room else {
-                        return Fault::new(FaultKind::Adapter, "nobody works any more");
-                    };
-                    if let Some(first) = spilled.pop_front() {
-                        room.send(first);
-                    }
-                }
-                next = &mut hearing, if spilled.is_empty() || unsaid.count() > 0 => break next,
-                () = unsaid.more(), if !spilled.is_empty() && unsaid.count() == 0 => {}
-            }
-        };
-        match next {
-            Ok(next) => spilled.push_back(next),
-            Err(fault) => {
-                // What was heard before the end is taken: of quality 0 it would not come again.
-                for next in spilled {
-                    if heard_in.send(next).await.is_err() {
-                        break;
-                    }
-                }
-                return fault;
-            }
-        }
-        if spilled.len() > SPILLED_MAX {
-            let why = format!("the broker sent {SPILLED_MAX} messages without waiting for acknowledgements");
-            return Fault::new(FaultKind::Protocol, why);
-        }
-    }
-}
-
 pub(crate) struct Session {
     source: Mqtt,
     options: Options,
@@ -152,6 +99,7 @@ pub(crate) struct Session {
     answer_due: Instant,
     refused: Vec<String>,
     last_of_topic: HashMap<String, [u8; 16]>,
+    aside: Aside,
     last_line: Option<Instant>,
 }
 
@@ -173,6 +121,7 @@ impl Session {
             answer_due: Instant::now(),
             refused: Vec::new(),
             last_of_topic: HashMap::new(),
+            aside: Aside::default(),
             last_line: None,
         }
     }
@@ -224,6 +173,8 @@ impl Session {
     fn greeted(&mut self, resumed: bool, speaker: &mut dyn Speak, context: &Context) -> Result<(), Fault> {
         self.is_resumed = resumed;
         self.asked.clear();
+        // What nobody could say of on the connection before comes once more.
+        self.aside.take();
         if !resumed && !self.source.is_rehearsal {
             let mut state = self.source.shared.lock();
             state.memory.begin_session();
@@ -282,6 +233,11 @@ impl Session {
                     let Some(next) = next else { return Ok(()) };
                     self.take(next, heard, window, context).await?;
                 }
+                () = until(self.aside.due()), if has_room => {
+                    let mut gathered = Gathered::default();
+                    self.settle_aside(Known::Unknown, &mut gathered, context);
+                    self.hand_over(gathered, context).await?;
+                }
             }
         }
     }
@@ -318,7 +274,7 @@ impl Session {
         let mut next = Some(first);
         while let Some(heard_now) = next {
             match heard_now {
-                Heard::Message(message) => self.message(&message, &mut gathered, context),
+                Heard::Message(message) => self.message(message, &mut gathered, context),
                 Heard::Subscribed(granted) => self.subscribed(&granted, context),
                 Heard::Connected { .. } => {}
             }
@@ -329,6 +285,10 @@ impl Session {
             }
             next = heard.try_recv().ok();
         }
+        self.hand_over(gathered, context).await
+    }
+
+    async fn hand_over(&mut self, gathered: Gathered, context: &Context) -> Result<(), End> {
         let Gathered { readings, origins, owed } = gathered;
         if readings.is_empty() && owed.is_empty() {
             return Ok(());
@@ -369,109 +329,6 @@ impl Session {
             [first, rest @ ..] => context.health.degraded(&format!("{first}, and {} more", rest.len())),
         }
     }
-
-    /// What becomes of one message.
-    fn message(&mut self, message: &Message, gathered: &mut Gathered, context: &Context) {
-        context.health.messages(|figures| figures.messages += 1);
-        let is_acknowledged = message.service != Service::AtMostOnce;
-        let mut owed = Owed {
-            connection: self.connection,
-            packet: message.packet,
-            service: message.service,
-            digest: None,
-        };
-        let streams = self.routes.of(&message.topic);
-        let flags = if streams.is_empty() {
-            context.health.messages(|figures| figures.unmatched(&message.topic));
-            None
-        } else {
-            let digest = digest_of(&message.topic, &message.payload);
-            let flags = self.flags(message, digest, context);
-            owed.digest = flags.map(|_| digest);
-            flags
-        };
-        if let Some(flags) = flags {
-            let before = gathered.readings.len();
-            self.read(message, &streams, flags, &mut gathered.readings, context);
-            if let Some(digest) = owed.digest.filter(|_| is_acknowledged && gathered.readings.len() > before)
-            {
-                gathered.origins.push(Origin { source: self.source_number, packet: message.packet, digest });
-            }
-        }
-        if is_acknowledged {
-            gathered.owed.push(owed);
-        }
-    }
-
-    /// The flags of its readings; `None`: it is not recorded again.
-    fn flags(&mut self, message: &Message, digest: [u8; 16], context: &Context) -> Option<u8> {
-        let mut flags = 0;
-        if message.again && message.service != Service::AtMostOnce {
-            let known = self.source.shared.lock().memory.known(message.packet, digest);
-            match known {
-                Known::Recorded if self.is_resumed => {
-                    context.health.messages(|figures| figures.repeats_dropped += 1);
-                    return None;
-                }
-                Known::New if self.is_resumed => {}
-                _ => {
-                    context.health.messages(|figures| figures.possibly_repeated += 1);
-                    flags = FLAG_POSSIBLY_REPEATED;
-                }
-            }
-        }
-        let last = self.last_of_topic.get(&message.topic);
-        if message.retained && last == Some(&digest) {
-            context.health.messages(|figures| figures.retained_repeated += 1);
-            return None;
-        }
-        if last.is_some() || self.last_of_topic.len() < TOPICS_MAX {
-            self.last_of_topic.insert(message.topic.clone(), digest);
-        }
-        Some(flags)
-    }
-
-    fn read(
-        &mut self,
-        message: &Message,
-        streams: &[usize],
-        flags: u8,
-        readings: &mut Vec<NewReading>,
-        context: &Context,
-    ) {
-        let receive_time_ns = context.clock.wall_ns();
-        let mut payload = Payload::new(&message.payload);
-        for stream in streams {
-            let picker = &self.source.pickers[*stream];
-            let Some(mut decoded) = payload.value(picker) else {
-                context.health.messages(|figures| figures.fields_missing += 1);
-                continue;
-            };
-            let time = payload.time(picker);
-            let doubt = match time {
-                SourceTime::At(_) => None,
-                _ if message.retained => Some(status_code::RETAINED),
-                SourceTime::None => None,
-                SourceTime::Unreadable => Some(status_code::NO_TIME),
-            };
-            if let Some(doubt) = doubt.filter(|_| decoded.quality == Quality::Good) {
-                (decoded.quality, decoded.status) = (Quality::Uncertain, doubt);
-            }
-            if decoded.status == status_code::UNDECODABLE {
-                context.health.messages(|figures| figures.undecodable += 1);
-                say_undecodable(&mut self.last_line, &self.source.name, *stream, message);
-            }
-            readings.push(NewReading {
-                stream: context.streams[*stream],
-                value: decoded.value,
-                quality: decoded.quality,
-                flags,
-                status: decoded.status,
-                source_time_ns: if let SourceTime::At(ns) = time { ns } else { receive_time_ns },
-                receive_time_ns,
-            });
-        }
-    }
 }
 
 /// Waits until the oldest delivery is durable.
@@ -482,16 +339,12 @@ async fn oldest(under_way: &mut VecDeque<Delivered>) -> Result<(), NotTaken> {
     }
 }
 
-/// At most a line a minute for each device; all are counted in its figures.
-fn say_undecodable(last_line: &mut Option<Instant>, device: &str, stream: usize, message: &Message) {
-    if last_line.is_some_and(|last| last.elapsed() < LINE_EVERY) {
-        return;
+/// Waits until then, and for ever where there is no such time.
+async fn until(due: Option<Instant>) {
+    match due {
+        Some(due) => sleep_until(due).await,
+        None => std::future::pending().await,
     }
-    *last_line = Some(Instant::now());
-    let start = &message.payload[..message.payload.len().min(80)];
-    let payload = String::from_utf8_lossy(start);
-    let topic = message.topic.as_str();
-    tracing::warn!(device, topic, stream, %payload, "a message does not hold what the configuration says; its reading is bad");
 }
 
 impl Adapter for Session {

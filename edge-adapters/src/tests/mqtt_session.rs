@@ -1,5 +1,7 @@
 //! The session with a broker that a test plays: what is acknowledged, and when; what comes again; what finds no room.
 
+mod aside;
+
 use std::sync::Arc;
 use std::time::Duration;
 
