@@ -19,6 +19,8 @@ const PORTS_TRIED: usize = 20;
 pub struct Broker {
     folder: TempDir,
     port: u16,
+    /// Messages of a client that are sent and not acknowledged; 0: no limit.
+    in_flight_max: u16,
     process: Option<Process>,
 }
 
@@ -37,7 +39,16 @@ fn program(name: &str) -> PathBuf {
 impl Broker {
     /// Starts one.
     pub fn start() -> Self {
-        let mut broker = Self::off();
+        Self::off().on()
+    }
+
+    /// One that waits for no acknowledgement before it sends more.
+    pub fn start_unlimited() -> Self {
+        Self { in_flight_max: 0, ..Self::off() }.on()
+    }
+
+    fn on(self) -> Self {
+        let mut broker = self;
         for _ in 0..PORTS_TRIED {
             if broker.try_switch_on() {
                 return broker;
@@ -52,6 +63,7 @@ impl Broker {
         Self {
             folder: tempfile::tempdir().expect("a folder for the broker"),
             port: free_port(),
+            in_flight_max: 20,
             process: None,
         }
     }
@@ -131,8 +143,8 @@ impl Broker {
         let folder = folder_text(self.folder.path());
         let mut config = format!(
             "listener {} 127.0.0.1\nallow_anonymous true\npersistence true\npersistence_location {folder}/\n\
-             max_queued_messages 0\nset_tcp_nodelay true\nlog_dest stderr\nlog_type all\n",
-            self.port
+             max_queued_messages 0\nmax_inflight_messages {}\nset_tcp_nodelay true\nlog_dest stderr\nlog_type all\n",
+            self.port, self.in_flight_max
         );
         if rustix::process::geteuid().is_root() {
             // Else it changes to a user that may not write into the test's folder.

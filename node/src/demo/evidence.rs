@@ -3,7 +3,6 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
 use selvedge_core::border::{NewReading, Outcome, StreamHandle};
@@ -22,11 +21,7 @@ use crate::config;
 use crate::engine::clock;
 use crate::folder::Folder;
 use crate::gateway::Gateway;
-use crate::store::{Range, RealDisk, Store, StoreError, StoreOptions, StreamReading};
-
-/// The data folder may be taken for this long by a question, and is looked at this often.
-const LOCK_WITHIN: Duration = Duration::from_secs(3);
-const LOOK_EVERY: Duration = Duration::from_millis(20);
+use crate::store::{Range, RealDisk, Store, StoreOptions, StreamReading};
 
 /// The store of a gateway that has stopped.
 #[derive(Debug)]
@@ -42,7 +37,7 @@ impl Reopened {
     /// # Errors
     /// When the store cannot be opened, or a node still runs on it.
     pub fn open(folder: &Folder) -> anyhow::Result<Self> {
-        let disk = Arc::new(open_disk(folder)?);
+        let disk = Arc::new(RealDisk::open(folder.store_path())?);
         let (store, _, _) = Store::open(disk, &StoreOptions::new(folder.network(), folder.issuer()))?;
         let answers = Answers { reader: store.reader(), facts: Arc::new(Facts::of(folder)?), live: None };
         Ok(Self { answers, store })
@@ -129,18 +124,6 @@ impl Reopened {
             proof.about.counter
         );
         Ok(Last { bytes: proof.bytes, stream: stream.to_owned(), reading: last.reading })
-    }
-}
-
-/// Takes the data folder. Whoever asks something of a gateway that has just stopped holds it for some milliseconds: no
-/// reason to fail.
-fn open_disk(folder: &Folder) -> Result<RealDisk, StoreError> {
-    let end = Instant::now() + LOCK_WITHIN;
-    loop {
-        match RealDisk::open(folder.store_path()) {
-            Err(StoreError::Locked { .. }) if Instant::now() < end => std::thread::sleep(LOOK_EVERY),
-            opened => return opened,
-        }
     }
 }
 

@@ -139,17 +139,17 @@ fn show4_a_folder_copied_and_started_twice_is_found_out_by_all() {
             if is_said { Ok(()) } else { Err(status) }
         });
     }
-    for node in [one, two, watcher, first] {
+    for node in [one, two] {
         node.end_with(Signal::TERM).expect(0);
     }
-    // What the two signed at one place, if they did, somebody shows.
-    let held: Vec<Held> = [&hub, &press, &eye, &twin].map(Gateway::held).into();
-    let forks = Held::forks(&held);
+    // The others hold one ledger, and whatever was signed twice and left those machines they show. A branch may be left on
+    // a copy that was cut off before it could say it: nobody else has seen that.
+    settle(&[&hub, &eye]);
+    let held = stop_equal([(hub, first), (eye, watcher)]);
+    let forks = Held::forks([&held]);
     println!("{} places signed twice", forks.len());
-    for gateway in [&hub, &eye] {
-        let known = Held::forks([&gateway.held()]).len();
-        gateway.ask(&["evidence"]).expect(i32::from(known > 0));
-        assert!(forks.is_empty() || known > 0, "a fork that {} does not know", gateway.data().display());
+    for name in ["hub", "eye"] {
+        fleet.gateway(name).ask(&["evidence"]).expect(i32::from(!forks.is_empty()));
     }
 }
 

@@ -21,12 +21,18 @@ const FLIGHT: usize = 2;
 /// Different handshakes that are recorded, and sent from many ports.
 const RECORDED: usize = 64;
 
+/// Connections that a member begins at least, however long a busy gateway takes: several of one start and of another, at
+/// each of a pair.
+const CONNECTIONS_LEAST: u64 = 16;
+/// By then a gateway has ended the connections of a member that it does not keep.
+const SETTLED: Duration = Duration::from_secs(10);
+
 /// No key, somebody's key and a signature of garbage, another key exchange, another protocol.
 pub(super) async fn wrong(field: &mut Field) {
-    let manners =
-        [Manner::NoKey, Manner::WrongSignature, Manner::WrongGroup, Manner::WrongProtocol].into_iter();
-    for manner in manners.cycle().take(field.orders.count as usize) {
-        if !field.goes_on() {
+    let manners = [Manner::NoKey, Manner::WrongSignature, Manner::WrongGroup, Manner::WrongProtocol];
+    for (number, manner) in manners.iter().cycle().copied().take(field.orders.count as usize).enumerate() {
+        // Each once, however long a busy gateway takes.
+        if number >= manners.len() && !field.goes_on() {
             return;
         }
         let to = field.target();
@@ -76,19 +82,27 @@ async fn one_stranger(endpoint: Endpoint, to: SocketAddr, identity: Identity) ->
 pub(super) async fn many(field: &mut Field) {
     let (mut links, mut begun) = (Vec::new(), 0_u64);
     let same = field.hello();
-    while field.goes_on() && begun < field.orders.count {
+    while (field.goes_on() || begun < CONNECTIONS_LEAST) && begun < field.orders.count {
         begun += 1;
         let to = field.target();
         let hello = if begun % 8 < 6 { same.clone() } else { field.hello() };
         links.extend(field.enter_with(to, hello).await);
     }
-    // Until the last of those that go are gone.
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    one_a_gateway(&links, field.orders.targets.len()).await;
     let open = links.iter().filter(|link| link.ended().is_none()).count();
     field.tally.say("open_at_the_end", open);
     for link in &links {
         field.leave(link);
     }
+}
+
+/// Waits until no more are open than there are gateways. A gateway that is busy takes its time to say which go.
+async fn one_a_gateway(links: &[Link], gateways: usize) {
+    let ends = links.iter().map(|link| link.connection().clone());
+    let mut open: JoinSet<_> = ends.map(|connection| async move { connection.closed().await }).collect();
+    let settled = async { while open.len() > gateways && open.join_next().await.is_some() {} };
+    // Who comes after this counts what is open still.
+    let _ = tokio::time::timeout(SETTLED, settled).await;
 }
 
 /// First packets, recorded from right handshakes and sent from many addresses that never go on.

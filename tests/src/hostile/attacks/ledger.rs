@@ -1,10 +1,10 @@
 //! Transactions that are to harm the ledger itself.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use selvedge_core::transaction::{Envelope, Reference};
-use selvedge_core::wire::{self, Message};
+use selvedge_core::wire::{self, Message, Want};
 use selvedge_crypto::ids;
 
 use crate::hostile::attack::Field;
@@ -15,8 +15,8 @@ use crate::hostile::make::{self, Made};
 const BODIES: u64 = 40;
 /// Copies with garbage for a signature before a genuine one, at most: as many as are kept until one of them verifies.
 const GARBAGE_COPIES: u64 = 3;
-/// What was sent last gets there before the connection is closed.
-const DELIVERY: Duration = Duration::from_secs(1);
+/// A gateway is asked this often whether it holds something.
+const ASKED_EVERY: Duration = Duration::from_millis(100);
 /// Transactions to come before a connection is looked at again.
 const BURST: u64 = 64;
 
@@ -76,7 +76,7 @@ pub(super) async fn garbage_first(field: &mut Field) {
     for to in field.orders.targets.clone() {
         links.extend(field.force(to).await);
     }
-    let mut genuine = Vec::new();
+    let (mut genuine, mut given) = (Vec::new(), vec![Vec::new(); links.len()]);
     for turn in 0..field.orders.count {
         let body = field.maker.body();
         let made = field.maker.sign(&body);
@@ -88,16 +88,18 @@ pub(super) async fn garbage_first(field: &mut Field) {
         }
         // Now to all, now to the last only: the others have to get it from there.
         let from = if turn % 2 == 0 { 0 } else { links.len().saturating_sub(1) };
-        for link in links.iter_mut().skip(from) {
+        for (link, given) in links.iter_mut().zip(&mut given).skip(from) {
             let _ = link.send(FRESH, &wire::transaction(&made.envelope)).await;
+            given.push(made.reference);
         }
         field.maker.follow(&made);
         genuine.push(ids::to_text(&made.reference.id));
+        // The attacker's own pace: garbage and genuine ones come to be judged together, and not one after the other.
         tokio::time::sleep(Duration::from_millis(50).min(field.left())).await;
     }
     field.tally.say("genuine", genuine);
-    tokio::time::sleep(DELIVERY).await;
-    for link in &links {
+    for (link, given) in links.iter_mut().zip(given) {
+        held(field, link, given).await;
         field.leave(link);
     }
 }
@@ -108,7 +110,7 @@ pub(super) async fn fork(field: &mut Field) {
     for to in field.orders.targets.clone() {
         links.extend(field.force(to).await);
     }
-    let mut bodies = Vec::new();
+    let (mut bodies, mut given) = (Vec::new(), Vec::new());
     let body = field.maker.body();
     for (number, link) in links.iter_mut().enumerate() {
         let mut body = body.clone();
@@ -120,11 +122,31 @@ pub(super) async fn fork(field: &mut Field) {
             let _ = link.send(FRESH, &wire::transaction(&made.envelope)).await;
         }
         bodies.push(ids::to_text(&made.reference.id));
+        given.push(vec![made.reference, next.reference]);
     }
     field.tally.say("bodies", bodies);
-    tokio::time::sleep(DELIVERY).await;
-    for link in &links {
+    for (link, given) in links.iter_mut().zip(given) {
+        held(field, link, given).await;
         field.leave(link);
+    }
+}
+
+/// Waits until a gateway holds these: it gives them when it is asked. What it has not judged when a connection ends it
+/// forgets with the connection. A gateway that never holds them is left when the attack's time is over.
+async fn held(field: &Field, link: &mut Link, mut missing: Vec<Reference>) {
+    while !missing.is_empty() && link.ended().is_none() {
+        let want = Message::Want(Want { graft: false, references: missing.clone() });
+        if link.say(&want).await.is_err() {
+            return;
+        }
+        let until = Instant::now() + ASKED_EVERY;
+        while !missing.is_empty() && Instant::now() < until && link.ended().is_none() {
+            link.wait(until.saturating_duration_since(Instant::now())).await;
+            for frame in link.heard() {
+                let there = references_in(field, &frame);
+                missing.retain(|reference| !there.contains(reference));
+            }
+        }
     }
 }
 
