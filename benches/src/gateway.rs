@@ -88,6 +88,7 @@ impl Identity {
             approve_delay_max_us: 2_000_000,
             start_check: StartCheck::None,
             enrolment: None,
+            signing_keys: None,
             software: "benches".to_owned(),
             window_records: limits::WINDOW_RECORDS,
         };

@@ -155,6 +155,7 @@ pub(crate) fn fill(folder: &Folder, transactions: usize) -> anyhow::Result<()> {
         approve_delay_max_us: 0,
         start_check: StartCheck::Listen,
         enrolment: None,
+        signing_keys: None,
         software: "benches".to_owned(),
         window_records: limits::WINDOW_RECORDS,
     };

@@ -39,6 +39,7 @@ pub use admitted::{ADMITTED_MAX, Admitted};
 use files::{is_there, read};
 pub(crate) use files::{make_private_folder, write};
 pub use keys::KEYS_MAX;
+pub(crate) use keys::file_of;
 
 /// Why a data folder cannot be opened or made.
 #[derive(Debug, Error)]

@@ -13,6 +13,7 @@ mod network;
 mod publisher;
 mod rotate;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -84,17 +85,20 @@ impl Gateway {
         }
         let chain::Opened { store, restored, .. } = opened;
         let signers = signers(folder, &restored, passphrase)?;
-        let first_key = signers.first().context("the folder holds no key")?;
+        let first_key = signers.get(&0).context("the folder holds no key")?;
         let network =
             network::start(folder, &settings.network, first_key, passphrase, store.reader(), &restored)?;
         let check = network::start_check(folder, &settings.network, network.as_ref())?;
-        let config = core_config(folder, &settings, check)?;
+        let config = core_config(folder, &settings, check, &signers)?;
         let (net, for_engine, porter) = match network {
             Some(network::Started { net, for_engine, porter }) => (Some(net), Some(for_engine), Some(porter)),
             None => (None, None, None),
         };
         begin_sources(folder, &settings, &restored.origins);
-        let keys = SigningKeys::new(signers);
+        let keys = SigningKeys::new([]);
+        for (number, signer) in signers {
+            keys.add(number, signer);
+        }
         let clock = engine::clock::Clock::new(settings.clock);
         let parts =
             engine::Parts { config, disk, store, restored, keys: keys.clone(), clock, network: for_engine };
@@ -217,7 +221,12 @@ fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
-fn core_config(folder: &Folder, settings: &Settings, start_check: StartCheck) -> anyhow::Result<Config> {
+fn core_config(
+    folder: &Folder,
+    settings: &Settings,
+    start_check: StartCheck,
+    signers: &Signers,
+) -> anyhow::Result<Config> {
     Ok(Config {
         genesis: folder.genesis(),
         genesis_bytes: folder.genesis_bytes(),
@@ -230,29 +239,36 @@ fn core_config(folder: &Folder, settings: &Settings, start_check: StartCheck) ->
         approve_delay_max_us: micros(APPROVE_WITHIN),
         start_check,
         enrolment: folder.enrolment().map(|bytes| bytes.to_vec()),
+        signing_keys: Some(signers.values().map(|signer| signer.public_key().clone()).collect()),
         software: concat!("selvedge ", env!("CARGO_PKG_VERSION")).to_owned(),
         window_records: selvedge_core::limits::WINDOW_RECORDS,
     })
 }
 
-/// The keys of the folder, by number. Each key that the own chain names must be among them.
-fn signers(
-    folder: &Folder,
-    restored: &Restored,
-    passphrase: Option<&str>,
-) -> anyhow::Result<Vec<Arc<dyn Signer>>> {
-    let keys = folder.signing_keys(passphrase)?;
+/// The keys of the folder, by number.
+type Signers = BTreeMap<u32, Arc<dyn Signer>>;
+
+/// The keys of the folder. None may be another than the own chain names; one that is missing is warned of, and the core
+/// knows what to do without it.
+fn signers(folder: &Folder, restored: &Restored, passphrase: Option<&str>) -> anyhow::Result<Signers> {
+    let keys = folder.held_keys(passphrase)?;
+    let signers: Signers = keys
+        .iter()
+        .map(|(number, key)| Ok((*number, selvedge_crypto::signer(key)?)))
+        .collect::<anyhow::Result<_>>()?;
     let own = restored.issuers.iter().find(|state| state.issuer == folder.issuer());
     let brought = own.map_or(&[][..], |own| &own.keys).iter();
     let mut named: Vec<_> = brought.filter(|key| key.key_number > 0).collect();
     named.sort_by_key(|key| key.key_number);
     // A chain that was forked may have two of one number; then nothing is signed anyway.
     named.dedup_by_key(|key| key.key_number);
-    let first = selvedge_crypto::signer(&keys[0])?;
-    let mut publics = vec![first.public_key().clone()];
-    publics.extend(named.into_iter().map(|key| key.key.as_ref().clone()));
-    crate::rotate::check(&keys, &publics, folder)?;
-    keys.iter().map(|key| Ok(selvedge_crypto::signer(key)?)).collect()
+    let first = signers.get(&0).map(|first| first.public_key().clone());
+    let further = named.into_iter().map(|key| key.key.as_ref().clone());
+    let publics: Vec<_> = first.into_iter().chain(further).collect();
+    if let Some(warning) = crate::rotate::check(&keys, &publics, folder)?.warning(folder) {
+        tracing::warn!("{warning}");
+    }
+    Ok(signers)
 }
 
 /// Tells sources who is asking, and what they were acknowledged last.

@@ -11,7 +11,9 @@
 //! | before the file has its name | keys as before | a new rotation makes a new key |
 //! | after it, before the `Rotate` is durable | one key more than the chain names | the old one signs; the next rotation takes the file that is there |
 //! | after the `Rotate` is durable | as many keys as the chain names | the new one signs |
+//! | and an image from before it is started | fewer keys than the chain names, once peers gave it back | readings are journaled, nothing is issued |
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use selvedge_core::Scheme;
@@ -40,8 +42,8 @@ pub enum RotateError {
     Sign(#[from] SignError),
     /// A key that the chain names is not here.
     #[error(
-        "the chain names key {number}, and {} is missing; put it back from a backup (`selvedge key restore`). Without it \
-         this gateway cannot sign any more", file.display()
+        "the chain names key {number}, and {} is missing; put it back from a backup (`selvedge key restore`) and start the \
+         gateway again. Without it this gateway cannot sign any more", file.display()
     )]
     Missing {
         /// Its number.
@@ -110,24 +112,50 @@ pub fn prepare(folder: &Folder, in_force: u32, passphrase: Option<&str>) -> Resu
     Ok(Prepared { number, file, key, payload })
 }
 
-/// The number of the key in force, once every key that the chain names was found in the folder. `named`: the keys of
-/// the own chain in order, the first included.
+/// How the keys of a folder fit the chain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fit {
+    /// Number of the key in force.
+    pub in_force: u32,
+    /// Numbers of keys that the chain names and the folder does not hold.
+    pub missing: Vec<u32>,
+}
+
+impl Fit {
+    /// For the log, when a key is missing.
+    pub fn warning(&self, folder: &Folder) -> Option<RotateError> {
+        // The one that signs first: without the others only backup and rotation fail.
+        let number = *self.missing.iter().find(|n| **n == self.in_force).or(self.missing.first())?;
+        Some(RotateError::Missing { number, file: folder.key_path(number) })
+    }
+}
+
+/// Compares the keys of the folder with those that the own chain names, the first included. A key that is missing is no
+/// error: readings are journaled without it, and to stop the start would lose them.
 ///
 /// # Errors
-/// When one is missing or is another.
-pub fn check(keys: &[SecretKey], named: &[PublicKey], folder: &Folder) -> Result<u32, RotateError> {
+/// When one is another, or there are more than one beyond those that the chain names.
+pub fn check(
+    keys: &BTreeMap<u32, SecretKey>,
+    named: &[PublicKey],
+    folder: &Folder,
+) -> Result<Fit, RotateError> {
+    let mut missing = Vec::new();
     for (number, public) in (0..).zip(named) {
-        let file = folder.key_path(number);
-        let Some(key) = keys.get(number as usize) else { return Err(RotateError::Missing { number, file }) };
-        if selvedge_crypto::signer(key)?.public_key() != public {
-            return Err(RotateError::Other { number, file });
+        match keys.get(&number) {
+            None => missing.push(number),
+            Some(key) if selvedge_crypto::signer(key)?.public_key() != public => {
+                return Err(RotateError::Other { number, file: folder.key_path(number) });
+            }
+            Some(_) => {}
         }
     }
-    let (got, named) = (keys.len() as u32, named.len() as u32);
+    let got = keys.last_key_value().map_or(0, |(newest, _)| newest.saturating_add(1));
+    let named = named.len() as u32;
     if got > named.saturating_add(1) {
         return Err(RotateError::Beyond { got, named });
     }
-    Ok(named.saturating_sub(1))
+    Ok(Fit { in_force: named.saturating_sub(1), missing })
 }
 
 #[cfg(test)]

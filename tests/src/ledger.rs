@@ -102,6 +102,7 @@ impl Identity {
             approve_delay_max_us: 0,
             start_check: StartCheck::None,
             enrolment: None,
+            signing_keys: None,
             software: "tests".to_owned(),
             window_records,
         }

@@ -183,6 +183,7 @@ fn config(folder: &Folder) -> Config {
         approve_delay_max_us: 0,
         start_check: StartCheck::Listen,
         enrolment: None,
+        signing_keys: None,
         software: "tests".to_owned(),
         window_records: limits::WINDOW_RECORDS,
     }

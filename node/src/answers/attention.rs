@@ -1,9 +1,12 @@
 //! What of a status needs a person: what is wrong, and what to do.
 
+use selvedge_core::border::Silence;
+
 use super::live::Live;
 use super::standing;
 use super::status::{ClockAnswer, DeviceAnswer, DiskAnswer, NodeState, StatusAnswer};
 use super::times::{bytes_words, plural};
+use crate::folder::file_of;
 
 /// Less free space than this needs a person.
 const FREE_BYTES_LOW: u64 = 200_000_000;
@@ -23,6 +26,14 @@ pub(super) fn found(answer: &StatusAnswer, live: Option<&Live>, restored_mark: b
                 "halted: {why}. Nothing more is taken; what was acknowledged is safe. Look after the cause, then start the node again"
             ));
         }
+        NodeState::Silent if let Some(number) = missing_key(live) => found.push(format!(
+            "silent: the chain names key {number} as the one in force, and {} does not hold it, as after an older image was \
+             put back. Readings are journaled meanwhile, and go out once the file is back: stop the node, `selvedge key \
+             restore BACKUP --data {}` with a backup from after that rotation, and start it again. When nobody has \
+             that key any more, move this folder aside and make a new identity with `selvedge init --join`",
+            file_of(number),
+            answer.folder
+        )),
         NodeState::Silent if restored_mark => found.push(SILENT.into()),
         NodeState::Silent => {
             let why = answer.own_chain.as_ref().and_then(|own| own.silence.as_deref());
@@ -63,6 +74,14 @@ pub(super) fn found(answer: &StatusAnswer, live: Option<&Live>, restored_mark: b
         found.push(format!("{} failed and is tried again: {}", retry.what, retry.why));
     }
     found
+}
+
+/// Number of the key in force, when nothing is issued because it is not here.
+fn missing_key(live: Option<&Live>) -> Option<u32> {
+    match live?.ledger.silence {
+        Some(Silence::KeyMissing { number }) => Some(number),
+        _ => None,
+    }
 }
 
 fn disk_attention(disk: &DiskAnswer) -> Option<String> {

@@ -112,6 +112,7 @@ impl Bench {
             approve_delay_max_us: 0,
             start_check: StartCheck::None,
             enrolment: None,
+            signing_keys: None,
             software: "selvedge test".into(),
             window_records: 1_024,
         };

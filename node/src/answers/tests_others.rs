@@ -272,6 +272,16 @@ fn status_says_how_the_own_chain_stands_with_others() {
     assert!(copied.attention[0].contains("selvedge init --join"), "{:?}", copied.attention);
     assert!(said.contains("two machines with this gateway's key are up"), "{said}");
 
+    let (keyless, said) = status(&bench, |live| {
+        live.ledger.silence = Some(Silence::KeyMissing { number: 2 });
+        live.is_marked = true;
+    });
+    assert_eq!(keyless.state, NodeState::Silent);
+    assert!(
+        said.contains("keys/gateway.2.key does not hold it") && said.contains("selvedge key restore"),
+        "{said}"
+    );
+
     let (lonely, _) = status(&bench, |live| {
         live.peers.clear();
         live.uptime = Duration::from_secs(61);

@@ -1,5 +1,6 @@
 //! The key files of a data folder.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use selvedge_crypto::{SecretKey, ids, keyfile, secret_file};
@@ -12,7 +13,7 @@ use super::{Folder, FolderError, SALT_KEY_BYTES, name};
 pub const KEYS_MAX: u32 = selvedge_core::limits::KEYS_PER_ISSUER_MAX as u32;
 
 /// Where the gateway's key of this number lies, within the folder.
-pub(super) fn file_of(number: u32) -> String {
+pub(crate) fn file_of(number: u32) -> String {
     if number == 0 { name::GATEWAY_KEY.to_owned() } else { format!("keys/gateway.{number}.key") }
 }
 
@@ -97,14 +98,24 @@ impl Folder {
         Ok(keys)
     }
 
-    /// How many key files of the gateway there are, without reading one.
+    /// Those of the gateway's keys that are here, by number: a start needs no more than the one in force, and without that
+    /// one readings are journaled all the same.
     ///
     /// # Errors
-    /// When the folder cannot be searched, or a number is missing between others.
-    pub fn keys_count(&self) -> Result<u32, FolderError> {
+    /// As for [`gateway_key`](Self::gateway_key).
+    pub fn held_keys(&self, passphrase: Option<&str>) -> Result<BTreeMap<u32, SecretKey>, FolderError> {
+        let mut keys = BTreeMap::from([(0, self.gateway_key(passphrase)?)]);
+        for number in self.key_numbers()? {
+            keys.insert(number, keyfile::load(&self.key_path(number), passphrase)?);
+        }
+        Ok(keys)
+    }
+
+    /// Numbers of the key files, but that of the first key.
+    fn key_numbers(&self) -> Result<BTreeSet<u32>, FolderError> {
         let folder = self.path.join("keys");
         let io = |why| FolderError::Io { what: "look into", path: folder.clone(), why };
-        let mut numbers = std::collections::BTreeSet::new();
+        let mut numbers = BTreeSet::new();
         for entry in std::fs::read_dir(&folder).map_err(io)? {
             let file = entry.map_err(io)?.file_name();
             let number = file.to_str().and_then(|f| f.strip_prefix("gateway.")?.strip_suffix(".key"));
@@ -114,6 +125,15 @@ impl Folder {
                 .filter(|n| file_of(*n).strip_prefix("keys/") == file.to_str());
             numbers.extend(number);
         }
+        Ok(numbers)
+    }
+
+    /// How many key files of the gateway there are, without reading one.
+    ///
+    /// # Errors
+    /// When the folder cannot be searched, or a number is missing between others.
+    pub fn keys_count(&self) -> Result<u32, FolderError> {
+        let numbers = self.key_numbers()?;
         let count = (1..).zip(&numbers).take_while(|(expected, got)| expected == *got).count() as u32;
         if let Some(beyond) = numbers.iter().find(|n| **n > count) {
             return Err(FolderError::Content {

@@ -227,4 +227,6 @@ fn keys_are_counted_without_gaps() {
     fs::remove_file(folder.key_path(1)).expect("removed");
     let error = folder.signing_keys(None).map(drop).expect_err("a gap").to_string();
     assert!(error.contains("gateway.1.key") && error.contains("key 2 is there"), "{error}");
+    let held = folder.held_keys(None).expect("those that are there");
+    assert_eq!(held.keys().copied().collect::<Vec<_>>(), [0, 2], "a start goes on without the one between");
 }

@@ -60,6 +60,10 @@ impl Rotator {
     pub async fn rotate(self: Arc<Self>) -> Result<RotateAnswer, AskError> {
         let _turn = self.turn.lock().await;
         let failed = |why: String| AskError::Refused { why };
+        if let Some(why) = self.engine.snapshot().borrow().ledger.silence {
+            // Before the file is made: the chain that is still to come back may name another key with this number.
+            return Err(failed(format!("this node issues no transactions: {why}")));
+        }
         let this = Arc::clone(&self);
         let prepared = tokio::task::spawn_blocking(move || {
             let own = this.reader.issuer_state(&this.folder.issuer()).map_err(|why| why.to_string())?;

@@ -196,4 +196,22 @@ mod tests {
         assert_eq!(members.standing(&member, now + Duration::from_secs(5)), Standing::Member);
         assert!(!members.contains(&other), "putting off lets nobody in");
     }
+
+    /// Two links of one member that is sent away end with two times; the shorter one must not shorten the other.
+    #[test]
+    fn of_two_times_the_later_one_holds() {
+        let (own, member) = (Issuer([1; 32]), Issuer([2; 32]));
+        let members = Members::new(own);
+        let now = Instant::now();
+        members.add(member);
+        let put_off = |seconds| members.put_off(&member, now, Duration::from_secs(seconds));
+        let refused = || members.refused_until(&member, now).map(|until| until.duration_since(now).as_secs());
+        put_off(600);
+        put_off(10);
+        assert_eq!(refused(), Some(600));
+        put_off(700);
+        assert_eq!(refused(), Some(700));
+        put_off(0);
+        assert_eq!((refused(), members.standing(&member, now)), (None, Standing::Member));
+    }
 }

@@ -12,7 +12,9 @@ fn public(key: &SecretKey) -> PublicKey {
 
 /// The key in force when the chain names these.
 fn in_force(folder: &Folder, named: &[PublicKey]) -> Result<u32, RotateError> {
-    check(&folder.signing_keys(None).expect("keys"), named, folder)
+    let fit = check(&folder.held_keys(None).expect("keys"), named, folder)?;
+    assert_eq!((&fit.missing[..], fit.warning(folder).map(|w| w.to_string())), (&[][..], None));
+    Ok(fit.in_force)
 }
 
 #[test]
@@ -49,7 +51,11 @@ fn keys_that_do_not_fit_the_chain_are_named() {
         assert!(error.contains(words), "{error}");
     };
     // The chain of a later time, and the keys of an earlier one (a restored image).
-    says(&[first.clone(), key(1).1], "gateway.1.key is missing");
+    let fit = check(&folder.held_keys(None).expect("keys"), &[first.clone(), key(1).1], &folder);
+    let fit = fit.expect("without it readings are journaled");
+    assert_eq!((fit.in_force, &fit.missing[..]), (1, &[1][..]));
+    let warning = fit.warning(&folder).expect("one is missing").to_string();
+    assert!(warning.contains("gateway.1.key is missing") && warning.contains("key restore"), "{warning}");
     let error = prepare(&folder, 1, None).map(drop).expect_err("missing").to_string();
     assert!(error.contains("gateway.1.key") && error.contains("key restore"), "{error}");
     keyfile::create(&folder.key_path(1), &key(2).0, None).expect("written");
@@ -57,7 +63,12 @@ fn keys_that_do_not_fit_the_chain_are_named() {
     keyfile::create(&folder.key_path(2), &key(3).0, None).expect("written");
     says(std::slice::from_ref(&first), "holds 3 keys, the chain names 1");
     assert!(matches!(prepare(&folder, 0, None), Err(RotateError::Beyond { got: 3, named: 1 })));
-    assert_eq!(in_force(&folder, &[first, key(2).1]).expect("fits"), 1);
+    assert_eq!(in_force(&folder, &[first.clone(), key(2).1]).expect("fits"), 1);
+    // Of two that the chain names the older one is gone: the one in force still signs, and is still compared.
+    fs::remove_file(folder.key_path(1)).expect("removed");
+    let fit = check(&folder.held_keys(None).expect("keys"), &[first.clone(), key(2).1, key(3).1], &folder);
+    assert_eq!(fit.expect("fits"), Fit { in_force: 2, missing: vec![1] });
+    says(&[first, key(2).1, key(4).1], "gateway.2.key holds another key");
 }
 
 #[test]

@@ -56,10 +56,27 @@ struct Workspace {
 
 impl Workspace {
     fn read() -> Self {
+        Self::read_with(&[])
+    }
+
+    /// With further features. Not `--offline`: crates that other platforms would need are named too, and a clean machine
+    /// has built without them.
+    fn read_with(features: &[&str]) -> Self {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let mut command = Command::new(cargo);
-        command.args(["metadata", "--format-version", "1", "--offline", "--locked"]).current_dir(project());
+        command.args(["metadata", "--format-version", "1", "--locked"]).current_dir(project());
+        for feature in features {
+            command.args(["--features", feature]);
+        }
         Self { metadata: Process::start(&mut command).done().expect(0).json() }
+    }
+
+    /// The features with which a package is built.
+    fn features_of(&self, package: &str) -> Vec<&str> {
+        let of_name = |p: &&Value| text(&p["name"]) == package;
+        let id = &self.packages().iter().find(of_name).expect("the package")["id"];
+        let nodes = self.metadata["resolve"]["nodes"].as_array().expect("nodes");
+        strings(&nodes.iter().find(|n| n["id"] == *id).expect("the package is built")["features"])
     }
 
     fn packages(&self) -> &Vec<Value> {
@@ -186,6 +203,51 @@ fn the_cores_bans_stand_with_reasons() {
         let text = read(&source);
         assert!(!text.contains("disallowed_"), "{source} lifts a ban");
     }
+}
+
+/// Bugs are planted in the core for `selvedge-sim mutants`, behind a feature that nothing else may switch on.
+#[test]
+fn no_build_but_the_hunt_for_them_has_planted_bugs() {
+    let workspace = Workspace::read();
+    let built = workspace.features_of("selvedge-core");
+    assert!(
+        built.contains(&"std") && !built.contains(&"planted"),
+        "the workspace builds the core with {built:?}"
+    );
+    // And this would see it.
+    let hunted = Workspace::read_with(&["selvedge-sim/planted"]);
+    assert!(hunted.features_of("selvedge-core").contains(&"planted"));
+    for member in workspace.members() {
+        let name = text(&member["name"]);
+        for (feature, switches_on) in member["features"].as_object().expect("features") {
+            let is_wanted = name == "selvedge-sim" && feature == "planted";
+            let plants = strings(switches_on).iter().any(|other| other.contains("planted"));
+            assert_eq!(plants, is_wanted, "{name}: the feature {feature} switches on {switches_on}");
+        }
+        for dependency in member["dependencies"].as_array().expect("dependencies") {
+            let asked = strings(&dependency["features"]);
+            assert!(!asked.contains(&"planted"), "{name} asks {} for planted bugs", dependency["name"]);
+        }
+    }
+}
+
+#[test]
+fn the_program_has_no_planted_bugs() {
+    let source = read("node/core/src/planted.rs");
+    let marker = source.split("pub const MARKER: &str = \"").nth(1).and_then(|rest| rest.split('"').next());
+    let marker = marker.expect("planted.rs holds the text by which its bugs are found");
+    assert!(marker.len() > 20, "{marker:?} could stand anywhere");
+    for folder in ["node", "edge-adapters"] {
+        for file in rust_files(folder).into_iter().filter(|file| file != "node/core/src/planted.rs") {
+            assert!(!read(&file).contains(marker), "{file} holds the text that only planted.rs may hold");
+        }
+    }
+    let path = selvedge_tests::program::path();
+    let program = fs::read(&path).expect("the program is readable");
+    let holds = |text: &str| program.windows(text.len()).any(|bytes| bytes == text.as_bytes());
+    assert!(!holds(marker), "{} has planted bugs", path.display());
+    // Texts of the core are found as they stand in it; sim/tests/mutants.rs finds the marker where it must be.
+    assert!(holds("expected one at the beginning"), "{} holds no text of the core", path.display());
 }
 
 #[test]

@@ -73,7 +73,7 @@ fn the_chain_goes_on_under_the_next_key_and_older_readings_stay_provable() {
     let backup = backup.to_str().expect("UTF-8");
     site.ask(&["key", "backup", backup, "--backup-passphrase-file", &pass]).expect(0);
     fs::remove_file(site.file("keys/gateway.2.key")).expect("there");
-    site.start().done().expect(2).says(&["gateway.2.key"]);
+    let journaled = journals_without_its_key(&site);
     site.ask(&["key", "restore", backup, "--backup-passphrase-file", &pass])
         .expect(0)
         .says(&["keys/gateway.2.key"]);
@@ -83,6 +83,38 @@ fn the_chain_goes_on_under_the_next_key_and_older_readings_stay_provable() {
     let status = site.status();
     assert_eq!(status["state"], "running", "{status}");
     node.end_with(Signal::TERM).expect(0);
+    // What was journaled meanwhile is in transactions now, in its place.
+    let readings = site.readings("counter/0");
+    let counters: Vec<u64> = readings.iter().map(|r| r["counter"].as_u64().expect("a number")).collect();
+    assert!(counters.len() as u64 > journaled && counters.iter().copied().eq(0..counters.len() as u64));
+    assert_eq!(readings[journaled as usize - 1]["state"], "attached");
+
+    // A file with another key in it is no key that is missing: signed with it, nothing would hold.
+    fs::copy(site.file("keys/gateway.1.key"), site.file("keys/gateway.2.key")).expect("copied");
+    site.start().done().expect(2).says(&["gateway.2.key holds another key"]);
+}
+
+/// Runs it while the file of the key in force is gone: readings are journaled, nothing is issued, and `status` says why
+/// and what to do. Returns how many readings of the stream there are at the end.
+fn journals_without_its_key(site: &Site) -> u64 {
+    let before = site.status();
+    let node = site.run();
+    let status = eventually("readings in the journal", || {
+        let status = site.status();
+        let journaled = status["backlog"]["readings"].as_u64().expect("a number");
+        if journaled >= 50 { Ok(status) } else { Err(status) }
+    });
+    assert_eq!(status["state"], "silent", "{status}");
+    assert_eq!(status["ledger"]["transactions"], before["ledger"]["transactions"], "{status}");
+    let needs = status["attention"][0].as_str().expect("words");
+    for word in ["keys/gateway.2.key", "journaled", "selvedge key restore"] {
+        assert!(needs.contains(word), "{needs}");
+    }
+    // No new key in place of the one that is to come back.
+    site.ask(&["key", "rotate"]).expect(1).says(&["key 2", "not here"]);
+    assert!(!site.file("keys/gateway.2.key").exists() && !site.file("keys/gateway.3.key").exists());
+    node.end_with(Signal::TERM).expect(0);
+    site.readings("counter/0").len() as u64
 }
 
 #[test]

@@ -2,10 +2,13 @@
 //! input the invariants of [`selvedge_core::invariants`].
 
 mod adopt;
+mod another;
 mod approving;
+mod bounds;
 mod chaos;
 
 mod driver;
+mod fetching;
 mod forks;
 mod hostile;
 mod issuing;
@@ -13,6 +16,7 @@ mod keys;
 mod links;
 mod lost_work;
 mod order;
+mod own_keys;
 mod peer;
 mod peers;
 mod readings;

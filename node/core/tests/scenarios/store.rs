@@ -7,6 +7,7 @@ use selvedge_core::batch::BatchContent;
 use selvedge_core::border::{Head, IssuerKey, IssuerState, Origin, Restored, StreamState, Write};
 use selvedge_core::codec;
 use selvedge_core::counters::{CarriedSpan, ChainCounters};
+use selvedge_core::genesis::PublicKey;
 use selvedge_core::journal::JournalRecord;
 use selvedge_core::origins::Origins;
 use selvedge_core::payload::{Batch, StreamSpan};
@@ -50,6 +51,17 @@ impl Store {
 
     pub(crate) fn find(&self, id: &Id) -> Option<Stored> {
         self.ids.get(id).copied()
+    }
+
+    /// The key of this number that this issuer's chain brought.
+    pub(crate) fn own_key(&self, own: Issuer, number: u32) -> Option<PublicKey> {
+        let of = |write: &Write| match write {
+            Write::Transaction { record, key: Some(key), .. } => {
+                (record.issuer == own && key.key_number == number).then(|| key.key.as_ref().clone())
+            }
+            _ => None,
+        };
+        self.log.iter().find_map(of)
     }
 
     pub(crate) fn records(&self) -> impl Iterator<Item = &Record> {

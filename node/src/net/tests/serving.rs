@@ -6,6 +6,8 @@ use selvedge_core::transaction::Reference;
 use selvedge_core::wire::{ChainRange, Message};
 
 use super::*;
+use crate::store::Faults;
+use crate::store::tests::serve::filled_on;
 
 /// Two nodes, the first with a store of many transactions.
 async fn pair() -> (Node, PeerId, Node, PeerId, Vec<(Record, Vec<u8>)>) {
@@ -64,6 +66,36 @@ async fn ranges_and_ids_come_in_the_order_of_the_log() {
     assert_eq!(got, [transactions[3].1.clone(), transactions[30].1.clone()]);
     assert!(matches!(one.next().await, Arrival::Served(Ticket(3))));
     assert_eq!(one.link(to_two).served as usize, expected.len() + 50 + 2);
+}
+
+/// A want that the store could not answer was ended like a fetch: the peer took its own fetch, which was still to be
+/// answered, for one that had brought everything (found by review).
+#[tokio::test]
+async fn a_want_that_the_store_cannot_answer_ends_no_fetch() {
+    let (store, reader, transactions, disk) = filled_on(9, 300);
+    let mut one = Start { store: (store, reader), ..Start::new(1, &[2]) }.run();
+    let mut two = Start::new(2, &[1]).dialling(one.at()).run();
+    let (to_two, to_one) = (one.up(2).await, two.up(1).await);
+    let handle = one.net.handle();
+    handle.send(to_two, Lane::Fresh, frame(0, 9));
+    two.frame(to_one).await;
+    let (record, _) = &transactions[0];
+    let reference = Reference { issuer: record.issuer, sequence: record.sequence, id: record.id };
+    let range = ChainRange { issuer: record.issuer, from: 0, to: u64::MAX, branch: None };
+    disk.set_faults(Faults { fail_at: Some(disk.operations()), and_after: true, ..Faults::default() });
+    let asked = [
+        Serve::Ids(vec![reference]),
+        Serve::Ranges { ranges: vec![range], transactions_max: 10 },
+        Serve::Ids(vec![reference]),
+    ];
+    for (ticket, what) in (1..).zip(asked) {
+        assert!(handle.serve(Ticket(ticket), to_two, what));
+        assert!(matches!(one.next().await, Arrival::Served(Ticket(t)) if t == ticket));
+    }
+    handle.send(to_two, Lane::Bulk, frame(1, 9));
+    // One end, that of the fetch, and what came after all of them.
+    assert_eq!(take(&mut two, to_one, None).await, (Vec::new(), Some(false)));
+    assert_eq!(two.frame(to_one).await, frame(1, 9));
 }
 
 #[tokio::test]

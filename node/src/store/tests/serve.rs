@@ -10,9 +10,15 @@ use crate::store::{MemDisk, Store, StoreReader};
 
 /// A store of the script, for tests of what stands on it: the store to keep, questions, and all transactions in order.
 pub(crate) fn filled(seed: u64, groups: usize) -> (Store, StoreReader, Vec<(Record, Vec<u8>)>) {
+    let (store, reader, transactions, _) = filled_on(seed, groups);
+    (store, reader, transactions)
+}
+
+/// The same, with the disk that it lies on.
+pub(crate) fn filled_on(seed: u64, groups: usize) -> (Store, StoreReader, Vec<(Record, Vec<u8>)>, MemDisk) {
     let (mut script, disk) = (Script::new(seed), MemDisk::new());
     let (store, reader) = run(&mut script, &disk, groups);
-    (store, reader, script.transactions)
+    (store, reader, script.transactions, disk)
 }
 
 /// A generator that depends on its seed alone.
