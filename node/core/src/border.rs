@@ -445,6 +445,15 @@ pub enum Silence {
     /// Neither the genesis nor an enrolment names it.
     #[error("the network does not know its key: it has no enrolment")]
     NotEnrolled,
+    /// Its chain names a key that is not here ([`Config::signing_keys`]): an image from before a key rotation took its
+    /// chain back, or the key file is gone.
+    #[error(
+        "its chain names key {number} as the one in force, and that key is not here: put its file back from a backup and start the gateway again"
+    )]
+    KeyMissing {
+        /// Number of the key in force.
+        number: u32,
+    },
 }
 
 /// Something that happened. What it says is durable.
@@ -516,7 +525,8 @@ pub enum Event {
         issuer: Issuer,
     },
     /// This node journals readings and issues nothing: because its store is marked as restored without its chain and no
-    /// peer has answered yet, because its own chain is forked, or because it only listens.
+    /// peer has answered yet, because its own chain is forked, because it only listens, or because the key in force is not
+    /// here.
     Silent,
     /// The store or the signing key failed. Nothing more is taken; the shell must stop.
     Halted {

@@ -17,6 +17,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) network: &'a Network,
     pub(crate) genesis: &'a Genesis,
     pub(crate) committee: &'a [Issuer],
+    /// Does the genesis name the issuer of the body? [`Genesis::member`] would hash the keys of all members to say so.
+    pub(crate) in_genesis: bool,
 }
 
 /// What a payload that carries a key says.
@@ -90,8 +92,7 @@ fn parents<'a>(facts: &'a Facts<'_>, witness: &'a WitnessPart) -> impl Iterator<
 
 /// Of payloads only those two that carry keys are read.
 fn check_keys(facts: &Facts<'_>, body: &Body) -> Result<KeyPayload, Reject> {
-    let in_genesis = facts.genesis.member(body.issuer).is_some();
-    let first_of_stranger = body.sequence == 0 && !in_genesis;
+    let first_of_stranger = body.sequence == 0 && !facts.in_genesis;
     match PayloadKind::from_u16(body.kind) {
         Some(PayloadKind::Enrol) if first_of_stranger => check_enrol(facts, body),
         Some(PayloadKind::Enrol) => {

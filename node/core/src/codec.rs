@@ -80,6 +80,11 @@ pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
     postcard::to_allocvec(value).expect("serialising our own types into memory cannot fail")
 }
 
+/// The same, behind what `before` holds.
+pub(crate) fn encode_behind<T: Serialize>(before: Vec<u8>, value: &T) -> Vec<u8> {
+    postcard::to_extend(value, before).expect("serialising our own types into memory cannot fail")
+}
+
 /// The value that `bytes` encode, if this is its one encoding and it keeps the rules of its type.
 pub fn decode<'a, T: Canonical + Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, CodecError> {
     let what = T::WHAT;
@@ -92,12 +97,51 @@ pub fn decode<'a, T: Canonical + Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, 
         return Err(CodecError::Trailing { what, left: rest.len() });
     }
     value.check().map_err(|why| CodecError::Rule { what, why })?;
-    let again = encode(&value);
-    if again != bytes {
+    if !encodes_to(&value, bytes) {
+        let again = encode(&value);
         let at = again.iter().zip(bytes).take_while(|(a, b)| a == b).count();
         return Err(CodecError::NotCanonical { what, at });
     }
     Ok(value)
+}
+
+/// The value of bytes that [`decode`] took before: neither its form nor its rules are looked at again.
+pub(crate) fn decode_again<'a, T: Canonical + Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, CodecError> {
+    postcard::from_bytes(bytes).map_err(|why| CodecError::Malformed { what: T::WHAT, why })
+}
+
+/// Is this the encoding of `value`? Compares as it encodes, without a copy.
+fn encodes_to<T: Serialize>(value: &T, bytes: &[u8]) -> bool {
+    postcard::serialize_with_flavor(value, Compared { left: bytes }).unwrap_or(false)
+}
+
+/// Where an encoding "goes" that is only to be compared: what is left of the bytes that it should be.
+struct Compared<'a> {
+    left: &'a [u8],
+}
+
+impl postcard::ser_flavors::Flavor for Compared<'_> {
+    type Output = bool;
+
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        match self.left.split_first() {
+            Some((first, left)) if *first == byte => {
+                self.left = left;
+                Ok(())
+            }
+            // Any error will do: it differs here.
+            _ => Err(postcard::Error::SerializeBufferFull),
+        }
+    }
+
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        self.left = self.left.strip_prefix(bytes).ok_or(postcard::Error::SerializeBufferFull)?;
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<bool> {
+        Ok(self.left.is_empty())
+    }
 }
 
 /// A list that stops at `N` elements, for `deserialize_with`. The limit of a list of small elements must hold while it

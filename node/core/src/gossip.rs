@@ -190,13 +190,14 @@ impl Fetching {
         (count > 0).then(|| &self.ranges[from..from + count])
     }
 
-    /// This came: it need not come again. Says whether it was expected.
-    pub(crate) fn brought(&mut self, issuer: &Issuer, sequence: u64) -> bool {
+    /// This came: it need not come again. Says whether it was expected. One that was asked for by its id as well says
+    /// nothing of what stands before it on its chain.
+    pub(crate) fn brought(&mut self, issuer: &Issuer, sequence: u64, by_id: bool) -> bool {
         let from = self.ranges.partition_point(|r| r.issuer < *issuer);
         let count = self.ranges[from..].partition_point(|r| r.issuer == *issuer);
         let (mut is_over, mut is_expected) = (false, false);
         for range in &mut self.ranges[from..from + count] {
-            if (range.from..=range.to).contains(&sequence) {
+            if (range.from..=range.to).contains(&sequence) && (!by_id || sequence == range.from) {
                 range.from = sequence + 1;
                 is_expected = true;
                 is_over |= range.from > range.to;

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 
 use crate::limits;
 use crate::node::Node;
-use crate::record::flag;
+use crate::record::{Record, flag};
 use crate::window::{Entry, OWN_BIT};
 
 /// All of them.
@@ -126,6 +126,60 @@ pub fn within_limits(node: &Node) -> Result<(), String> {
     ensure(gapless <= allowed, || "the window is too large".into())?;
     let known = entries(node).count();
     ensure(node.window.known_ids() == known, || "ids and records are not the same ones".into())
+}
+
+/// The mark of "in this node's own past cone", among those of the committee: see [`Marked::cones`].
+pub const OWN_MARK: u64 = 1 << OWN_BIT;
+
+/// A record of the window, and who has it in the past cone.
+#[derive(Debug, Clone, Copy)]
+pub struct Marked<'a> {
+    /// The record.
+    pub record: &'a Record,
+    /// One bit for each committee member that has it in its past cone or signed it, and [`OWN_MARK`].
+    pub cones: u64,
+}
+
+/// Records of the window from this number on, oldest first; of older ones only tips are left.
+pub fn records_from(node: &Node, number: u64) -> impl Iterator<Item = Marked<'_>> {
+    let skipped = usize::try_from(number.saturating_sub(node.window.base())).unwrap_or(usize::MAX);
+    node.window.recent().skip(skipped).map(|e| Marked { record: &e.record, cones: e.cones })
+}
+
+/// Tips that are older than the window. Their marks need not be all: what lies between them and the window is gone.
+pub fn old_tips(node: &Node) -> impl Iterator<Item = Marked<'_>> {
+    node.window.old_tips().map(|e| Marked { record: &e.record, cones: e.cones })
+}
+
+/// The local number that the next attached transaction gets.
+pub fn next_number(node: &Node) -> u64 {
+    node.window.next_number()
+}
+
+/// The oldest number of the gapless part of the window.
+pub fn base(node: &Node) -> u64 {
+    node.window.base()
+}
+
+/// The tips that are kept, ascending.
+pub fn tips(node: &Node) -> impl Iterator<Item = u64> {
+    node.window.tip_numbers()
+}
+
+/// Others' payloads that count as not approved.
+pub fn unapproved(node: &Node) -> u64 {
+    node.window.unapproved()
+}
+
+/// Places with two transactions of which this node knows.
+pub fn forks(node: &Node) -> &BTreeSet<(crate::hash::Issuer, u64)> {
+    node.issuers.forks()
+}
+
+/// The mark of an issuer: its bit in the committee, and [`OWN_MARK`] when it is this node; 0 for everybody else.
+pub fn mark_of(node: &Node, issuer: &crate::hash::Issuer) -> u64 {
+    let bit = node.issuers.member_bit(issuer).map_or(0, |bit| 1 << bit);
+    bit | if *issuer == node.issuer() { OWN_MARK } else { 0 }
 }
 
 fn entries(node: &Node) -> impl Iterator<Item = &Entry> + '_ {

@@ -71,6 +71,12 @@ impl Issuers {
         self.chains.get(issuer)
     }
 
+    /// Does the genesis name it? Its first key says where it comes from.
+    pub(crate) fn is_in_genesis(&self, issuer: &Issuer) -> bool {
+        let first = self.chains.get(issuer).and_then(|c| c.keys.first());
+        first.is_some_and(|key| key.brought_by == GENESIS_NUMBER)
+    }
+
     /// The committee of epoch 0, in order.
     pub(crate) fn committee(&self) -> &[Issuer] {
         &self.committee
@@ -94,7 +100,7 @@ impl Issuers {
     pub(crate) fn is_second_branch(&self, issuer: &Issuer, sequence: u64, prev_is: bool) -> bool {
         let taken =
             self.chains.get(issuer).and_then(|c| c.first_branch).is_some_and(|first| sequence <= first);
-        prev_is || taken
+        (prev_is && !planted!(LongestForkWins)) || taken
     }
 
     /// Takes an attached record. Returns whether it shows a fork that was not known.

@@ -8,6 +8,21 @@
 
 extern crate alloc;
 
+/// Is this bug planted and alive? Only the simulator is built with the feature, to show that it finds such bugs.
+#[cfg(feature = "planted")]
+macro_rules! planted {
+    ($bug:ident) => {
+        $crate::planted::is($crate::planted::Bug::$bug)
+    };
+}
+/// Nothing is planted in what is shipped.
+#[cfg(not(feature = "planted"))]
+macro_rules! planted {
+    ($bug:ident) => {
+        false
+    };
+}
+
 pub mod batch;
 pub mod border;
 mod check;
@@ -25,6 +40,8 @@ pub mod node;
 pub mod origins;
 pub mod payload;
 mod pending;
+#[cfg(feature = "planted")]
+pub mod planted;
 pub mod random;
 pub mod reading;
 pub mod record;

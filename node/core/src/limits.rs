@@ -71,8 +71,11 @@ pub const PENDING_BYTES_MAX: usize = 32 * 1024 * 1024;
 pub const PENDING_PER_PEER_MAX: usize = 1_024;
 /// Bytes of one peer's transactions that may wait.
 pub const PENDING_BYTES_PER_PEER_MAX: usize = PENDING_BYTES_MAX / 4;
-/// A peer with fewer transactions waiting always finds room: a quarter of all room is kept for such peers, and the
-/// last quarter for what something waits for already.
+/// Of these, the room of what a fetch brings.
+pub const PENDING_FETCHED_MAX: usize = PENDING_MAX / 4;
+/// The same in bytes.
+pub const PENDING_FETCHED_BYTES_MAX: usize = PENDING_BYTES_MAX / 4;
+/// A peer with fewer transactions waiting always finds room: a quarter of all room is kept for such peers.
 pub const PENDING_FAIR_SHARE: usize = PENDING_MAX / 4 / PEERS_MAX;
 /// The same in bytes.
 pub const PENDING_BYTES_FAIR_SHARE: usize = PENDING_BYTES_MAX / 4 / PEERS_MAX;
@@ -208,13 +211,13 @@ pub const UNKNOWN_DESCRIPTORS_MAX: usize = 16_384;
 
 const _: () = {
     assert!(FRAME_BYTES_MAX > ENVELOPE_BYTES_MAX + 16);
-    assert!(FETCH_TRANSACTIONS as usize + FETCH_PENDING_LOW <= PENDING_PER_PEER_MAX);
+    assert!(FETCH_TRANSACTIONS as usize + FETCH_PENDING_LOW <= PENDING_FETCHED_MAX);
     assert!(
         BODY_BYTES_MAX > PAYLOAD_BYTES_MAX + COMMITTEE_MAX * (1 + 10 + 33) + ALSO_MAX * (33 + 10 + 33) + 256
     );
     assert!(PENDING_BYTES_MAX > 64 * ENVELOPE_BYTES_MAX);
-    assert!(PENDING_PER_PEER_MAX <= PENDING_MAX / 2);
-    assert!(PENDING_BYTES_PER_PEER_MAX <= PENDING_BYTES_MAX / 2);
+    assert!(PENDING_PER_PEER_MAX <= PENDING_MAX / 8 * 3);
+    assert!(PENDING_BYTES_PER_PEER_MAX <= PENDING_BYTES_MAX / 8 * 3);
     assert!(PENDING_BYTES_FAIR_SHARE > ENVELOPE_BYTES_MAX);
     assert!(PENDING_FAIR_SHARE > 0);
     assert!(PENDING_UNKNOWN_KEY_PER_PEER_MAX <= PENDING_PER_PEER_MAX);

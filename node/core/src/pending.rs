@@ -89,12 +89,14 @@ struct Share {
     bytes: usize,
     /// Of these, transactions that came by a fetch.
     fetched: usize,
+    fetched_bytes: usize,
 }
 
 impl Pending {
-    /// Is there room for one more of this peer? Half of all room is for whoever comes first, a quarter for peers below
-    /// their fair share, so that a few busy ones cannot keep the others out, and a quarter for what something waits for
-    /// already: else a full set that waits for one missing transaction would refuse just that one.
+    /// Is there room for one more of this peer? A quarter of all room is for what a fetch brings, which is in an order in
+    /// which it attaches: nothing else may keep it out. Of the rest half is for whoever comes first, a third for peers below
+    /// their fair share, so that a few busy ones cannot keep the others out, and the last sixth for what something waits
+    /// for already: else a full set that waits for one missing transaction would refuse just that one.
     pub(crate) fn has_room(
         &self,
         peer: PeerId,
@@ -104,27 +106,56 @@ impl Pending {
         fetched: bool,
     ) -> bool {
         let share = self.of_peer.get(&peer).copied().unwrap_or_default();
-        let is_crowded = self.count() >= limits::PENDING_MAX / 4 * 3
-            || self.bytes + bytes > limits::PENDING_BYTES_MAX / 4 * 3;
+        let all = self.all();
         let is_asked_for = fetched
-            && !is_crowded
-            && share.fetched < limits::PENDING_PER_PEER_MAX
-            && share.bytes + bytes <= limits::PENDING_BYTES_PER_PEER_MAX;
+            && all.fetched < limits::PENDING_FETCHED_MAX
+            && all.fetched_bytes + bytes <= limits::PENDING_FETCHED_BYTES_MAX;
         if is_asked_for {
             return true;
         }
+        let (others, others_bytes) = (all.count - all.fetched, all.bytes - all.fetched_bytes + bytes);
+        let is_within = |eighths: usize| {
+            others < limits::PENDING_MAX / 8 * eighths
+                && others_bytes <= limits::PENDING_BYTES_MAX / 8 * eighths
+        };
         if self.awaited.contains_key(id) {
-            return self.count() < limits::PENDING_MAX && self.bytes + bytes <= limits::PENDING_BYTES_MAX;
+            return is_within(6);
         }
-        let is_modest = !is_crowded
+        let is_modest = is_within(5)
             && share.count < limits::PENDING_FAIR_SHARE
             && share.bytes + bytes <= limits::PENDING_BYTES_FAIR_SHARE;
-        let is_roomy =
-            self.count() < limits::PENDING_MAX / 2 && self.bytes + bytes <= limits::PENDING_BYTES_MAX / 2;
         share.count < limits::PENDING_PER_PEER_MAX
             && !(of_stranger && share.of_strangers >= limits::PENDING_UNKNOWN_KEY_PER_PEER_MAX)
             && share.bytes + bytes <= limits::PENDING_BYTES_PER_PEER_MAX
-            && (is_modest || is_roomy)
+            && (is_modest || is_within(3))
+    }
+
+    /// A fetch from `peer` begins: what fetches from others brought and is not attached is dropped when it takes too much
+    /// of the room. It can be fetched again.
+    pub(crate) fn make_room_for_fetch(&mut self, peer: PeerId) {
+        let all = self.all();
+        if all.fetched <= limits::PENDING_FETCHED_MAX / 2
+            && all.fetched_bytes <= limits::PENDING_FETCHED_BYTES_MAX / 2
+        {
+            return;
+        }
+        let is_left_over = |w: &Waiting| w.fetched && w.peer != peer;
+        let left_over: Vec<Id> =
+            self.waiting.iter().filter(|(_, w)| is_left_over(w)).map(|(id, _)| *id).collect();
+        for id in left_over {
+            self.remove(&id);
+        }
+    }
+
+    /// What all peers have waiting.
+    fn all(&self) -> Share {
+        self.of_peer.values().fold(Share::default(), |sum, share| Share {
+            count: sum.count + share.count,
+            of_strangers: sum.of_strangers + share.of_strangers,
+            bytes: sum.bytes + share.bytes,
+            fetched: sum.fetched + share.fetched,
+            fetched_bytes: sum.fetched_bytes + share.fetched_bytes,
+        })
     }
 
     /// Waiting ones of this peer that came by a fetch.
@@ -133,24 +164,32 @@ impl Pending {
     }
 
     /// Forgets what a peer that is gone left, as far as nothing is known of it: no key, so no signature was checked. Else
-    /// each connection would bring another share.
+    /// each connection would bring another share. What another peer sent of the same body takes its place.
     pub(crate) fn forget_unjudged(&mut self, peer: PeerId) {
-        let is_unjudged = |w: &Waiting| w.peer == peer && matches!(w.stage, Stage::NoKey | Stage::Lookup);
+        let is_unjudged = |w: &Waiting| {
+            matches!(w.stage, Stage::NoKey | Stage::Lookup)
+                && (w.peer == peer || w.copies.iter().any(|(of, _)| *of == peer))
+        };
         let unjudged: Vec<Id> =
             self.waiting.iter().filter(|(_, w)| is_unjudged(w)).map(|(id, _)| *id).collect();
         for id in unjudged {
-            self.remove(&id);
+            let Some(waiting) = self.waiting.get_mut(&id) else { continue };
+            let is_first = waiting.peer == peer;
+            // One of each peer at most.
+            let its = waiting.copies.iter().position(|(of, _)| *of == peer);
+            if let Some((_, copy)) = its.map(|place| waiting.copies.remove(place)) {
+                self.release(peer, copy.len(), false);
+            }
+            if is_first && self.next_copy(&id) {
+                // What was asked for its sake is not asked for any more: the next sweep begins anew.
+                self.overflowed = true;
+            }
         }
     }
 
     /// Envelopes of this peer, copies included.
     pub(crate) fn of(&self, peer: PeerId) -> usize {
         self.of_peer.get(&peer).map_or(0, |s| s.count)
-    }
-
-    /// Envelopes waiting, copies included.
-    fn count(&self) -> usize {
-        self.of_peer.values().map(|s| s.count).sum()
     }
 
     fn charge(&mut self, peer: PeerId, bytes: usize, of_stranger: bool) {
@@ -177,6 +216,7 @@ impl Pending {
         self.charge(waiting.peer, waiting.envelope.len(), waiting.of_stranger);
         if let Some(share) = self.of_peer.get_mut(&waiting.peer) {
             share.fetched += usize::from(waiting.fetched);
+            share.fetched_bytes += if waiting.fetched { waiting.envelope.len() } else { 0 };
         }
         self.waiting.insert(id, waiting);
     }
@@ -186,9 +226,10 @@ impl Pending {
         let waiting = self.waiting.remove(id)?;
         if let Some(share) = self.of_peer.get_mut(&waiting.peer) {
             share.fetched -= usize::from(waiting.fetched);
+            share.fetched_bytes -= if waiting.fetched { waiting.envelope.len() } else { 0 };
         }
         self.release(waiting.peer, waiting.envelope.len(), waiting.of_stranger);
-        for (peer, copy) in &waiting.copies {
+        for (peer, copy) in waiting.copies.iter().filter(|_| !planted!(CopiesLeak)) {
             self.release(*peer, copy.len(), false);
         }
         for reference in &waiting.references {
@@ -246,7 +287,12 @@ impl Pending {
         for (peer, copy) in &waiting.copies {
             self.charge(*peer, copy.len(), false);
         }
-        self.insert(*id, Waiting { envelope, peer, stage: Stage::NoKey, loading: None, ..waiting });
+        // Only the store knows whether it is attached already, as long as it has not said; the sweep asks at once.
+        let (stage, due_us) = match waiting.stage {
+            Stage::Lookup => (Stage::Lookup, 0),
+            _ => (Stage::NoKey, waiting.due_us),
+        };
+        self.insert(*id, Waiting { envelope, peer, stage, due_us, loading: None, ..waiting });
         true
     }
 
@@ -261,8 +307,9 @@ impl Pending {
         self.awaited.entry(reference.id).or_insert_with(fresh).waiters.insert(waiter);
     }
 
-    pub(crate) fn is_refused(&self, envelope: &Hash) -> bool {
-        self.refused.contains(envelope)
+    /// Was this envelope refused? It is hashed only when there are any.
+    pub(crate) fn is_refused(&self, envelope: impl FnOnce() -> Hash) -> bool {
+        !self.refused.is_empty() && self.refused.contains(&envelope())
     }
 
     /// Remembers a badly signed envelope, as a whole: its id stays wanted.

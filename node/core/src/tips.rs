@@ -1,4 +1,5 @@
 //! Tip selection: which two tips a new transaction approves. Policy at issue, never a question of validity.
+//! The simulator's abstract tangle chooses with [`some_of`] and [`walk`] too, so that theory is compared with this code.
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -7,6 +8,9 @@ use crate::border::{TipPolicy, TipSelection};
 use crate::hash::Issuer;
 use crate::limits::PREFERRED_TIPS_PER_ISSUER;
 use crate::random::Random;
+
+/// Most tips that [`some_of`] chooses at once.
+pub const CHOSEN_MAX: usize = 16;
 
 /// A tip, as selection sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +73,30 @@ impl Stretch {
     }
 }
 
+/// What a walk goes over: records in places of their own, each referred to by later ones.
+pub trait Graph {
+    /// The places of those that refer to the record at this place, each once.
+    fn referrers(&self, place: u32) -> &[u32];
+    /// Cumulative weight of the record at this place: itself and all that reach it.
+    fn weight(&self, place: u32) -> u32;
+}
+
+/// A stretch with its weights.
+struct Weighted<'a> {
+    stretch: &'a Stretch,
+    weights: Vec<u32>,
+}
+
+impl Graph for Weighted<'_> {
+    fn referrers(&self, place: u32) -> &[u32] {
+        &self.stretch.referrers[place as usize]
+    }
+
+    fn weight(&self, place: u32) -> u32 {
+        self.weights[place as usize]
+    }
+}
+
 /// Two tips to approve, different ones when there are two; none when there is no tip (the genesis is approved then).
 ///
 /// `stretch` is asked for by the weighted walk only.
@@ -112,11 +140,36 @@ pub(crate) fn two_of(tips: &[u64], random: &mut Random) -> Option<[u64; 2]> {
         [] => None,
         [only] => Some([*only; 2]),
         _ => {
-            let first = random.below(tips.len() as u64) as usize;
-            let other = random.below(tips.len() as u64 - 1) as usize;
-            Some([tips[first], tips[if other >= first { other + 1 } else { other }]])
+            let mut chosen = [0; 2];
+            some_of(tips, &mut chosen, random);
+            Some(chosen)
         }
     }
+}
+
+/// As many different tips as `chosen` has room for, or all when there are fewer; every choice equally likely, in every
+/// order. Returns how many there are.
+///
+/// # Panics
+/// When `chosen` has room for more than [`CHOSEN_MAX`].
+pub fn some_of(tips: &[u64], chosen: &mut [u64], random: &mut Random) -> usize {
+    assert!(chosen.len() <= CHOSEN_MAX, "{} tips are asked for; at most {CHOSEN_MAX}", chosen.len());
+    let count = chosen.len().min(tips.len());
+    // Places drawn so far, ascending.
+    let mut taken = [0; CHOSEN_MAX];
+    for nth in 0..count {
+        // Counts only the places that are left: each one taken before it moves it up by one.
+        let mut place = random.below((tips.len() - nth) as u64) as usize;
+        let mut smaller = 0;
+        while smaller < nth && place >= taken[smaller] {
+            place += 1;
+            smaller += 1;
+        }
+        taken.copy_within(smaller..nth, smaller + 1);
+        taken[smaller] = place;
+        chosen[nth] = tips[place];
+    }
+    count
 }
 
 /// Two walks that should end at different tips; after eight that did not, the second tip is drawn uniformly.
@@ -124,10 +177,10 @@ fn walk_twice(stretch: &Stretch, alpha: f64, eligible: &[u64], random: &mut Rand
     if eligible.len() < 2 || stretch.numbers.is_empty() {
         return two_of(eligible, random);
     }
-    let weights = stretch.weights();
+    let graph = Weighted { stretch, weights: stretch.weights() };
     let mut found: Option<u64> = None;
     for _ in 0..8 {
-        let end = walk(stretch, &weights, alpha, random);
+        let end = stretch.numbers[walk(&graph, 0, alpha, random) as usize];
         match found {
             _ if eligible.binary_search(&end).is_err() => {}
             Some(first) if first != end => return Some([first, end]),
@@ -139,27 +192,24 @@ fn walk_twice(stretch: &Stretch, alpha: f64, eligible: &[u64], random: &mut Rand
     Some([first, others[random.below(others.len() as u64) as usize]])
 }
 
-/// One walk from the oldest record of the stretch: from x to a referrer y with probability proportional to
-/// exp(−α (w(x) − w(y))) (Popov, "The Tangle", section 4.1). Returns the local number of the tip.
-fn walk(stretch: &Stretch, weights: &[u32], alpha: f64, random: &mut Random) -> u64 {
-    let mut at = 0;
-    while !stretch.referrers[at].is_empty() {
-        let referrers = &stretch.referrers[at];
-        let chance =
-            |to: &u32| libm::exp(-alpha * (f64::from(weights[at]) - f64::from(weights[*to as usize])));
+/// One walk from the record at `from` to a tip: from x to a referrer y with probability proportional to
+/// exp(−α (w(x) − w(y))) (Popov, "The Tangle", section 4.1). Returns the place of the tip.
+pub fn walk(graph: &impl Graph, from: u32, alpha: f64, random: &mut Random) -> u32 {
+    let mut at = from;
+    while let [.., last] = graph.referrers(at) {
+        let referrers = graph.referrers(at);
+        // w(x) is the same for all of them. Measured from the heaviest, whose chance is then 1, not all can vanish.
+        let heaviest = referrers.iter().map(|to| graph.weight(*to)).max().unwrap_or(0);
+        let chance = |to: &u32| libm::exp(-alpha * f64::from(heaviest - graph.weight(*to)));
         let total: f64 = referrers.iter().map(chance).sum();
         let mut left = random.unit() * total;
-        let mut next = referrers[referrers.len() - 1];
-        for to in referrers {
+        let is_next = |to: &&u32| {
             left -= chance(to);
-            if left < 0.0 {
-                next = *to;
-                break;
-            }
-        }
-        at = next as usize;
+            left < 0.0
+        };
+        at = *referrers.iter().find(is_next).unwrap_or(last);
     }
-    stretch.numbers[at]
+    at
 }
 
 #[cfg(test)]
@@ -233,11 +283,43 @@ mod tests {
             (5, alloc::vec![4]),
         ];
         let stretch = Stretch::new(records);
-        let weights = stretch.weights();
+        let graph = Weighted { stretch: &stretch, weights: stretch.weights() };
         let mut random = Random::new(&[3; 32]);
-        let mut lazy =
-            |alpha| (0..2_000).filter(|_| walk(&stretch, &weights, alpha, &mut random) == 2).count();
+        let mut lazy = |alpha| (0..2_000).filter(|_| walk(&graph, 0, alpha, &mut random) == 2).count();
         assert!(lazy(10.0) == 0);
         assert!((800..1_200).contains(&lazy(0.0)));
+    }
+
+    #[test]
+    fn a_walk_takes_the_heavier_side_however_light_both_are_beside_where_it_stands() {
+        // Two chains from the genesis: 1 to 400, and 401 to 780. With alpha 2 each is lighter than the genesis by so
+        // much that exp(-alpha x difference) is 0 for both; the walk then took whichever referred to it last.
+        let chain = (1..=400_u64).map(|n| (n, alloc::vec![n - 1]));
+        let other = (401..=780_u64).map(|n| (n, alloc::vec![if n == 401 { 0 } else { n - 1 }]));
+        let stretch = Stretch::new([(0, alloc::vec![])].into_iter().chain(chain).chain(other));
+        let graph = Weighted { stretch: &stretch, weights: stretch.weights() };
+        assert_eq!([0, 1, 401].map(|place| graph.weight(place)), [781, 400, 380]);
+        let mut random = Random::new(&[4; 32]);
+        assert_eq!(walk(&graph, 0, 2.0, &mut random), 400);
+    }
+
+    #[test]
+    fn any_number_of_tips_is_chosen_evenly_and_never_one_twice() {
+        let mut random = Random::new(&[5; 32]);
+        let tips = [3, 5, 7, 11, 13];
+        let mut counts = BTreeMap::new();
+        for _ in 0..60_000 {
+            let mut chosen = [0; 3];
+            assert_eq!(some_of(&tips, &mut chosen, &mut random), 3);
+            assert!(chosen[0] != chosen[1] && chosen[0] != chosen[2] && chosen[1] != chosen[2]);
+            *counts.entry(chosen).or_insert(0_i32) += 1;
+        }
+        // 60 ordered triples, 1,000 expected each, standard deviation 31: six of them.
+        assert_eq!(counts.len(), 60);
+        assert!(counts.values().all(|c| (c - 1_000).abs() < 190), "{counts:?}");
+        let mut all = [0; CHOSEN_MAX];
+        assert_eq!(some_of(&tips, &mut all, &mut random), 5);
+        all[..5].sort_unstable();
+        assert_eq!(all[..6], [3, 5, 7, 11, 13, 0]);
     }
 }

@@ -193,6 +193,11 @@ impl Canonical for Envelope<'_> {
 }
 
 impl<'a> Envelope<'a> {
+    /// The outer layer once more, of bytes that [`open`](Self::open) took before: their form is known to be the one.
+    pub(crate) fn reopen(bytes: &'a [u8]) -> Result<Self, CodecError> {
+        codec::decode_again(bytes)
+    }
+
     /// Both layers: the envelope, and the body in it.
     pub fn open(bytes: &'a [u8]) -> Result<(Self, Body), CodecError> {
         let envelope: Self = codec::decode(bytes)?;

@@ -88,6 +88,7 @@ impl Window {
 
     fn get_mut(&mut self, number: u64) -> Option<&mut Entry> {
         match number.checked_sub(self.base()) {
+            Some(0) if planted!(OldestUnmarked) => None,
             Some(place) => self.recent.get_mut(usize::try_from(place).ok()?),
             None => self.old_tips.get_mut(&number),
         }
@@ -114,7 +115,7 @@ impl Window {
         self.next_number += 1;
         self.numbers.insert(record.id, number);
         if !record.has(flag::SECOND_BRANCH) {
-            for reference in record.references() {
+            for reference in record.references().filter(|_| own || !planted!(TipStays)) {
                 self.uncover_tip(reference);
             }
             self.tips.insert(number);
@@ -144,7 +145,9 @@ impl Window {
     }
 
     fn evict(&mut self) {
-        while self.recent.len() > self.records_max && self.base() < self.durable {
+        while self.recent.len() > self.records_max
+            && (self.base() < self.durable || planted!(LeavesBeforeDurable))
+        {
             let Some(entry) = self.recent.pop_front() else { return };
             if self.tips.contains(&entry.record.number) {
                 self.old_tips.insert(entry.record.number, entry);

@@ -381,9 +381,7 @@ pub fn fetch_end(more: bool) -> Arc<[u8]> {
 }
 
 fn coded<T: Serialize>(kind: u8, body: &T) -> Arc<[u8]> {
-    let mut frame = Vec::from([kind]);
-    frame.append(&mut codec::encode(body));
-    frame.into()
+    codec::encode_behind(Vec::from([kind]), body).into()
 }
 
 #[cfg(test)]

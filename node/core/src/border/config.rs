@@ -4,7 +4,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use crate::genesis::Genesis;
+use crate::genesis::{Genesis, PublicKey};
 use crate::hash::Issuer;
 
 /// How readings become batches.
@@ -92,6 +92,10 @@ pub struct Config {
     /// The payload of transaction 0, for a node that the genesis does not name: an encoded
     /// [`Enrol`](crate::payload::Enrol).
     pub enrolment: Option<Vec<u8>>,
+    /// The keys that can sign here, in any order. While the one in force on the own chain is not among them, readings are
+    /// journaled and nothing is issued ([`Silence::KeyMissing`](super::Silence::KeyMissing)). A key that an own `Rotate` of
+    /// this start brings counts as held from then on. `None`: every key that the own chain names can sign.
+    pub signing_keys: Option<Vec<PublicKey>>,
     /// Name and version of the program, for peers.
     pub software: String,
     /// Records kept in memory, at most [`WINDOW_RECORDS`](crate::limits::WINDOW_RECORDS).

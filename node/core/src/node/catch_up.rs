@@ -22,6 +22,9 @@ impl Node {
         let chains = self.issuers.iter().filter_map(|(issuer, chain)| {
             let mut heads: Vec<ChainHead> =
                 chain.heads.iter().map(|h| ChainHead { sequence: h.sequence, id: h.id }).collect();
+            if planted!(BranchesUntold) {
+                heads.truncate(1);
+            }
             if *issuer == own {
                 let first = chain.heads.first()?;
                 heads.retain(|h| h.id != first.id);
@@ -242,6 +245,7 @@ impl Node {
                 self.gossip.fetching =
                     Some(Fetching { peer, ranges, asked, fruitful, progress_us, page_us, since_us: page_us });
                 self.gossip.fetched_from = Some(peer);
+                self.pending.make_room_for_fetch(peer);
                 return self.fetch_next(now, out);
             }
         }
@@ -314,9 +318,9 @@ impl Node {
     }
 
     /// A body of the fetch came and is on its way into the ledger, or there already.
-    pub(super) fn fetch_brought(&mut self, now_us: u64, issuer: &Issuer, sequence: u64) {
+    pub(super) fn fetch_brought(&mut self, now_us: u64, issuer: &Issuer, sequence: u64, by_id: bool) {
         if let Some(fetching) = &mut self.gossip.fetching
-            && fetching.brought(issuer, sequence)
+            && fetching.brought(issuer, sequence, by_id)
         {
             fetching.progress_us = now_us;
             fetching.fruitful = true;

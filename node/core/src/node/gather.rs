@@ -125,7 +125,7 @@ impl Gatherer {
         for stream in core::mem::take(&mut restored.streams) {
             let (next, spans) = (stream.chain_counter, stream.carried);
             chain.restore(stream.name.clone(), next, spans, stream.next_counter);
-            dormant.insert(stream.name, stream.next_counter);
+            dormant.insert(stream.name, if planted!(CounterOfChain) { next } else { stream.next_counter });
         }
         let descriptors: BTreeMap<_, _> = core::mem::take(&mut restored.descriptors).into_iter().collect();
         let name =
@@ -233,7 +233,7 @@ impl Gatherer {
         let readings = self.open.blocks.len() + record.blocks().len();
         let held = self.open.bytes + record.blocks.len() + record.long.len();
         let streams = self.open.streams.len() + record.streams.len() + usize::from(new_stream);
-        readings < policy.readings_max as usize
+        readings < policy.readings_max as usize + usize::from(planted!(OneReadingTooMany))
             && (readings == 0 || held + bytes <= policy.bytes_max)
             && streams <= limits::BATCH_STREAMS_MAX
     }
@@ -264,7 +264,8 @@ impl Node {
         if is_old || core::mem::take(&mut self.gatherer.is_urgent) || self.gatherer.is_full(&policy) {
             self.close_batch();
         }
-        if self.chain_is_settled() {
+        // Until then readings are journaled and not sealed.
+        if self.can_sign() {
             self.work_on_oldest(now, out);
         }
     }

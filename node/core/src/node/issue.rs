@@ -153,8 +153,8 @@ impl Node {
 
     /// Starts the next own transaction, when none is in the making and there is something to say.
     pub(super) fn issue(&mut self, now: Now, out: &mut Vec<Effect>) {
-        if let Some(why @ Silence::AnotherMachine) = self.silence() {
-            // Whoever waits would wait for ever.
+        if let Some(why @ (Silence::AnotherMachine | Silence::KeyMissing { .. })) = self.silence() {
+            // Whoever waits would wait until the next start.
             for Asked { reply, .. } in self.own.queue.drain(..) {
                 out.push(Effect::Reply { reply, outcome: Outcome::Refused(Refusal::Silent(why)) });
             }
@@ -302,7 +302,12 @@ impl Node {
             _ => None,
         };
         let journal = batch.as_ref().and_then(|_| self.gatherer.journal_batch());
+        let journal = journal.filter(|_| !planted!(JournalNeverFreed));
         let key = signs.brings.is_none().then_some(signs.place);
+        if let Some(brought) = &signs.brings {
+            // Whoever asked for it holds it.
+            self.own_keys.hold(&brought.key);
+        }
         let (from, fetched) = (PeerId(0), false);
         let ready =
             Ready { id, envelope: envelope.clone(), body, settled, key, brings: signs.brings, from, fetched };

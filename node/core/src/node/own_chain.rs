@@ -73,6 +73,7 @@ impl OwnChain {
     pub(super) fn new(check: StartCheck, forked: bool, durable: Option<ChainHead>, now_us: u64) -> Self {
         let standing = match check {
             _ if forked => Standing::Another,
+            _ if planted!(AsksNobody) => Standing::Settled,
             StartCheck::None => Standing::Settled,
             StartCheck::Bounded(wait) => {
                 Standing::Asking { until_us: Some(now_us.saturating_add(wait)), answered_us: None }
@@ -129,11 +130,6 @@ impl OwnChain {
 }
 
 impl Node {
-    /// Is the own chain whole, as far as could be found out? Until then readings are journaled and not sealed.
-    pub fn chain_is_settled(&self) -> bool {
-        self.own_chain.is_settled()
-    }
-
     /// Ends the start check when it is decided.
     pub(super) fn check_start(&mut self, now: Now, out: &mut Vec<Effect>) {
         self.decide_start(now, out);
@@ -252,7 +248,7 @@ impl Node {
             }
             let first = issuers.get(&peer.issuer).and_then(|c| c.heads.first().copied());
             let telling = peer.telling.or(first);
-            if telling.is_some_and(|h| h.number >= window.durable()) {
+            if telling.is_some_and(|h| h.number >= window.durable()) && !planted!(PromisesEarly) {
                 // What a power cut could take back is not promised.
                 peer.telling = telling;
                 peer.tell_at_us = Some(now_us + limits::HAVE_EVERY_US);

@@ -264,6 +264,10 @@ impl Node {
     /// What is due by time: hellos that did not come, announcements, digests, fetches.
     pub(super) fn gossip_due(&mut self, now: Now, out: &mut Vec<Effect>) {
         let now_us = now.monotonic_us;
+        if self.gossip.deadline().is_none_or(|at| at > now_us) {
+            // Only a fetch may go on before something is due.
+            return self.fetch_due(now, out);
+        }
         let leaves = |p: &&Peer| p.leaves_us.is_some_and(|at| at <= now_us);
         let leaves: Vec<PeerId> = self.gossip.peers().iter().filter(leaves).map(|p| p.id).collect();
         for peer in leaves {
@@ -304,7 +308,9 @@ impl Node {
 
     /// Why this node issues nothing, when it does not.
     pub fn silence(&self) -> Option<Silence> {
-        self.own_chain.silence().or_else(|| (!self.has_key()).then_some(Silence::NotEnrolled))
+        let missing = || self.own_keys.missing().map(|number| Silence::KeyMissing { number });
+        let unknown = || (!self.has_key()).then_some(Silence::NotEnrolled);
+        self.own_chain.silence().or_else(missing).or_else(unknown)
     }
 }
 

@@ -68,28 +68,39 @@ impl Node {
         &mut self,
         now: Now,
         peer: PeerId,
-        bytes: &Arc<[u8]>,
+        bytes: &[u8],
         fetched: bool,
         out: &mut Vec<Effect>,
     ) -> (Received, Option<Issuer>) {
-        if self.pending.is_refused(&envelope_hash(bytes)) {
+        if self.pending.is_refused(|| envelope_hash(bytes)) {
             return (Received::Refused, None);
         }
-        let (envelope, body) = match Envelope::open(bytes) {
-            Ok(opened) => opened,
+        let opened = codec::decode(bytes).and_then(|envelope: Envelope<'_>| {
+            let id = self.network.transaction_id(envelope.body);
+            // The body of what is in the window is known: the id commits to it.
+            let held = self.window.by_id(&id).map(|e| (e.record.issuer, e.record.sequence));
+            let body: Option<Body> = if held.is_some() { None } else { Some(codec::decode(envelope.body)?) };
+            Ok((id, held, body))
+        });
+        let (id, (issuer, sequence), body) = match opened {
+            Ok((id, Some(place), body)) => (id, place, body),
+            Ok((id, None, Some(body))) => (id, (body.issuer, body.sequence), Some(body)),
+            Ok((_, None, None)) => unreachable!("it was decoded"),
             Err(why) => {
                 self.fault(now, peer, why.into(), out);
                 return (Received::Refused, None);
             }
         };
-        let (issuer, sequence) = (body.issuer, body.sequence);
-        let id = self.network.transaction_id(envelope.body);
         // Only what was asked for has the room of what was asked for.
         let reference = Reference { issuer, sequence, id };
         let fetched = fetched && self.gossip.fetching.as_ref().is_some_and(|f| f.covers(&reference));
-        let received = self.receive_body(now, peer, bytes, (id, body), fetched, out);
+        let by_id = self.was_asked_for(&reference);
+        let received = match body {
+            Some(body) => self.receive_body(now, peer, bytes, (id, body), fetched, out),
+            None => Received::Held,
+        };
         if fetched && matches!(received, Received::New | Received::Held) {
-            self.fetch_brought(now.monotonic_us, &issuer, sequence);
+            self.fetch_brought(now.monotonic_us, &issuer, sequence, by_id);
         }
         (received, Some(issuer))
     }
@@ -98,7 +109,7 @@ impl Node {
         &mut self,
         now: Now,
         peer: PeerId,
-        bytes: &Arc<[u8]>,
+        bytes: &[u8],
         (id, body): (Id, Body),
         fetched: bool,
         out: &mut Vec<Effect>,
@@ -108,7 +119,7 @@ impl Node {
         }
         if let Some(waiting) = self.pending.waiting.get(&id) {
             let is_verified = matches!(waiting.stage, Stage::Verified(_));
-            let is_kept = self.pending.keep_copy(&id, peer, bytes);
+            let is_kept = self.pending.keep_copy(&id, peer, &Arc::from(bytes));
             return match (is_verified, is_kept) {
                 (true, _) => Received::Held,
                 (false, true) => Received::New,
@@ -122,6 +133,7 @@ impl Node {
             network: &self.network,
             genesis: &self.config.genesis,
             committee: self.issuers.committee(),
+            in_genesis: self.issuers.is_in_genesis(&body.issuer),
         };
         let (references, key_payload) = match check(&facts, &body) {
             Ok(checked) => checked,
@@ -136,11 +148,12 @@ impl Node {
             return Received::NoRoom;
         }
         // Below the window only the store knows what is attached.
-        let may_be_attached =
-            !self.window.is_whole() && self.issuers.may_be_attached(&body.issuer, body.sequence);
+        let may_be_attached = !self.window.is_whole()
+            && self.issuers.may_be_attached(&body.issuer, body.sequence)
+            && !planted!(ForgetsBelowWindow);
         let own = Reference { issuer: body.issuer, sequence: body.sequence, id };
         let waiting = Waiting {
-            envelope: bytes.clone(),
+            envelope: Arc::from(bytes),
             peer,
             of_stranger: !is_known,
             fetched,
@@ -202,7 +215,7 @@ impl Node {
             for (reference, stored) in waiting.asked.iter().zip(found) {
                 match stored {
                     Some(stored) => drop(waiting.held.insert(reference.id, *stored)),
-                    None if is_current => drop(waiting.absent.insert(reference.id)),
+                    None if is_current || planted!(StaleAnswer) => drop(waiting.absent.insert(reference.id)),
                     None => {}
                 }
             }
@@ -269,7 +282,7 @@ impl Node {
     /// Finds the key that should have signed it and asks for the check.
     fn find_key(&mut self, now: Now, id: Id, out: &mut Vec<Effect>) -> Result<Option<Ready>, Reject> {
         let Some(waiting) = self.pending.waiting.get(&id) else { return Ok(None) };
-        let envelope: Envelope<'_> = codec::decode(&waiting.envelope)?;
+        let envelope = Envelope::reopen(&waiting.envelope)?;
         let number = envelope.key_number;
         let chain = self.issuers.get(&waiting.body.issuer);
         let (place, key) = if waiting.body.sequence == 0 {
@@ -314,6 +327,9 @@ impl Node {
                 self.ask_to_verify(now, id, Some(stored.key), &key, out)?;
             }
             Settled::Unknown => self.load_unknown(now, id, out),
+            Settled::Absent if planted!(WaitingIsWrong) => {
+                return Err(Reject::NotEnrolled { issuer: prev.issuer, got: waiting.body.kind });
+            }
             Settled::Absent => self.pending.wait_for(&prev, id),
             Settled::Genesis | Settled::Never => {}
         }
@@ -335,7 +351,7 @@ impl Node {
     ) -> Result<(), Reject> {
         let ticket = self.ticket();
         let Some(waiting) = self.pending.waiting.get_mut(&id) else { return Ok(()) };
-        let envelope: Envelope<'_> = codec::decode(&waiting.envelope)?;
+        let envelope = Envelope::reopen(&waiting.envelope)?;
         if envelope.scheme != key.scheme {
             return Err(Reject::WrongScheme { got: envelope.scheme.tag(), expected: key.scheme.tag() });
         }
@@ -356,7 +372,7 @@ impl Node {
         let Some(id) = self.pending.tickets.remove(&ticket) else { return };
         let Some(waiting) = self.pending.waiting.get_mut(&id) else { return };
         let Stage::Verifying(_, place) = waiting.stage else { return };
-        if valid {
+        if valid || (planted!(CopyVouches) && !waiting.copies.is_empty()) {
             waiting.stage = Stage::Verified(place);
             // What the store said earlier may be out of date by now.
             waiting.absent.clear();
@@ -377,6 +393,7 @@ impl Node {
         }
         let stored = self.window.stored(&reference.id).or_else(|| waiting.held.get(&reference.id).copied());
         match stored {
+            Some(s) if planted!(BelievesPlaces) => Settled::Held(s),
             Some(s) if s.issuer == reference.issuer && s.sequence == reference.sequence => Settled::Held(s),
             Some(_) => Settled::Never,
             None if needs_load(&self.window, &self.issuers, waiting, reference) => Settled::Unknown,
@@ -405,6 +422,7 @@ impl Node {
                 Settled::Held(stored) => settled.push(Some(stored)),
                 Settled::Never => never = true,
                 Settled::Unknown => unknown = true,
+                Settled::Absent if planted!(AttachesWithoutPast) => settled.push(None),
                 Settled::Absent => absent.push(*reference),
             }
         }
@@ -432,8 +450,9 @@ impl Node {
         let Some(waiting) = self.pending.waiting.get(&id) else { return Ok(None) };
         if let (Some(prev), Some(used)) = (settled[0], key)
             && prev.key != used
+            && !planted!(OldKeyHolds)
         {
-            let envelope: Envelope<'_> = codec::decode(&waiting.envelope)?;
+            let envelope = Envelope::reopen(&waiting.envelope)?;
             let number = envelope.key_number;
             let Some((expected, in_force)) = self.key_at(&waiting.body, prev) else { return Ok(None) };
             if expected != number {
@@ -533,6 +552,9 @@ impl Node {
         if self.issuers.attach(&record, ready.body.prev, ready.brings.clone()) {
             events.push(Effect::Emit(Event::Forked { issuer: record.issuer, sequence: record.sequence }));
         }
+        if own && ready.brings.is_some() {
+            self.own_keys.look(self.issuers.get(&record.issuer));
+        }
         let bit = self.issuers.member_bit(&record.issuer);
         self.window.attach(record.clone(), now.monotonic_us, bit, own);
         let write =
@@ -546,7 +568,7 @@ impl Node {
             ready.settled.iter().map(|s| s.map_or(GENESIS_NUMBER, |s| s.number)).collect();
         let prev_is_second = ready.settled[0].is_some_and(|s| s.flags & flag::SECOND_BRANCH != 0);
         let mut flags = 0;
-        if body.has_payload() {
+        if body.has_payload() || planted!(NotesForNotes) {
             flags |= flag::PAYLOAD;
         }
         if body.witness.is_some() {
@@ -666,5 +688,9 @@ fn chain_key_number(node: &Node, body: &Body, place: u16) -> Option<u32> {
 }
 
 fn envelope_hash(bytes: &[u8]) -> Hash {
+    if planted!(RefusesBody) {
+        let body = Envelope::open(bytes).map_or(bytes, |(envelope, _)| envelope.body);
+        return Hash(derive(context::ENVELOPE, body));
+    }
     Hash(derive(context::ENVELOPE, bytes))
 }

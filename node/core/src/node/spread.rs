@@ -1,7 +1,6 @@
 //! How transactions spread: pushed along eager links, announced along lazy ones, asked for by id.
 
 use alloc::collections::VecDeque;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::border::{Effect, Lane, Now, PeerId, Serve};
@@ -17,7 +16,7 @@ use super::receive::Received;
 impl Node {
     /// A body that was not asked for.
     pub(super) fn pushed(&mut self, now: Now, peer: PeerId, envelope: &[u8], out: &mut Vec<Effect>) {
-        let (received, issuer) = self.receive(now, peer, &Arc::from(envelope), false, out);
+        let (received, issuer) = self.receive(now, peer, envelope, false, out);
         if received != Received::Held {
             return self.count_received(now, peer, received, envelope.len(), out);
         }
@@ -42,7 +41,7 @@ impl Node {
                 return;
             }
             let fetched = self.gossip.fetching.as_ref().is_some_and(|f| f.peer == peer);
-            let (received, _) = self.receive(now, peer, &Arc::from(*envelope), fetched, out);
+            let (received, _) = self.receive(now, peer, envelope, fetched, out);
             self.count_received(now, peer, received, envelope.len(), out);
         }
     }
@@ -123,7 +122,11 @@ impl Node {
     /// Ids that a peer holds. A body that comes by another link within a while need not be asked for.
     pub(super) fn announced(&mut self, now: Now, peer: PeerId, references: &[Reference]) {
         let due_us = now.monotonic_us + limits::GRAFT_US;
-        let mut of_peer = self.gossip.announced.values().filter(|a| a.peers.contains(&peer)).count();
+        // Counted only when the limit can be reached at all.
+        let may_be_full =
+            self.gossip.announced.len() + references.len() > limits::ANNOUNCED_PER_PEER_MAX;
+        let its = || self.gossip.announced.values().filter(|a| a.peers.contains(&peer)).count();
+        let mut of_peer = if may_be_full { its() } else { 0 };
         for reference in references {
             if self.is_here(reference) || of_peer >= limits::ANNOUNCED_PER_PEER_MAX {
                 continue;
@@ -150,6 +153,12 @@ impl Node {
             || self.pending.waiting.contains_key(&reference.id)
             || self.gossip.fetching.as_ref().is_some_and(|f| f.covers(reference))
             || below_window()
+    }
+
+    /// Was this body asked for by its id?
+    pub(super) fn was_asked_for(&self, reference: &Reference) -> bool {
+        self.pending.awaited.get(&reference.id).is_some_and(|a| a.asked_us.is_some())
+            || self.gossip.announced.contains_key(reference)
     }
 
     /// Announced bodies that did not come: asked for, and the link becomes an eager one.
@@ -242,8 +251,9 @@ impl Node {
         }
         let mut asks: Vec<(PeerId, Vec<Reference>)> =
             self.gossip.greeted().map(|p| (p.id, Vec::new())).collect();
-        let due =
-            |asked: Option<u64>| asked.is_none_or(|at| at + limits::WANT_TIMEOUT_US <= now.monotonic_us);
+        let due = |asked: Option<u64>| {
+            asked.is_none_or(|at| at + limits::WANT_TIMEOUT_US <= now.monotonic_us && !planted!(AsksOnce))
+        };
         let candidates: Vec<Id> =
             self.pending.awaited.iter().filter(|(_, a)| due(a.asked_us)).map(|(id, _)| *id).collect();
         for id in candidates {

@@ -46,7 +46,7 @@ impl Gatherer {
         self.next_number = self.next_number.max(batch.number.saturating_add(1));
         let (first_time_ns, last_time_ns) = (batch.first_time_ns, batch.last_time_ns);
         for span in &batch.streams {
-            let (first, count) = (span.first, span.count);
+            let (first, count) = (span.first, span.count - u32::from(planted!(AdoptsOneLess)));
             if let Some(name) = self.names.get(&span.descriptor) {
                 self.chain.carry(name, CarriedSpan { first, count, first_time_ns, last_time_ns });
             } else if self.unknown.len() < limits::UNKNOWN_DESCRIPTORS_MAX {

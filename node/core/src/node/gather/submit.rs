@@ -83,7 +83,10 @@ impl Node {
         if self.gatherer.open_since_us.is_none() && !self.gatherer.open.blocks.is_empty() {
             self.gatherer.open_since_us = Some(now.monotonic_us);
         }
-        let held = Vec::from([Effect::Reply { reply, outcome: Outcome::Durable }]);
+        let mut held = Vec::from([Effect::Reply { reply, outcome: Outcome::Durable }]);
+        if planted!(AcknowledgesEarly) {
+            out.append(&mut held);
+        }
         let mut within = self.config.journal_within_us;
         if !origins.is_empty() {
             within = within.min(limits::ACKNOWLEDGE_WITHIN_US);
@@ -134,7 +137,8 @@ impl Node {
         // After a start: by its hash, and only where its counter goes on. When a descriptor changed there and back,
         // the counter went on elsewhere, and the stream gets a second place in the table.
         let goes_on = |s: &BatchStream| {
-            s.descriptor == own.descriptor && s.first + u64::from(s.count) == own.next_counter
+            s.descriptor == own.descriptor
+                && (s.first + u64::from(s.count) == own.next_counter || planted!(OldEntryOfTable))
         };
         self.gatherer.open.streams.iter().rposition(goes_on).map(|place| place as u32)
     }
