@@ -11,7 +11,7 @@
 //! - [`plant`]: the values that machines would send; [`gateway`]: a gateway in a folder, and the check of what it kept
 //! - [`network`]: gateways on loopback and a signed tangle; [`peer`]: peers in processes of their own
 //! - [`ingest`] (figure 1), [`gossip`] (2, 7 and the connections of 8), [`root`] (3), [`archive`] (5), [`proof`] (6),
-//!   [`idle`] (10), [`latency`] (14)
+//!   [`idle`] (10), [`sim`] (12), [`latency`] (14)
 
 mod archive;
 mod cpu;
@@ -27,6 +27,7 @@ mod plan;
 mod plant;
 mod proof;
 mod root;
+mod sim;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -47,7 +48,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// The headline figures: 1 ingest, 2 gossip, 3 Merkle root, 5 archive, 6 proof, 7 catch-up, 8 memory of a
-    /// connection, 10 idle, 14 latency.
+    /// connection, 10 idle, 12 simulator, 14 latency.
     Headline {
         /// The last line is one object with all figures.
         #[arg(long)]
@@ -80,7 +81,7 @@ enum Command {
 
 type Bench = fn(&Plan) -> anyhow::Result<Report>;
 
-const BENCHES: [(u32, &str, Bench); 9] = [
+const BENCHES: [(u32, &str, Bench); 10] = [
     (1, "readings ingested, durable, batched, signed, attached", ingest::measure),
     (2, "transactions received from peers", gossip::receive),
     (3, "Merkle root over many leaves", root::measure),
@@ -89,6 +90,7 @@ const BENCHES: [(u32, &str, Bench); 9] = [
     (7, "a node that joins", gossip::join),
     (8, "memory of a connection", gossip::connections),
     (10, "idle gateways", idle::measure),
+    (12, "the simulator", sim::measure),
     (14, "submit to durable, open loop", latency::measure),
 ];
 
@@ -120,7 +122,7 @@ fn headline(json: bool, only: Option<u32>, smoke: bool, dir: Option<PathBuf>) ->
     let chosen: Vec<_> = BENCHES.iter().filter(|(number, ..)| only.is_none_or(|o| o == *number)).collect();
     anyhow::ensure!(
         !chosen.is_empty(),
-        "there is no figure {}; expected 1, 2, 3, 5, 6, 7, 8, 10 or 14",
+        "there is no figure {}; expected 1, 2, 3, 5, 6, 7, 8, 10, 12 or 14",
         only.unwrap_or(0)
     );
     if cfg!(debug_assertions) && !smoke {

@@ -31,6 +31,8 @@ fn every_bench_does_its_work_at_a_tiny_size() {
         (10, "idle: CPU"),
         (10, "idle: sent on a connection in an hour"),
         (10, "idle: written in an hour"),
+        (12, "tangle: uniform tips"),
+        (12, "tangle: weighted walk"),
         (14, "journal p50"),
         (14, "journal p99"),
         (14, "transaction p50"),
@@ -60,5 +62,5 @@ fn a_figure_that_is_not_there_is_named() {
         .output()
         .expect("the program starts");
     assert_eq!(output.status.code(), Some(2));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("expected 1, 2, 3, 5, 6, 7, 8, 10 or 14"));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("expected 1, 2, 3, 5, 6, 7, 8, 10, 12 or 14"));
 }

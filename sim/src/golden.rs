@@ -2,6 +2,9 @@
 
 use std::fmt::Write as _;
 
+use crate::network::params::Params;
+use crate::network::units::{Rate, Span};
+use crate::network::{self, workload};
 use crate::plan::Plan;
 use crate::report::Failure;
 use crate::run;
@@ -23,5 +26,20 @@ pub fn traces() -> Result<String, Failure> {
     for seed in FAULTY {
         let _ = writeln!(lines, "faulty {seed} {}", run(&Plan::faulty(seed))?.trace_hash);
     }
+    let params = small_network();
+    let failure = |what: String| Failure::new(params.seed, None, None, what.into());
+    let measured = network::measure(&params, &mut |_| {}).map_err(|why| failure(why.to_string()))?;
+    if !measured.ledgers_equal {
+        return Err(failure("the ledgers of the network differ at its end".to_owned()));
+    }
+    let _ = writeln!(lines, "network {} {}", params.seed, measured.trace_hash);
     Ok(lines)
+}
+
+/// Six gateways over links that lose and delay, long enough for batches, notes, wants and digests.
+fn small_network() -> Params {
+    let mut params = Params { gateways: 6, load: Span::from_s(5), ..Params::default() };
+    params.workload = workload::Workload { rate: Rate::per_s(20), ..params.workload };
+    params.link.loss.ppm = 20_000;
+    params
 }

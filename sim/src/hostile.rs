@@ -1,9 +1,10 @@
-//! A peer with a member's key, a joiner's and a stranger's, that sends what it should not: forks, forged and mangled
-//! copies, references to nothing, and all of it out of order.
+//! Peers with the keys of members, a joiner's and a stranger's, all of one mind, that send what they should not: forks,
+//! forged and mangled copies, references to nothing, lies about what they hold, and all of it out of order.
 //!
-//! What it signs validly must end up on every gateway alike; [`Hostile::may_attach`] says what must end up on none.
+//! What they sign validly must end up on every gateway alike; [`Hostile::may_attach`] says what must end up on none.
 
 mod acts;
+mod lies;
 mod make;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -34,6 +35,8 @@ pub struct Post {
 struct Branch {
     key: Key,
     key_number: u32,
+    /// Keys that were in force before, with their numbers.
+    old_keys: Vec<(u32, Key)>,
     sequence: u64,
     prev: Id,
 }
@@ -52,7 +55,7 @@ pub struct Hostile {
     committee: Vec<Issuer>,
     dice: Dice,
     organisation: Key,
-    member: Identity,
+    members: Vec<Identity>,
     /// Enters by an enrolment; its first branch begins when it does.
     joiner: Identity,
     stranger: Key,
@@ -65,11 +68,11 @@ pub struct Hostile {
     never: BTreeSet<Id>,
 }
 
-/// The keys that a hostile peer holds.
+/// The keys that hostile peers hold.
 #[derive(Debug, Clone)]
 pub struct Keys {
-    /// Of a member that the genesis names.
-    pub member: Key,
+    /// Of members that the genesis names.
+    pub members: Vec<Key>,
     /// Of an identity that enters later.
     pub joiner: Key,
     /// Of one that never does.
@@ -79,24 +82,26 @@ pub struct Keys {
 }
 
 impl Hostile {
-    /// A hostile peer of a network with this genesis.
+    /// The hostile peers of a network with this genesis.
     pub fn new(seed: u64, network: Network, genesis: &Genesis, keys: &Keys, gateways: usize) -> Self {
         let identity = |key: &Key| Identity {
             issuer: key.public.issuer(),
             branches: vec![Branch {
                 key: key.clone(),
                 key_number: 0,
+                old_keys: Vec::new(),
                 sequence: 0,
                 prev: network.genesis_id(),
             }],
         };
         let place = |m: &u16| genesis.members[usize::from(*m)].key.issuer();
-        let (member, joiner) = (identity(&keys.member), identity(&keys.joiner));
+        let members = keys.members.iter().map(identity).collect();
+        let joiner = identity(&keys.joiner);
         Self {
             committee: genesis.committee.iter().map(place).collect(),
             dice: Dice::new(seed, "hostile"),
             organisation: keys.organisation.clone(),
-            member,
+            members,
             joiner,
             stranger: keys.stranger.clone(),
             gateways,
@@ -115,12 +120,18 @@ impl Hostile {
 
     /// Is this issuer one of its identities?
     pub fn is_own(&self, issuer: &Issuer) -> bool {
-        [self.member.issuer, self.joiner.issuer, self.stranger.public.issuer()].contains(issuer)
+        let others = [self.joiner.issuer, self.stranger.public.issuer()];
+        others.contains(issuer) || self.members.iter().any(|m| m.issuer == *issuer)
     }
 
-    /// Who is at the other end of its connections.
-    pub const fn issuer(&self) -> Issuer {
-        self.member.issuer
+    /// How many members are hostile.
+    pub fn members(&self) -> usize {
+        self.members.len()
+    }
+
+    /// Who is at the other end of the connections of one of them.
+    pub fn issuer(&self, member: usize) -> Issuer {
+        self.members[member].issuer
     }
 
     /// All that it made, valid or not.
@@ -150,7 +161,9 @@ impl Hostile {
         let Ok((envelope, body)) = Envelope::open(frame) else { return Vec::new() };
         let id = self.network.transaction_id(envelope.body);
         self.seen.push(Reference { issuer: body.issuer, sequence: body.sequence, id });
-        self.overheard.push(envelope.body.to_vec());
+        if !self.is_own(&body.issuer) {
+            self.overheard.push(envelope.body.to_vec());
+        }
         if !self.dice.chance(100) {
             return Vec::new();
         }

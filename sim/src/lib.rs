@@ -5,9 +5,13 @@
 //! - [`plan`]: every parameter and fault of a run, drawn from its seed
 //! - [`world`]: the event queue, the gateways, what happens to effects, and the checks after every step
 //! - [`store`]: what a real store does, as plainly as possible; [`restore`]: what it hands to `Node::open`
+//! - [`invariants`]: what must hold, one file each, checked after every step
 //! - [`oracle`]: what the clients of a gateway were promised, and whether it was kept
-//! - [`hostile`]: a peer with a member's key that sends what it should not
+//! - [`hostile`]: peers with members' keys that send what they should not
+//! - [`case`]: a run by name, as the command that replays it; [`swarm`]: many of them; [`shrink`]: smaller ones that fail
+//!   alike; [`tally`]: what went wrong on the way
 //! - [`signatures`]: modelled or real
+//! - [`scenario`]: runs described in files; [`sweep`]: many of them; [`quick`]: a first look
 //! - [`trace`]: the hash over all that went in and came out; [`golden`]: hashes that are kept; [`report`]: what a run
 //!   ends with
 //!
@@ -15,15 +19,30 @@
 //! tell it to, and lets links break and come back.
 #![warn(missing_docs)]
 
+pub mod case;
+pub mod cpu;
 pub mod dice;
 pub mod golden;
 pub mod hostile;
+pub mod invariants;
+#[cfg(feature = "planted")]
+pub mod mutants;
+pub mod network;
 pub mod oracle;
 pub mod plan;
+pub mod plot;
+pub mod quick;
 pub mod report;
 pub mod restore;
+pub mod scenario;
+pub mod shrink;
 pub mod signatures;
 pub mod store;
+pub mod swarm;
+pub mod sweep;
+pub mod tangle;
+pub mod tally;
+pub mod throughput;
 pub mod trace;
 pub mod world;
 
@@ -35,27 +54,6 @@ pub use report::{Failure, Report};
 /// # Errors
 /// The first check that did not hold.
 pub fn run(plan: &Plan) -> Result<Report, Failure> {
-    let attempt = std::panic::AssertUnwindSafe(|| world::World::new(plan.clone()).run());
-    std::panic::catch_unwind(attempt).unwrap_or_else(|panic| {
-        let text = panic.downcast_ref::<String>().cloned();
-        let text = text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string));
-        let what = format!("panic: {}", text.unwrap_or_else(|| "without a message".to_owned()));
-        Err(Failure { seed: plan.seed, time_us: None, gateway: None, what })
-    })
-}
-
-/// Runs the faulty world of each seed, on as many threads as there are cores. Results stand in the order of seeds.
-///
-/// # Panics
-/// When a thread of the harness itself panics; a panic of the core is a failure of its seed.
-pub fn swarm(seeds: &[u64], signatures: signatures::Mode) -> Vec<Result<Report, Failure>> {
-    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let share = seeds.len().div_ceil(threads).max(1);
-    let run_all = |part: &[u64]| -> Vec<Result<Report, Failure>> {
-        part.iter().map(|seed| run(&Plan { signatures, ..Plan::faulty(*seed) })).collect()
-    };
-    std::thread::scope(|scope| {
-        let parts: Vec<_> = seeds.chunks(share).map(|part| scope.spawn(move || run_all(part))).collect();
-        parts.into_iter().flat_map(|part| part.join().expect("the harness does not panic")).collect()
-    })
+    let outcome = invariants::no_panic::guard(|| world::World::new(plan.clone()).run());
+    outcome.unwrap_or_else(|broken| Err(Failure::new(plan.seed, None, None, broken)))
 }

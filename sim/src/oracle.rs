@@ -161,7 +161,8 @@ impl Oracle {
         for (id, batch) in store.batches() {
             let sealed = store.segment(&batch.segment).map(decode_columns).transpose();
             let sealed = sealed.map_err(|why| format!("batch {}: {why}", batch.number))?;
-            for span in &batch.streams {
+            // Of one that is sealed here each reading is looked at below.
+            for span in batch.streams.iter().filter(|_| sealed.is_none()) {
                 let name = before.names.get(&span.descriptor).map(String::as_str);
                 let name = name.or_else(|| store.stream_name(&span.descriptor));
                 let name = name.ok_or_else(|| format!("{}: no stream", id.short()))?;
@@ -174,14 +175,14 @@ impl Oracle {
                     ));
                 }
                 let known = before.streams.get(name).map_or(&[][..], Vec::as_slice);
-                if sealed.is_none() {
-                    let (first, last) = (span.first as usize, span.first as usize + span.count as usize);
-                    let adopted =
-                        known.get(first..last).ok_or("an adopted batch of readings that nobody had")?;
-                    held.extend(adopted.iter().map(|r| (r.value.clone(), r.source_time_ns)));
-                }
+                let (first, last) = (span.first as usize, span.first as usize + span.count as usize);
+                let adopted = known.get(first..last).ok_or("an adopted batch of readings that nobody had")?;
+                held.extend(adopted.iter().map(|r| (r.value.clone(), r.source_time_ns)));
             }
             let Some(sealed) = sealed else { continue };
+            if sealed.number != batch.number || sealed.streams != batch.streams {
+                return Err(format!("batch {}: its segment holds another one", batch.number));
+            }
             for (at, block) in sealed.blocks.iter().enumerate() {
                 let long = sealed.long.get(&(at as u32)).map(Vec::as_slice);
                 let reading = Reading::from_block(block, long).map_err(|why| why.to_string())?;

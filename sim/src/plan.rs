@@ -2,8 +2,12 @@
 
 use selvedge_core::border::{BatchPolicy, TipPolicy, TipSelection};
 
+pub use faults::Faults;
+
 use crate::dice::Dice;
 use crate::signatures::Mode;
+
+pub mod faults;
 
 const MS: u64 = 1_000;
 const SECOND: u64 = 1_000_000;
@@ -27,81 +31,6 @@ pub enum Plant {
     BelieveAll,
     /// Nothing that the first gateway sends arrives at the last one, and catch-up is switched off.
     DeafLink,
-}
-
-/// How long things take and how often they go wrong. Shares are in thousandths.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Faults {
-    /// Shortest way of a frame, microseconds.
-    pub delay_min_us: u64,
-    /// Longest, but for the tail.
-    pub delay_max_us: u64,
-    /// Frames that take up to twenty times as long.
-    pub tail_permille: u64,
-    /// Frames and questions that get lost.
-    pub loss_permille: u64,
-    /// Frames that arrive twice.
-    pub duplicate_permille: u64,
-    /// Longest time for signing, checking, sealing or loading, microseconds.
-    pub work_max_us: u64,
-    /// Answers that never come.
-    pub work_lost_permille: u64,
-    /// Answers that come after the core has asked again.
-    pub work_late_permille: u64,
-    /// Work that fails.
-    pub work_failed_permille: u64,
-    /// Longest sync, microseconds.
-    pub sync_max_us: u64,
-    /// Syncs that fail: the store is broken then until the gateway is started again.
-    pub sync_failed_permille: u64,
-    /// A gateway crashes after 1 to this many effects, counted from its start; 0: never.
-    pub crash_effects_max: u64,
-    /// Windows in which one way of a link is dead.
-    pub partitions: u64,
-    /// Jumps of a wall clock by up to an hour, some of them unsynchronised.
-    pub clock_jumps: u64,
-}
-
-impl Faults {
-    /// Delays only.
-    pub const fn none() -> Self {
-        Self {
-            delay_min_us: 20 * MS,
-            delay_max_us: 200 * MS,
-            tail_permille: 0,
-            loss_permille: 0,
-            duplicate_permille: 0,
-            work_max_us: 10 * MS,
-            work_lost_permille: 0,
-            work_late_permille: 0,
-            work_failed_permille: 0,
-            sync_max_us: 20 * MS,
-            sync_failed_permille: 0,
-            crash_effects_max: 0,
-            partitions: 0,
-            clock_jumps: 0,
-        }
-    }
-
-    fn drawn(dice: &mut Dice) -> Self {
-        let delay_min_us = dice.between(1, 50) * MS;
-        Self {
-            delay_min_us,
-            delay_max_us: delay_min_us + dice.between(1, 400) * MS,
-            tail_permille: dice.between(0, 50),
-            loss_permille: dice.between(0, 300),
-            duplicate_permille: dice.between(0, 500),
-            work_max_us: dice.between(1, 300) * MS,
-            work_lost_permille: dice.between(0, 30),
-            work_late_permille: dice.between(0, 30),
-            work_failed_permille: dice.between(0, 100),
-            sync_max_us: dice.between(1, 500) * MS,
-            sync_failed_permille: dice.pick(&[0, 0, 2, 10]),
-            crash_effects_max: dice.pick(&[0, 40, 200, 600]),
-            partitions: dice.between(0, 6),
-            clock_jumps: dice.between(0, 6),
-        }
-    }
 }
 
 /// Who knows whose address.
@@ -142,9 +71,11 @@ pub struct Plan {
     pub load_us: u64,
     /// What goes wrong meanwhile.
     pub faults: Faults,
-    /// Things that the hostile peer does meanwhile; 0: there is no such peer.
+    /// Things that hostile peers do meanwhile; 0: there are no such peers.
     pub hostile_actions: u64,
-    /// Is the hostile member in the committee?
+    /// Members that are hostile, all of one mind: at most f of a committee of n = 3f + 1, themselves included.
+    pub hostile_members: usize,
+    /// Are the hostile members in the committee?
     pub hostile_in_committee: bool,
     /// Longest pause between submissions of one gateway's client, microseconds.
     pub submit_every_us: u64,
@@ -152,6 +83,8 @@ pub struct Plan {
     pub submit_readings_max: u64,
     /// Longest pause between notes of one gateway's client, microseconds; 0: none.
     pub issue_every_us: u64,
+    /// Longest pause between new descriptions of one gateway's streams, microseconds; 0: only at its starts.
+    pub describe_every_us: u64,
     /// How readings become batches.
     pub batch: BatchPolicy,
     /// Tip selection.
@@ -170,7 +103,7 @@ pub struct Plan {
     pub signatures: Mode,
     /// A fault of the harness itself.
     pub plant: Plant,
-    /// The core's invariants are checked after every so many inputs: they look at the whole window.
+    /// Everything is also recomputed from nothing after every so many inputs. See [`crate::invariants`].
     pub check_every: u64,
     /// Print every step.
     pub print_trace: bool,
@@ -192,10 +125,12 @@ impl Plan {
             load_us,
             faults: Faults::none(),
             hostile_actions: 0,
+            hostile_members: 1,
             hostile_in_committee: false,
             submit_every_us: 200 * MS,
             submit_readings_max: 8,
             issue_every_us: 0,
+            describe_every_us: 0,
             batch: BatchPolicy { readings_max: 20, bytes_max: 64 * 1024, age_max_us: 2 * SECOND },
             tips: TipPolicy::default(),
             journal_within_us: 50 * MS,
@@ -205,7 +140,7 @@ impl Plan {
             images: 0,
             signatures: Mode::Modelled,
             plant: Plant::None,
-            check_every: 1,
+            check_every: 128,
             print_trace: false,
         }
     }
@@ -226,6 +161,9 @@ impl Plan {
             is_ordered,
             faults,
             hostile_in_committee: false,
+            // Counters under a descriptor that the image does not know are kept by that descriptor: they begin anew when it
+            // changes once more (core/node/gather/chain.rs says so). Under load nearly every run would do just that.
+            describe_every_us: 0,
             late: (0, 0),
             load_us: 30 * SECOND,
             submit_every_us: faulty.submit_every_us.min(500 * MS),
@@ -233,14 +171,40 @@ impl Plan {
         }
     }
 
+    /// What the swarm runs for this seed: [`Plan::faulty`], and for one seed in eight [`Plan::restored`].
+    pub fn swarm(seed: u64) -> Self {
+        if Dice::new(seed, "kind of plan").chance(125) { Self::restored(seed) } else { Self::faulty(seed) }
+    }
+
     /// Three to seven gateways, and every parameter and fault drawn from the seed.
     pub fn faulty(seed: u64) -> Self {
         let mut dice = Dice::new(seed, "plan");
+        let gateways = dice.pick(&[3, 3, 4, 5, 7]);
+        Self::drawn(seed, gateways, &mut dice)
+    }
+
+    /// The same with this many gateways. As many transactions come in from all of them together as from seven.
+    pub fn faulty_of(seed: u64, gateways: usize) -> Self {
+        let drawn = Self::drawn(seed, gateways, &mut Dice::new(seed, "plan of many"));
+        let share = (gateways as u64).div_ceil(7);
+        Self {
+            submit_every_us: drawn.submit_every_us * share,
+            issue_every_us: drawn.issue_every_us * share,
+            approve_delay_max_us: drawn.approve_delay_max_us * share,
+            ..drawn
+        }
+    }
+
+    /// Most hostile members that a committee of so many honest ones and them can bear: n = honest + f ≥ 3f + 1.
+    pub const fn hostile_members_max(honest: usize) -> usize {
+        honest.saturating_sub(1) / 2
+    }
+
+    fn drawn(seed: u64, gateways: usize, dice: &mut Dice) -> Self {
         let selection = match dice.below(4) {
             0 => TipSelection::Walk { alpha: dice.below(100) as f64 / 100.0 },
             _ => TipSelection::Uniform,
         };
-        let gateways = dice.pick(&[3, 3, 4, 5, 7]);
         let joiners = dice.pick(&[0, 0, 1, 2]);
         let submit_readings_max: u64 = dice.pick(&[1, 4, 16]);
         let readings_max: u32 = dice.pick(&[1, 3, 10, 50]);
@@ -261,12 +225,14 @@ impl Plan {
             queue_frames: dice.pick(&[8, 64, 4_096]),
             start_wait_us: dice.pick(&[0, 2 * SECOND, 10 * SECOND]),
             load_us: dice.between(5, 20) * SECOND,
-            faults: Faults::drawn(&mut dice),
-            hostile_actions: dice.between(0, 40),
+            faults: Faults::drawn(dice),
+            hostile_actions: dice.pick(&[0, 1, 1, 1, 1, 1, 1, 1]) * dice.between(1, 40),
+            hostile_members: dice.between(1, Self::hostile_members_max(gateways).max(1) as u64) as usize,
             hostile_in_committee: dice.chance(500),
             submit_every_us: (dice.between(100, 2_000) * MS).max(batches * 200 * MS),
             submit_readings_max,
             issue_every_us: dice.pick(&[0, SECOND, 5 * SECOND]),
+            describe_every_us: dice.pick(&[0, 0, SECOND, 4 * SECOND]),
             batch: BatchPolicy {
                 readings_max,
                 bytes_max: dice.pick(&[1_024, 4_096, 65_536]),

@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
+
+use crate::invariants::{Broken, Invariant};
+use crate::tally::Tally;
 
 /// A check that did not hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,8 +16,17 @@ pub struct Failure {
     pub time_us: Option<u64>,
     /// The gateway that showed it.
     pub gateway: Option<usize>,
+    /// Which invariant.
+    pub invariant: Invariant,
     /// What broke.
     pub what: String,
+}
+
+impl Failure {
+    /// Something broke in this run.
+    pub fn new(seed: u64, time_us: Option<u64>, gateway: Option<usize>, broken: Broken) -> Self {
+        Self { seed, time_us, gateway, invariant: broken.invariant, what: broken.what }
+    }
 }
 
 impl fmt::Display for Failure {
@@ -26,7 +38,7 @@ impl fmt::Display for Failure {
         if let Some(gateway) = self.gateway {
             write!(f, ", gateway {gateway}")?;
         }
-        write!(f, ": {}", self.what)
+        write!(f, ": {}: {}", self.invariant, self.what)
     }
 }
 
@@ -77,11 +89,15 @@ pub struct Report {
     pub restored: u64,
     /// Own transactions that came back to them.
     pub adopted: u64,
+    /// What went wrong, by kind.
+    pub happened: Tally,
 }
 
 impl Report {
     /// One object, for machines.
     pub fn to_json(&self) -> Value {
+        let happened: Map<String, Value> =
+            self.happened.iter().map(|(what, times)| (what.name().to_owned(), times.into())).collect();
         json!({
             "seed": self.seed,
             "trace_hash": self.trace_hash,
@@ -103,6 +119,7 @@ impl Report {
             "crashes": self.crashes,
             "restored": self.restored,
             "adopted": self.adopted,
+            "happened": happened,
         })
     }
 }

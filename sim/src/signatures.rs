@@ -24,6 +24,14 @@ pub struct Key {
     secret: [u8; 32],
 }
 
+/// A signature that was made here.
+#[derive(Debug)]
+struct Made {
+    key: Arc<PublicKey>,
+    message: Vec<u8>,
+    signature: Vec<u8>,
+}
+
 /// All keys of a world.
 #[derive(Debug)]
 pub struct Keyring {
@@ -31,6 +39,9 @@ pub struct Keyring {
     secrets: BTreeMap<Issuer, [u8; 32]>,
     /// What was signed by the owner of a key: transaction, key and message.
     signed: BTreeMap<Id, (Arc<PublicKey>, Vec<u8>)>,
+    /// Modelled signatures that were made here, by the hash in the message: to check one of these again is to find it.
+    /// Each comes by dozens of times.
+    made: BTreeMap<Id, Vec<Made>>,
 }
 
 const NONCE_BYTES: usize = 16;
@@ -38,7 +49,7 @@ const NONCE_BYTES: usize = 16;
 impl Keyring {
     /// Without keys.
     pub fn new(mode: Mode) -> Self {
-        Self { mode, secrets: BTreeMap::new(), signed: BTreeMap::new() }
+        Self { mode, secrets: BTreeMap::new(), signed: BTreeMap::new(), made: BTreeMap::new() }
     }
 
     /// Makes a key from a secret.
@@ -70,6 +81,15 @@ impl Keyring {
         if let Some(id) = message.last_chunk::<32>() {
             self.signed.insert(Id(*id), (key.public.clone(), message.to_vec()));
         }
+        let signature = self.signature(key, message, nonce);
+        if let Some(id) = message.last_chunk::<32>() {
+            let (key, message) = (key.public.clone(), message.to_vec());
+            self.made.entry(Id(*id)).or_default().push(Made { key, message, signature: signature.clone() });
+        }
+        signature
+    }
+
+    fn signature(&self, key: &Key, message: &[u8], nonce: u64) -> Vec<u8> {
         match self.mode {
             Mode::Modelled => {
                 let mut prefix = [0; NONCE_BYTES];
@@ -85,6 +105,11 @@ impl Keyring {
 
     /// Is this a signature of `message` by the owner of `key`?
     pub fn verify(&self, key: &PublicKey, message: &[u8], signature: &[u8]) -> bool {
+        let of_hash = message.last_chunk::<32>().and_then(|id| self.made.get(&Id(*id)));
+        let is_it = |m: &Made| m.signature == signature && m.message == message && *m.key == *key;
+        if self.is_reproducible() && of_hash.is_some_and(|made| made.iter().any(is_it)) {
+            return true;
+        }
         match self.mode {
             Mode::Modelled => {
                 let Some(secret) = self.secrets.get(&key.issuer()) else { return false };

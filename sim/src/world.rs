@@ -21,16 +21,17 @@ use std::sync::Arc;
 
 use selvedge_core::batch::ClosedBatch;
 use selvedge_core::border::{Effect, Input, Lane, PeerId, Serve, Ticket};
-use selvedge_core::invariants;
 use selvedge_core::node::Node;
 use selvedge_core::transaction::Reference;
 use selvedge_core::{Issuer, Network};
 
 use crate::dice::Dice;
 use crate::hostile::Hostile;
+use crate::invariants::{Held, Invariant, Watch};
 use crate::plan::{Faults, Plan};
 use crate::report::{Failure, Report};
 use crate::signatures::Keyring;
+use crate::tally::Tally;
 use crate::trace::Trace;
 use gateway::Gateway;
 
@@ -43,7 +44,8 @@ const IDLE_WAKES_MAX: u32 = 3;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Peer {
     Gateway(usize),
-    Hostile,
+    /// This one of the hostile members.
+    Hostile(usize),
 }
 
 /// What happens at a moment. `start` numbers the starts of a gateway: what belongs to an earlier one is gone.
@@ -62,15 +64,21 @@ enum Event {
     Connect { one: Peer, other: usize },
     Submit { at: usize, again: bool },
     Issue { at: usize },
+    Describe { at: usize },
     Start { at: usize },
     Cut { at: usize },
     Image { at: usize },
     Restore { at: usize },
     Partition { from: usize, to: usize, length_us: u64 },
+    Isolate { at: usize, length_us: u64 },
+    Fill { at: usize, length_us: u64 },
+    Stall { at: usize, length_us: u64 },
     Clock { at: usize },
     Act,
     Heal,
     CheckLedgers,
+    CheckFresh,
+    CheckAgain,
     CheckRest,
     CheckQuiet { ends: bool },
 }
@@ -113,8 +121,6 @@ struct Figures {
     /// Frames sent, and their bytes.
     frames: u64,
     frame_bytes: u64,
-    /// Frames that found a full queue.
-    congested: u64,
     /// Gateways started from an old image, and own transactions that came back to them.
     restored: u64,
     adopted: u64,
@@ -142,6 +148,7 @@ pub struct World {
     /// One way of a link is dead until then.
     dead_until: BTreeMap<(usize, usize), u64>,
     is_healed: bool,
+    /// Transactions of each gateway when the ledgers were compared last.
     attached_at_check: Vec<usize>,
     /// Which gateways know each other's address, the smaller place first.
     links: BTreeSet<(usize, usize)>,
@@ -149,12 +156,13 @@ pub struct World {
     quiet_since: Option<(u64, u64)>,
     quiet_bytes: u64,
     trace: Trace,
+    tally: Tally,
     figures: Figures,
     report: Option<Report>,
 }
 
 /// A broken check, before it is known where it broke.
-type Checked<T = ()> = Result<T, String>;
+type Checked<T = ()> = Held<T>;
 
 impl World {
     /// Runs to the end.
@@ -166,18 +174,14 @@ impl World {
         while let Some(Reverse(next)) = self.queue.pop() {
             self.time_us = next.time_us;
             let gateway = gateway_of(&next.event);
-            self.happen(next.event).map_err(|what| Failure {
-                seed,
-                time_us: Some(self.time_us),
-                gateway,
-                what,
-            })?;
+            let time_us = Some(self.time_us);
+            self.happen(next.event).map_err(|broken| Failure::new(seed, time_us, gateway, broken))?;
             if let Some(report) = self.report.take() {
                 return Ok(report);
             }
         }
-        let what = "nothing is left to happen before the run is over".to_owned();
-        Err(Failure { seed, time_us: Some(self.time_us), gateway: None, what })
+        let broken = Invariant::Border.broken("nothing is left to happen before the run is over");
+        Err(Failure::new(seed, Some(self.time_us), None, broken))
     }
 
     fn at(&mut self, after_us: u64, event: Event) {
@@ -222,12 +226,25 @@ impl World {
             Event::Connect { one, other } => self.connect(one, other),
             Event::Submit { at, again } => self.submit(at, again),
             Event::Issue { at } => self.issue(at),
+            Event::Describe { at } => self.describe_again(at),
             Event::Start { at } => self.start(at),
             Event::Cut { at } => self.cut(at),
             Event::Image { at } => self.take_image(at),
             Event::Restore { at } => self.restore(at),
             Event::Partition { from, to, length_us } => {
-                self.dead_until.insert((from, to), self.time_us + length_us);
+                self.partition(from, to, length_us);
+                Ok(())
+            }
+            Event::Isolate { at, length_us } => {
+                self.isolate(at, length_us);
+                Ok(())
+            }
+            Event::Fill { at, length_us } => {
+                self.fill(at, length_us);
+                Ok(())
+            }
+            Event::Stall { at, length_us } => {
+                self.stall(at, length_us);
                 Ok(())
             }
             Event::Clock { at } => {
@@ -243,6 +260,8 @@ impl World {
                 Ok(())
             }
             Event::CheckLedgers => self.check_ledgers(),
+            Event::CheckFresh => self.check_fresh(),
+            Event::CheckAgain => self.check_again(),
             Event::CheckRest => self.check_rest(),
             Event::CheckQuiet { ends } => self.check_quiet(ends),
         }
@@ -287,8 +306,9 @@ impl World {
     fn check_core(&mut self, at: usize, is_idle: bool) -> Checked {
         let gateway = &mut self.gateways[at];
         let Some(node) = gateway.node.as_ref() else { return Ok(()) };
+        gateway.watch.step(node)?;
         if self.figures.steps.is_multiple_of(self.plan.check_every) {
-            invariants::check_all(node)?;
+            Watch::check_all(node)?;
         }
         let now_us = gateway.clock.now(self.time_us).monotonic_us;
         let is_due = node.next_deadline().is_some_and(|deadline| deadline <= now_us);
@@ -337,6 +357,7 @@ fn gateway_of(event: &Event) -> Option<usize> {
         Event::Sync { at, .. }
         | Event::Submit { at, .. }
         | Event::Issue { at }
+        | Event::Describe { at }
         | Event::Start { at }
         | Event::Cut { at }
         | Event::Image { at }

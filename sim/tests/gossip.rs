@@ -61,6 +61,34 @@ fn catching_up_costs_what_is_missing() {
     }
 }
 
+/// Who lacks twice as much needs no more than twice the bytes, and bodies about as many as are missing.
+#[test]
+fn catching_up_is_linear_in_what_was_missed() {
+    let costs: Vec<(u64, u64)> = [20, 40, 80]
+        .map(|missed_s| {
+            let plan = Plan {
+                late: (1, 0),
+                check_every: 256,
+                late_after_us: missed_s * SECOND,
+                submit_every_us: 250 * MS,
+                submit_readings_max: 1,
+                batch: BatchPolicy { readings_max: 1, bytes_max: 64 * 1024, age_max_us: SECOND },
+                ..Plan::calm(5, 3, (missed_s + 10) * SECOND)
+            };
+            let report = run(&plan).unwrap_or_else(|failure| panic!("{failure}"));
+            report.bodies[2]
+        })
+        .to_vec();
+    println!("(bodies, attached) of the late one: {costs:?}");
+    for (bodies, attached) in &costs {
+        assert!((*bodies as f64) < 1.25 * *attached as f64, "{bodies} bodies for {attached}");
+    }
+    let (first, last) = (costs[0], costs[2]);
+    assert!(last.1 > 2 * first.1, "the last one does not lack much more than the first: {costs:?}");
+    let (per_first, per_last) = (first.0 as f64 / first.1 as f64, last.0 as f64 / last.1 as f64);
+    assert!(per_last < 1.1 * per_first, "bodies for each: {per_first:.2}, then {per_last:.2}");
+}
+
 #[test]
 fn at_rest_next_to_nothing_is_said() {
     let report = steady(9, 4, Topology::Full);

@@ -17,7 +17,7 @@ fn an_old_image_takes_its_chain_back_and_never_forks() {
     }
     assert!(
         failures.is_empty(),
-        "{failures:#?}\nagain: selvedge-sim three --faults --restored --seed N --trace"
+        "{failures:#?}\nagain: selvedge-sim replay N --plan restored --trace"
     );
     println!("{seeds} seeds from 3000: {restored} restored, {adopted} own transactions came back");
     assert!(

@@ -2,7 +2,9 @@
 //!
 //! `SELVEDGE_SEEDS` says how many runs (200 where it is not set), `SELVEDGE_SEEDS_FROM` the first seed (1).
 
-use selvedge_sim::{Plan, run};
+use selvedge_sim::case::{Base, Case};
+use selvedge_sim::run;
+use selvedge_sim::swarm::Summary;
 
 const PARTS: u64 = 4;
 
@@ -17,22 +19,20 @@ fn number(name: &str, otherwise: u64) -> u64 {
 fn runs(part: u64) {
     let (seeds, from) = (number("SELVEDGE_SEEDS", 200), number("SELVEDGE_SEEDS_FROM", 1));
     println!("seeds {from} to {}, every fourth from the one at {part}", from + seeds - 1);
-    let (mut crashes, mut forks, mut acknowledged) = (0, 0, 0);
+    let mut summary = Summary::default();
     for seed in (from..from + seeds).filter(|seed| (seed - from) % PARTS == part) {
-        match run(&Plan::faulty(seed)) {
-            Ok(report) => {
-                crashes += report.crashes;
-                forks += report.forks;
-                acknowledged += report.acknowledged;
-            }
-            Err(failure) => {
-                panic!("{failure}\nagain: cargo run -p selvedge-sim -- three --seed {seed} --faults --trace")
-            }
+        let case = Case::new(Base::Swarm, seed);
+        let outcome = run(&case.plan());
+        if let Err(failure) = &outcome {
+            panic!("{failure}\nagain: cargo run -p selvedge-sim -- replay {seed} --trace");
         }
+        summary.add(&outcome);
     }
-    println!("{crashes} crashes, {forks} forks, {acknowledged} acknowledged readings");
+    println!("{}", summary.to_json());
     // A swarm in which nothing goes wrong shows nothing.
-    assert!(seeds < 40 || (crashes > 0 && forks > 0 && acknowledged > 0));
+    let idle = summary.idle();
+    assert!(seeds < 400 || idle.is_empty(), "never happened: {idle:?}");
+    assert!(seeds < 40 || (summary.forks > 0 && summary.acknowledged > 0));
 }
 
 #[test]
@@ -53,4 +53,16 @@ fn faulty_runs_third_part() {
 #[test]
 fn faulty_runs_fourth_part() {
     runs(3);
+}
+
+/// Committees of sixteen, of whom up to five are hostile: `SELVEDGE_SEEDS_16` says how many runs (1 where it is not set).
+#[test]
+fn sixteen_gateways() {
+    let (seeds, from) = (number("SELVEDGE_SEEDS_16", 1), number("SELVEDGE_SEEDS_FROM", 1));
+    for seed in from..from + seeds {
+        let case = Case::new(Base::Many(16), seed);
+        if let Err(failure) = run(&case.plan()) {
+            panic!("{failure}\nagain: cargo run -p selvedge-sim -- replay {seed} --plan many:16 --trace");
+        }
+    }
 }

@@ -15,11 +15,11 @@ const LATER_US: u64 = 400_000;
 impl Hostile {
     /// Does one thing.
     pub fn act(&mut self, ring: &mut Keyring) -> Vec<Post> {
-        let who = if self.dice.chance(300) { Who::Joiner } else { Who::Member };
+        let who = if self.dice.chance(300) { Who::Joiner } else { self.any_member() };
         if who == Who::Joiner && self.joiner.branches[0].sequence == 0 {
             return self.enrol(ring);
         }
-        match self.dice.below(17) {
+        match self.dice.below(20) {
             0 => self.extend_with_two_signatures(ring, who),
             1 | 2 => self.fork(ring, who),
             3 | 4 => self.fork_and_rotate(ring, who),
@@ -34,6 +34,8 @@ impl Hostile {
             13 => self.noise(),
             14 => self.forge(ring),
             15 => self.flood(ring, who),
+            16 | 17 => self.lie(),
+            18 => self.old_key(ring, who),
             _ => self.withhold(ring, who),
         }
     }
@@ -42,8 +44,12 @@ impl Hostile {
         Post { to, after_us: self.dice.below(LATER_US), bytes: bytes.clone(), is_raw: false }
     }
 
-    fn post_to_all(&mut self, bytes: &Arc<[u8]>) -> Vec<Post> {
+    pub(super) fn post_to_all(&mut self, bytes: &Arc<[u8]>) -> Vec<Post> {
         (0..self.gateways).map(|to| self.post(to, bytes)).collect()
+    }
+
+    fn any_member(&mut self) -> Who {
+        Who::Member(self.dice.below(self.members.len() as u64) as usize)
     }
 
     fn anyone(&mut self) -> usize {
@@ -107,7 +113,8 @@ impl Hostile {
             Content { kind: PayloadKind::Rotate as u16, payload, approves: self.two_seen(), witness: None };
         let made = self.extend(ring, who, branch, content);
         let at = &mut self.branches(who)[branch];
-        at.key = key;
+        let before = std::mem::replace(&mut at.key, key);
+        at.old_keys.push((at.key_number, before));
         at.key_number += 1;
         made
     }
@@ -124,6 +131,25 @@ impl Hostile {
         let broken = self.draft(ring, who, branch, content);
         self.forbid(broken.reference.id);
         posts.extend(self.post_to_all(&broken.bytes));
+        posts
+    }
+
+    /// A key that was rotated away signs on, under its own number or under the new one.
+    fn old_key(&mut self, ring: &mut Keyring, who: Who) -> Vec<Post> {
+        let branch = self.any_branch(who);
+        let mut posts = Vec::new();
+        if self.branches(who)[branch].old_keys.is_empty() {
+            let rotation = self.rotate_branch(ring, who, branch);
+            posts = self.post_to_all(&rotation.bytes);
+        }
+        let at = self.branches(who)[branch].clone();
+        let place = self.dice.below(at.old_keys.len() as u64) as usize;
+        let (old_number, old_key) = at.old_keys[place].clone();
+        let content = self.note();
+        let key_number = if self.dice.chance(700) { old_number } else { at.key_number };
+        let made = self.draft_with(ring, who, branch, content, (key_number, &old_key));
+        self.forbid(made.reference.id);
+        posts.extend(self.post_to_all(&made.bytes));
         posts
     }
 
@@ -150,7 +176,7 @@ impl Hostile {
         match self.dice.below(4) {
             0 => wrong.id = Id(self.dice.bytes32()),
             1 => wrong = Reference { sequence: wrong.sequence + 1, ..wrong },
-            2 => wrong = Reference { issuer: self.member.issuer, ..wrong },
+            2 => wrong = Reference { issuer: self.members[0].issuer, ..wrong },
             _ => wrong = Reference { issuer: Issuer::GENESIS, ..wrong },
         }
         if self.seen.contains(&wrong) || wrong == Reference::genesis(self.network.id()) {
@@ -266,7 +292,9 @@ impl Hostile {
 
     /// Witness parts, well formed and not. Their rules come later; what the bytes show is checked from the start.
     fn witness(&mut self, ring: &mut Keyring) -> Vec<Post> {
-        let in_committee = self.committee.contains(&self.member.issuer);
+        let who = self.any_member();
+        let Who::Member(which) = who else { return Vec::new() };
+        let in_committee = self.committee.contains(&self.members[which].issuer);
         let members = self.committee.len();
         let genesis = self.network.genesis_id();
         let parent = |(member, issuer): (usize, &Issuer)| {
@@ -302,10 +330,10 @@ impl Hostile {
         let also = self.two_seen()[..self.dice.below(3) as usize].to_vec();
         let content =
             Content { witness: Some(WitnessPart { epoch, round, parents: named, also }), ..self.note() };
-        let branch = self.any_branch(Who::Member);
-        let made = self.draft(ring, Who::Member, branch, content);
+        let branch = self.any_branch(who);
+        let made = self.draft(ring, who, branch, content);
         if good {
-            self.advance(Who::Member, branch, &made);
+            self.advance(who, branch, &made);
         } else {
             self.forbid(made.reference.id);
         }
@@ -315,7 +343,9 @@ impl Hostile {
     fn noise(&mut self) -> Vec<Post> {
         let length = self.dice.pick(&[0, 1, 100, 3_000, limits::ENVELOPE_BYTES_MAX + 1]);
         let bytes = self.garbage(length);
-        self.post_to_all(&bytes.into())
+        let is_raw = self.dice.chance(500);
+        let posts = self.post_to_all(&bytes.into());
+        posts.into_iter().map(|post| Post { is_raw, ..post }).collect()
     }
 
     /// An honest gateway's next transaction, signed by somebody else or by nobody.
@@ -329,7 +359,7 @@ impl Hostile {
         let forged = codec::encode(&body);
         let id = self.network.transaction_id(&forged);
         self.forbid(id);
-        let key = self.member.branches[0].key.clone();
+        let key = self.members[0].branches[0].key.clone();
         let message = selvedge_core::scheme::transaction_message(key.public.scheme, 0, self.network.id(), id);
         let signature = if self.dice.chance(500) {
             ring.sign(&key, &message, self.dice.bits())

@@ -14,7 +14,8 @@ use crate::signatures::{Key, Keyring};
 /// Which of its identities.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Who {
-    Member,
+    /// This one of its members.
+    Member(usize),
     Joiner,
 }
 
@@ -55,7 +56,7 @@ impl Hostile {
 
     pub(super) fn branches(&mut self, who: Who) -> &mut Vec<Branch> {
         match who {
-            Who::Member => &mut self.member.branches,
+            Who::Member(which) => &mut self.members[which].branches,
             Who::Joiner => &mut self.joiner.branches,
         }
     }
@@ -68,10 +69,23 @@ impl Hostile {
     /// Makes the next transaction of a branch without moving the branch on.
     pub(super) fn draft(&mut self, ring: &mut Keyring, who: Who, branch: usize, content: Content) -> Made {
         let at = self.branches(who)[branch].clone();
+        self.draft_with(ring, who, branch, content, (at.key_number, &at.key))
+    }
+
+    /// The same with any key under any number.
+    pub(super) fn draft_with(
+        &mut self,
+        ring: &mut Keyring,
+        who: Who,
+        branch: usize,
+        content: Content,
+        key: (u32, &Key),
+    ) -> Made {
+        let at = self.branches(who)[branch].clone();
         let body = Body {
             version: 0,
             issuer: match who {
-                Who::Member => self.member.issuer,
+                Who::Member(which) => self.members[which].issuer,
                 Who::Joiner => self.joiner.issuer,
             },
             sequence: at.sequence,
@@ -83,7 +97,7 @@ impl Hostile {
             kind: content.kind,
             payload: content.payload,
         };
-        self.sign(ring, &body, at.key_number, &at.key)
+        self.sign(ring, &body, key.0, key.1)
     }
 
     /// Signs any body with any key.

@@ -7,22 +7,27 @@ use selvedge_core::border::{Config, StartCheck};
 use selvedge_core::genesis::{Genesis, Member, Organisation, role};
 use selvedge_core::payload::{Credential, CredentialSigner, Enrol};
 use selvedge_core::scheme::credential_message;
-use selvedge_core::{Network, Scheme, codec};
+use selvedge_core::{Network, Scheme, codec, limits};
 
-use super::gateway::{Clock, Gateway};
+use super::gateway::{Clock, Gateway, Stream};
 use super::{Event, Figures, World};
 use crate::dice::Dice;
 use crate::hostile::{Hostile, Keys};
+use crate::invariants::Watch;
 use crate::oracle::Oracle;
+use crate::plan::faults::{DISK_FULL_MAX_US, DISK_STALL_MAX_US};
 use crate::plan::{Plan, Topology};
 use crate::signatures::{Key, Keyring};
 use crate::store::Store;
+use crate::tally::Tally;
 use crate::trace::Trace;
 
 /// 2026-01-01 00:00 UTC, ns since 1970.
 const WALL_BEGIN_NS: i64 = 1_767_225_600_000_000_000;
 /// From faults off to equal ledgers, microseconds.
 const LEDGERS_WITHIN_US: u64 = 60_000_000;
+/// From equal ledgers until a reading that came in then is attached everywhere, microseconds.
+const FRESH_WITHIN_US: u64 = 10_000_000;
 /// From there until whatever is hopeless was given up.
 const REST_WITHIN_US: u64 = 900_000_000;
 
@@ -38,7 +43,9 @@ impl World {
         let gateway_keys: Vec<Key> =
             (0..plan.gateways).map(|_| keyring.make(Scheme::MlDsa44, dice.bytes32())).collect();
         let keys = Keys {
-            member: keyring.make(Scheme::MlDsa44, dice.bytes32()),
+            members: (0..plan.hostile_members)
+                .map(|_| keyring.make(Scheme::MlDsa44, dice.bytes32()))
+                .collect(),
             joiner: keyring.make(Scheme::MlDsa44, dice.bytes32()),
             stranger: keyring.make(Scheme::MlDsa44, dice.bytes32()),
             organisation: keyring.make(Scheme::MlDsa65, dice.bytes32()),
@@ -70,6 +77,7 @@ impl World {
                     wait_us => StartCheck::Bounded(wait_us),
                 },
                 enrolment,
+                signing_keys: None,
                 software: "selvedge-sim".to_owned(),
                 window_records: plan.window_records,
             };
@@ -98,6 +106,7 @@ impl World {
             is_healed: false,
             attached_at_check: Vec::new(),
             figures: Figures::default(),
+            tally: Tally::default(),
             report: None,
         };
         world.plan_events();
@@ -113,6 +122,9 @@ impl World {
                 + if is_late { self.plan.late_after_us } else { 0 };
             self.at(after_us, Event::Start { at });
             self.at(500_000 + after_us, Event::Submit { at, again: true });
+            if self.plan.describe_every_us > 0 {
+                self.at(500_000 + after_us, Event::Describe { at });
+            }
             if self.plan.issue_every_us > 0 {
                 self.at(500_000 + after_us, Event::Issue { at });
             }
@@ -123,6 +135,18 @@ impl World {
             let length_us = self.dice.below(load_us);
             let after_us = self.dice.below(load_us);
             self.at(after_us, Event::Partition { from, to, length_us });
+        }
+        for _ in 0..self.faults.isolations {
+            let (at, after_us, length_us) = self.window(count, load_us);
+            self.at(after_us, Event::Isolate { at, length_us });
+        }
+        for _ in 0..self.faults.disk_full {
+            let (at, after_us, length_us) = self.window(count, DISK_FULL_MAX_US);
+            self.at(after_us, Event::Fill { at, length_us });
+        }
+        for _ in 0..self.faults.disk_stalls {
+            let (at, after_us, length_us) = self.window(count, DISK_STALL_MAX_US);
+            self.at(after_us, Event::Stall { at, length_us });
         }
         for _ in 0..self.faults.clock_jumps {
             let at = self.dice.below(count as u64) as usize;
@@ -141,9 +165,19 @@ impl World {
         }
         self.at(load_us, Event::Heal);
         self.at(load_us + LEDGERS_WITHIN_US, Event::CheckLedgers);
+        self.at(load_us + LEDGERS_WITHIN_US + FRESH_WITHIN_US, Event::CheckFresh);
+        self.at(load_us + 2 * LEDGERS_WITHIN_US + FRESH_WITHIN_US, Event::CheckAgain);
         self.at(load_us + LEDGERS_WITHIN_US + REST_WITHIN_US, Event::CheckRest);
         self.at(load_us + QUIET_AFTER_US, Event::CheckQuiet { ends: false });
         self.at(load_us + QUIET_AFTER_US + HOUR_US, Event::CheckQuiet { ends: true });
+    }
+}
+
+impl World {
+    /// A window in which something is wrong with one gateway: which one, when, and for how long.
+    fn window(&mut self, count: usize, longest_us: u64) -> (usize, u64, u64) {
+        let at = self.dice.below(count as u64) as usize;
+        (at, self.dice.below(self.plan.load_us), self.dice.between(1, longest_us))
     }
 }
 
@@ -188,8 +222,15 @@ fn genesis_of(plan: &Plan, gateways: &[Key], keys: &Keys, random: [u8; 32]) -> G
     };
     let named = gateways.iter().enumerate().map(|(place, key)| member(key, format!("gateway {place}")));
     let mut members: Vec<Member> = named.collect();
-    members.push(member(&keys.member, "a member with other plans".to_owned()));
-    let in_committee = members.len() - usize::from(!plan.hostile_in_committee);
+    let hostile = keys.members.iter().enumerate();
+    let hostile = hostile.map(|(place, key)| member(key, format!("a member with other plans {place}")));
+    // Hostile ones first: a committee has a most, and of a larger network they are to be in it.
+    let mut committee: Vec<u16> = (0..members.len() as u16).collect();
+    members.extend(hostile);
+    if plan.hostile_in_committee {
+        committee.splice(0..0, plan.gateways as u16..members.len() as u16);
+    }
+    committee.truncate(limits::COMMITTEE_MAX);
     Genesis {
         version: 0,
         network_name: "simulated".to_owned(),
@@ -199,7 +240,7 @@ fn genesis_of(plan: &Plan, gateways: &[Key], keys: &Keys, random: [u8; 32]) -> G
             key: (*keys.organisation.public).clone(),
         }],
         members,
-        committee: (0..in_committee as u16).collect(),
+        committee,
     }
 }
 
@@ -217,6 +258,7 @@ fn gateway(place: usize, config: Config, key: Key, dice: &mut Dice) -> Gateway {
         start: 0,
         store: Store::default(),
         oracle: Oracle::default(),
+        watch: Watch::default(),
         image: None,
         is_restored: false,
         lost: Vec::new(),
@@ -225,9 +267,11 @@ fn gateway(place: usize, config: Config, key: Key, dice: &mut Dice) -> Gateway {
         peers: BTreeMap::new(),
         back_off_us: BTreeMap::new(),
         bodies_received: 0,
-        streams: streams.map(|name| (format!("{name} {place}"), 0)).to_vec(),
+        streams: streams.map(|name| Stream::new(format!("{name} {place}"))).to_vec(),
         crash_after: None,
         may_halt: false,
+        full_until_us: 0,
+        stalled_until_us: 0,
         wakes_at_us: None,
         idle_wakes: 0,
         last_stamp_ns: i64::MIN,

@@ -6,14 +6,19 @@ use selvedge_core::batch::ClosedBatch;
 use selvedge_core::border::{Effect, Event as CoreEvent, Input, SignatureCheck, Ticket, Write};
 use selvedge_core::hash::{context, derive};
 use selvedge_core::journal::JournalRecord;
-use selvedge_core::reading::FLAG_UNSYNCHRONISED;
+use selvedge_core::record::Record;
 use selvedge_core::seal::{SealedBatch, encode_columns};
 use selvedge_core::transaction::Envelope;
 use selvedge_core::wire::{Announce, Message, Want};
-use selvedge_core::{Hash, Id, codec, limits};
+use selvedge_core::{Hash, Issuer, codec, limits};
 
 use super::{Checked, Event, Peer, World};
+use crate::invariants::{self, Invariant};
 use crate::plan::Plant;
+use crate::tally::Happened;
+
+/// What a disk without room says.
+const NO_ROOM: &str = "simulated: no space left on device";
 
 impl World {
     pub(super) fn do_effect(&mut self, at: usize, effect: Effect) -> Checked {
@@ -21,9 +26,7 @@ impl World {
         match effect {
             Effect::Persist { ticket, writes, within_us } => self.persist(at, ticket, writes, within_us)?,
             Effect::Load { ticket, references } => {
-                if references.is_empty() || references.len() > limits::REFERENCES_PER_ASK_MAX {
-                    return Err(format!("it loads {} references at once", references.len()));
-                }
+                invariants::limits::asks(references.len())?;
                 let after_us = self.work_us();
                 self.at(after_us, Event::Load { at, start, ticket, references });
             }
@@ -32,6 +35,7 @@ impl World {
                 self.at(after_us, Event::LoadBatch { at, start, ticket, batch });
             }
             Effect::Seal { ticket, batch } => {
+                invariants::limits::sealed(&batch, &self.plan.batch)?;
                 let after_us = self.work_us();
                 self.at(after_us, Event::Seal { at, start, ticket, batch });
             }
@@ -43,7 +47,7 @@ impl World {
             }
             Effect::Sign { ticket, key_number, message } => {
                 if key_number != 0 {
-                    return Err(format!("it signs with key {key_number}, which it does not have"));
+                    return Err(format!("it signs with key {key_number}, which it does not have").into());
                 }
                 let (key, nonce) = (self.gateways[at].key.clone(), self.dice.bits());
                 let signature = self.keyring.sign(&key, &message, nonce);
@@ -59,13 +63,13 @@ impl World {
             }
             Effect::Disconnect { peer, why, back_off_us } => self.disconnect(at, peer, &why, back_off_us)?,
             Effect::Drop { peer, reject } => {
-                if self.peers_ever.get(&peer) != Some(&Peer::Hostile) {
-                    return Err(format!("it blames an honest peer: {reject}"));
-                }
+                let is_hostile = matches!(self.peers_ever.get(&peer), Some(Peer::Hostile(_)));
+                invariants::honest_peer::blamed(is_hostile, &reject)?;
             }
             Effect::Reply { reply, outcome } => {
                 let gateway = &mut self.gateways[at];
-                gateway.oracle.told(reply, &outcome, &gateway.store, gateway.config.issuer)?;
+                let (oracle, store) = (&mut gateway.oracle, &gateway.store);
+                invariants::client::told(oracle, reply, &outcome, store, gateway.config.issuer)?;
             }
             Effect::Emit(event) => self.emitted(at, &event)?,
         }
@@ -73,57 +77,44 @@ impl World {
     }
 
     fn emitted(&mut self, at: usize, event: &CoreEvent) -> Checked {
-        let store = &self.gateways[at].store;
+        invariants::durable_first::emitted(event, &self.gateways[at].store)?;
         match event {
-            CoreEvent::Attached { reference, number, .. } => {
-                let held = store.transaction(&reference.id).filter(|held| held.durable);
-                let held = held.ok_or("it says attached before it is durable")?;
-                let is_right = held.record.number == *number
-                    && held.record.issuer == reference.issuer
-                    && held.record.sequence == reference.sequence;
-                is_right.then_some(()).ok_or_else(|| "it says attached of another one".into())
-            }
-            CoreEvent::Batched { id, .. } if !store.is_durable(id) => {
-                Err("it says batched before it is durable".into())
-            }
-            CoreEvent::Forked { issuer, sequence } => {
-                let place = (*issuer, *sequence);
-                let there = store.log().filter(|h| (h.record.issuer, h.record.sequence) == place);
-                if there.count() < 2 {
-                    return Err(format!("it says forked at sequence {sequence} without two durable ones"));
-                }
-                let is_hostile = self.hostile.as_ref().is_some_and(|h| h.is_own(issuer));
-                is_hostile.then_some(()).ok_or_else(|| "an honest issuer forked".into())
+            CoreEvent::Forked { issuer, .. } if !self.is_hostile(issuer) => {
+                Err(Invariant::OnePerPlace.broken("an honest issuer forked"))
             }
             CoreEvent::Halted { why } => {
                 if !self.gateways[at].may_halt {
-                    return Err(format!("it halted while store and key work: {why}"));
+                    return Err(format!("it halted while store and key work: {why}").into());
                 }
+                self.tally.add(Happened::Halt);
                 // The shell stops; the rest is as after a crash.
                 self.gateways[at].crash_after = Some(1);
                 Ok(())
             }
-            CoreEvent::Twins { issuer } => {
-                let is_hostile = self.hostile.as_ref().is_some_and(|h| h.is_own(issuer));
-                is_hostile
-                    .then_some(())
-                    .ok_or_else(|| "it takes two starts of one gateway for two machines".into())
-            }
+            CoreEvent::Twins { issuer } => invariants::honest_peer::accused(
+                self.is_hostile(issuer),
+                "it takes two starts of one gateway for two machines",
+            ),
             CoreEvent::AnotherMachine { seen } => {
-                Err(format!("it takes {seen:?} of its own for another machine's"))
+                Err(format!("it takes {seen:?} of its own for another machine's").into())
             }
-            CoreEvent::SaidToBeTwo { .. } => Err("it is told that another machine uses its key".into()),
+            CoreEvent::SaidToBeTwo { by } => invariants::honest_peer::accused(
+                self.is_hostile(by),
+                "an honest peer says that it runs twice",
+            ),
             CoreEvent::Settled { adopted, .. } if self.gateways[at].is_restored => {
                 self.figures.adopted += adopted;
                 Ok(())
             }
             CoreEvent::Settled { adopted, .. } if *adopted > 0 => {
-                Err(format!("it adopts {adopted} own transactions and lost none"))
+                Err(format!("it adopts {adopted} own transactions and lost none").into())
             }
             CoreEvent::Enrolled { issuer, key } if key.issuer() != *issuer => {
                 Err("it says enrolled with another's key".into())
             }
-            CoreEvent::Batched { .. }
+            CoreEvent::Attached { .. }
+            | CoreEvent::Forked { .. }
+            | CoreEvent::Batched { .. }
             | CoreEvent::Retrying { .. }
             | CoreEvent::Settled { .. }
             | CoreEvent::Enrolled { .. }
@@ -131,33 +122,46 @@ impl World {
         }
     }
 
+    fn is_hostile(&self, issuer: &Issuer) -> bool {
+        self.hostile.as_ref().is_some_and(|h| h.is_own(issuer))
+    }
+
     /// What leaves decodes and fits; a transaction in it was attached, and an own one is durable.
     fn must_be_sound(&self, at: usize, frame: &[u8]) -> Checked {
         let gateway = &self.gateways[at];
-        let message = Message::open(frame).map_err(|why| format!("it sends nonsense: {why}"))?;
-        if let Message::Want(Want { references, .. }) | Message::Announce(Announce { references }) = &message
-            && references.is_empty()
-        {
-            return Err("it names no reference at all".into());
-        }
+        let nonsense = |why| Invariant::Border.broken(format!("it sends nonsense: {why}"));
+        let message = Message::open(frame).map_err(nonsense)?;
         let envelopes = match message {
+            Message::Want(Want { references, .. }) | Message::Announce(Announce { references })
+                if references.is_empty() =>
+            {
+                return Err("it names no reference at all".into());
+            }
+            Message::Have(have) => {
+                return invariants::durable_first::promised(&have, &gateway.store);
+            }
+            Message::Frontier(frontier) => {
+                let (own, is_restored) = (gateway.config.issuer, gateway.is_restored);
+                return invariants::durable_first::frontier(&frontier, &gateway.store, own, is_restored);
+            }
             Message::Transaction(envelope) => vec![envelope],
             Message::Transactions(list) => list,
             _ => return Ok(()),
         };
         for envelope in envelopes {
-            let (envelope, body) =
-                Envelope::open(envelope).map_err(|why| format!("it sends nonsense: {why}"))?;
+            let (envelope, body) = Envelope::open(envelope).map_err(nonsense)?;
             let id = self.network.transaction_id(envelope.body);
+            let held = gateway.store.transaction(&id);
+            let is_attached = held.is_some();
+            Invariant::DurableFirst
+                .ensure(is_attached, || format!("it sends {}, which it has not attached", id.short()))?;
             // One that came back from peers may go on at once: they hold it.
-            let is_held = self.gateways.iter().any(|g| g.store.is_durable(&id));
-            let is_safe = gateway.store.is_durable(&id) || gateway.is_restored && is_held;
-            if body.issuer == gateway.config.issuer && !is_safe {
-                return Err(format!("it sends {} before it is durable", id.short()));
-            }
-            if gateway.store.transaction(&id).is_none() {
-                return Err(format!("it sends {}, which it has not attached", id.short()));
-            }
+            let is_held = || self.gateways.iter().any(|g| g.store.is_durable(&id));
+            let is_safe = body.issuer != gateway.config.issuer
+                || held.is_some_and(|h| h.durable)
+                || gateway.is_restored && is_held();
+            Invariant::DurableFirst
+                .ensure(is_safe, || format!("it sends {} before it is durable", id.short()))?;
         }
         Ok(())
     }
@@ -165,7 +169,7 @@ impl World {
     fn persist(&mut self, at: usize, ticket: Ticket, writes: Vec<Write>, within_us: u64) -> Checked {
         for write in &writes {
             match write {
-                Write::Transaction { record, envelope, .. } => self.must_be_genuine(&record.id, envelope)?,
+                Write::Transaction { record, envelope, .. } => self.must_be_genuine(at, record, envelope)?,
                 Write::Journal { record, .. } => self.check_stamp(at, record)?,
                 Write::Descriptor { .. } => {}
             }
@@ -173,6 +177,11 @@ impl World {
         let fails = self.dice.chance(self.faults.sync_failed_permille) && !self.gateways[at].is_restored;
         let after_us = self.dice.below(within_us + 1) + self.dice.below(self.faults.sync_max_us);
         let gateway = &mut self.gateways[at];
+        let stalled_us = gateway.stalled_until_us.saturating_sub(self.time_us);
+        if stalled_us > 0 {
+            self.tally.add(Happened::DiskStalled);
+        }
+        let after_us = after_us + stalled_us;
         let start = gateway.start;
         gateway.store.accept(ticket, writes)?;
         if self.plan.plant == Plant::AcknowledgeEarly {
@@ -183,32 +192,20 @@ impl World {
         Ok(())
     }
 
-    /// Signed by the owner of the key, its id that of its body, and nothing that may never be attached.
-    fn must_be_genuine(&self, id: &Id, envelope: &[u8]) -> Checked {
-        let envelope: Envelope<'_> = codec::decode(envelope).map_err(|why| why.to_string())?;
-        if self.network.transaction_id(envelope.body) != *id {
-            return Err(format!("{} is attached under another id", id.short()));
-        }
-        if !self.keyring.is_genuine(id, envelope.signature) {
-            return Err(format!("{} is attached and its signature does not hold", id.short()));
-        }
-        let may_attach = self.hostile.as_ref().is_none_or(|h| h.may_attach(id));
-        may_attach.then_some(()).ok_or_else(|| format!("{} is attached and must never be", id.short()))
+    /// Signed by the owner of the key, its id that of its body, what it refers to in the record and here.
+    fn must_be_genuine(&self, at: usize, record: &Record, envelope: &[u8]) -> Checked {
+        let (id, hostile) = (&record.id, self.hostile.as_ref());
+        invariants::genuine::check(id, envelope, &self.network, &self.keyring, hostile)?;
+        let (_, body) = Envelope::open(envelope).map_err(|why| Invariant::Genuine.broken(why.to_string()))?;
+        let (gateway, genesis) = (&self.gateways[at], self.network.genesis_id());
+        invariants::past_closed::check(record, &body, &gateway.watch, &gateway.store, genesis)
     }
 
-    /// While the clock is not synchronised no stamp falls below the one before.
     fn check_stamp(&mut self, at: usize, record: &[u8]) -> Checked {
         let record: JournalRecord = codec::decode(record).map_err(|why| why.to_string())?;
         let gateway = &mut self.gateways[at];
-        let unsynchronised = record.blocks().iter().any(|b| b[3] & FLAG_UNSYNCHRONISED != 0);
-        if unsynchronised == gateway.clock.synchronised {
-            return Err("its readings do not say whether the clock is synchronised".into());
-        }
-        if unsynchronised && record.taken_at_ns < gateway.last_stamp_ns {
-            let back_ns = gateway.last_stamp_ns - record.taken_at_ns;
-            return Err(format!("an unsynchronised stamp falls {back_ns} ns below the last one"));
-        }
-        gateway.last_stamp_ns = record.taken_at_ns;
+        gateway.last_stamp_ns =
+            invariants::clock::stamped(&record, gateway.clock.synchronised, gateway.last_stamp_ns)?;
         Ok(())
     }
 
@@ -218,9 +215,11 @@ impl World {
         if gateway.start != start || gateway.store.broken {
             return Ok(());
         }
-        if fails {
+        let is_full = gateway.is_full(self.time_us);
+        if fails || is_full {
+            self.tally.add(if is_full { Happened::DiskFull } else { Happened::SyncFailed });
             (gateway.store.broken, gateway.may_halt) = (true, true);
-            let why = "simulated: the card gave an error".to_owned();
+            let why = if is_full { NO_ROOM } else { "simulated: the card gave an error" }.to_owned();
             return self.step(at, Input::Failed { ticket, why });
         }
         gateway.store.sync(ticket)?;
@@ -236,10 +235,16 @@ impl World {
         let segment = Hash(derive(context::SEGMENT, &columns));
         let input =
             Input::Sealed { ticket, root: sealed.root(), segment, segment_bytes: columns.len() as u64 };
-        if self.gateways[at].start == start {
-            self.gateways[at].store.write_segment(segment, columns);
-            self.answer(at, start, ticket, input);
+        let gateway = &mut self.gateways[at];
+        if gateway.start != start {
+            return;
         }
+        if gateway.is_full(self.time_us) {
+            self.tally.add(Happened::DiskFull);
+            return self.bring(at, start, Input::Failed { ticket, why: NO_ROOM.to_owned() });
+        }
+        gateway.store.write_segment(segment, columns);
+        self.answer(at, start, ticket, input);
     }
 
     fn work_us(&mut self) -> u64 {
@@ -249,6 +254,9 @@ impl World {
     /// The answer to slow work: in its time, too late, never, or a failure.
     pub(super) fn answer(&mut self, to: usize, start: u64, ticket: Ticket, input: Input) {
         let failed = self.dice.chance(self.faults.work_failed_permille);
+        if failed {
+            self.tally.add(Happened::WorkFailed);
+        }
         let input = if failed {
             Input::Failed { ticket, why: "simulated: it did not work".to_owned() }
         } else {
@@ -265,6 +273,9 @@ impl World {
         } else {
             input
         };
+        if failed {
+            self.tally.add(Happened::KeyFailed);
+        }
         self.gateways[to].may_halt |= failed;
         self.bring(to, start, input);
     }
@@ -272,9 +283,10 @@ impl World {
     fn bring(&mut self, to: usize, start: u64, input: Input) {
         let mut after_us = self.work_us();
         if self.dice.chance(self.faults.work_lost_permille) {
-            return;
+            return self.tally.add(Happened::WorkLost);
         }
         if self.dice.chance(self.faults.work_late_permille) {
+            self.tally.add(Happened::WorkLate);
             after_us += limits::COMPLETION_TIMEOUT_US + self.dice.below(10_000_000);
         }
         self.at(after_us, Event::Input { to, start, input });

@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use selvedge_core::Id;
 use selvedge_core::record::{GENESIS_NUMBER, Record, flag};
+use selvedge_core::{Id, limits};
 
 use super::{Checked, Event, World};
 use crate::hostile::Hostile;
+use crate::invariants::{Invariant, client};
 use crate::oracle::Kept;
 use crate::plan::Faults;
 use crate::report::Report;
@@ -21,7 +22,9 @@ impl World {
         self.faults = Faults::none();
         self.dead_until.clear();
         for at in 0..self.gateways.len() {
-            self.gateways[at].crash_after = None;
+            let gateway = &mut self.gateways[at];
+            gateway.crash_after = None;
+            (gateway.full_until_us, gateway.stalled_until_us) = (0, 0);
             // Work goes on: these readings too must be in everybody's ledger in time.
             let after_us = 4_000_000 + self.dice.below(2_000_000);
             self.at(after_us, Event::Submit { at, again: false });
@@ -33,8 +36,45 @@ impl World {
         }
     }
 
-    /// A minute later: the same transactions everywhere, nothing left to do, everything witnessed by all.
+    /// A minute later: the same transactions everywhere, nothing left to do, everything witnessed by all. Then every
+    /// gateway gets one reading more.
     pub(super) fn check_ledgers(&mut self) -> Checked {
+        self.check_equal()?;
+        for at in 0..self.gateways.len() {
+            self.submit_to_nowhere(at)?;
+            self.hand_in(at, 1, false)?;
+        }
+        Ok(())
+    }
+
+    /// Ten seconds later: each of these readings is in a batch that everybody has attached.
+    pub(super) fn check_fresh(&mut self) -> Checked {
+        for at in 0..self.gateways.len() {
+            let gateway = &self.gateways[at];
+            let backlog = gateway.node.as_ref().map(|node| node.status().backlog_readings);
+            if backlog != Some(0) || gateway.oracle.unanswered() > 0 {
+                return Err(Invariant::Ledgers
+                    .broken(format!("gateway {at}: a reading of ten seconds ago is in no transaction yet")));
+            }
+            let lacking = (0..self.gateways.len())
+                .find(|g| gateway.store.batches().iter().any(|(id, _)| !self.is_held(*g, id)));
+            if let Some(lacking) = lacking {
+                return Err(Invariant::Ledgers.broken(format!(
+                    "gateway {lacking} lacks a batch of gateway {at}, ten seconds after its reading"
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// Once that too is approved by everybody.
+    pub(super) fn check_again(&mut self) -> Checked {
+        self.check_equal()?;
+        self.attached_at_check = self.gateways.iter().map(|g| g.store.log_len()).collect();
+        Ok(())
+    }
+
+    fn check_equal(&mut self) -> Checked {
         let all: BTreeMap<Id, Record> = self
             .gateways
             .iter()
@@ -47,22 +87,17 @@ impl World {
             if let Some(first) = lacks.first() {
                 let holders: Vec<usize> =
                     (0..self.gateways.len()).filter(|g| self.is_held(*g, &first.id)).collect();
-                return Err(format!(
+                return Err(Invariant::Ledgers.broken(format!(
                     "gateway {at} lacks {} transactions, such as {}/{}/{}, which {holders:?} hold",
                     lacks.len(),
                     first.issuer.short(),
                     first.sequence,
                     first.id.short()
-                ));
+                )));
             }
-            self.check_worked_off(at).map_err(|what| format!("gateway {at}: {what}"))?;
+            self.check_worked_off(at)?;
         }
-        self.check_witnessed()?;
-        for at in 0..self.gateways.len() {
-            self.submit_to_nowhere(at)?;
-        }
-        self.attached_at_check = self.gateways.iter().map(|g| g.store.log_len()).collect();
-        Ok(())
+        self.check_witnessed()
     }
 
     /// Gateways need not agree on a third body of a place, nor on what follows it on its own chain, unless others refer
@@ -76,20 +111,30 @@ impl World {
 
     fn check_worked_off(&self, at: usize) -> Checked {
         let gateway = &self.gateways[at];
-        let node = gateway.node.as_ref().ok_or("it is down")?;
+        let node = gateway
+            .node
+            .as_ref()
+            .ok_or_else(|| Invariant::Ledgers.broken(format!("gateway {at} is down")))?;
         let status = node.status();
         if status.halted || status.attached != gateway.store.log_len() as u64 {
-            return Err(format!("it is halted, or holds what is not durable: {status:?}"));
+            return Err(Invariant::Ledgers
+                .broken(format!("gateway {at} is halted, or holds what is not durable: {status:?}")));
         }
         if status.backlog_readings > 0 || gateway.oracle.unanswered() > 0 {
             let open = gateway.oracle.unanswered();
-            return Err(format!("{} readings wait, {open} clients too", status.backlog_readings));
+            return Err(Invariant::Ledgers.broken(format!(
+                "gateway {at}: {} readings wait, {open} clients too",
+                status.backlog_readings
+            )));
         }
         // What the hostile peer made and nobody can attach may wait a while longer.
         let made = self.hostile.iter().flat_map(Hostile::made);
         let hopeless = made.filter(|id| !self.is_held(at, id)).count();
         if status.pending > hopeless {
-            return Err(format!("{} transactions wait, {hopeless} of them may", status.pending));
+            return Err(Invariant::Ledgers.broken(format!(
+                "gateway {at}: {} transactions wait, {hopeless} of them may",
+                status.pending
+            )));
         }
         Ok(())
     }
@@ -119,7 +164,7 @@ impl World {
         for (at, cone) in cones.iter().enumerate() {
             if let Some(id) = payloads[at].difference(cone).next() {
                 let record = self.gateways[at].store.transaction(id).map(|h| &h.record);
-                return Err(format!("gateway {at} has not approved {record:?}"));
+                return Err(Invariant::Ledgers.broken(format!("gateway {at} has not approved {record:?}")));
             }
         }
         Ok(())
@@ -133,8 +178,11 @@ impl World {
         }
         for record in records.iter().filter(|r| r.has(flag::PAYLOAD)) {
             let witnessed = node.witnessed(record.number);
-            if witnessed.is_some_and(|w| w as usize != self.plan.gateways) {
-                return Err(format!("{} is witnessed by {witnessed:?}", record.id.short()));
+            let committee = self.plan.gateways.min(limits::COMMITTEE_MAX);
+            if witnessed.is_some_and(|w| w as usize != committee) {
+                return Err(
+                    Invariant::Ledgers.broken(format!("{} is witnessed by {witnessed:?}", record.id.short()))
+                );
             }
         }
         Ok(())
@@ -143,15 +191,20 @@ impl World {
     /// Much later: nobody issued anything more, and nothing waits any more.
     pub(super) fn check_rest(&mut self) -> Checked {
         for (at, gateway) in self.gateways.iter().enumerate() {
-            let node = gateway.node.as_ref().ok_or("a gateway is down")?;
+            let node = gateway
+                .node
+                .as_ref()
+                .ok_or_else(|| Invariant::Ledgers.broken(format!("gateway {at} is down")))?;
             let (before, now) = (self.attached_at_check[at], gateway.store.log_len());
             if now != before {
-                return Err(format!("gateway {at} is not at rest: {} transactions more", now - before));
+                return Err(Invariant::Ledgers
+                    .broken(format!("gateway {at} is not at rest: {} transactions more", now - before)));
             }
             let status = node.status();
             if status.pending > 0 || status.wanted > 0 {
                 let (pending, wanted) = (status.pending, status.wanted);
-                return Err(format!("gateway {at} never gave up: {pending} pending, {wanted} wanted"));
+                return Err(Invariant::Ledgers
+                    .broken(format!("gateway {at} never gave up: {pending} pending, {wanted} wanted")));
             }
         }
         Ok(())
@@ -168,12 +221,14 @@ impl World {
         let links = self.gateways.iter().map(|g| g.peers.len() as u64).sum::<u64>().div_ceil(2).max(1);
         let bytes = (now.1 - before.1) / links;
         if bytes > QUIET_BYTES_MAX {
-            return Err(format!("{bytes} bytes went over each link in an hour in which nothing happened"));
+            return Err(Invariant::Ledgers
+                .broken(format!("{bytes} bytes went over each link in an hour in which nothing happened")));
         }
         for (at, gateway) in self.gateways.iter().enumerate() {
             let gone = gateway.store.log_len() - self.attached_at_check[at];
             if gone > 0 {
-                return Err(format!("gateway {at} is not at rest: {gone} transactions more"));
+                return Err(Invariant::Ledgers
+                    .broken(format!("gateway {at} is not at rest: {gone} transactions more")));
             }
         }
         self.quiet_bytes = bytes;
@@ -184,8 +239,8 @@ impl World {
     fn finish(&self) -> Checked<Report> {
         let mut kept = Kept::default();
         for (at, gateway) in self.gateways.iter().enumerate() {
-            let of_one = gateway.oracle.finish(&gateway.store, gateway.config.issuer);
-            let of_one = of_one.map_err(|what| format!("gateway {at}: {what}"))?;
+            let of_one = client::finish(&gateway.oracle, &gateway.store, gateway.config.issuer);
+            let of_one = of_one.map_err(|b| b.invariant.broken(format!("gateway {at}: {}", b.what)))?;
             kept.readings += of_one.readings;
             kept.acknowledged += of_one.acknowledged;
             kept.batches += of_one.batches;
@@ -224,6 +279,7 @@ impl World {
             crashes: self.figures.crashes,
             restored: self.figures.restored,
             adopted: self.figures.adopted,
+            happened: self.tally,
         })
     }
 }

@@ -6,6 +6,7 @@ use selvedge_core::border::{Config, Now, PeerId};
 use selvedge_core::node::Node;
 
 use super::Peer;
+use crate::invariants::Watch;
 use crate::oracle::Oracle;
 use crate::signatures::Key;
 use crate::store::Store;
@@ -32,6 +33,21 @@ impl Clock {
     /// World time of a moment on the monotonic clock; 0 when it lies before the beginning.
     pub(super) fn world_time(&self, monotonic_us: u64) -> u64 {
         monotonic_us.saturating_sub(self.monotonic_base_us)
+    }
+}
+
+/// A stream as its adapter knows it.
+#[derive(Debug, Clone)]
+pub(super) struct Stream {
+    pub(super) name: String,
+    /// What it means at present, and the newest thing that it ever meant: its descriptors differ in this number.
+    pub(super) edition: u64,
+    pub(super) newest: u64,
+}
+
+impl Stream {
+    pub(super) const fn new(name: String) -> Self {
+        Self { name, edition: 0, newest: 0 }
     }
 }
 
@@ -64,6 +80,8 @@ pub(super) struct Gateway {
     pub(super) start: u64,
     pub(super) store: Store,
     pub(super) oracle: Oracle,
+    /// Its ledger, followed from outside.
+    pub(super) watch: Watch,
     /// An old image of its store, and whether it was started from it.
     pub(super) image: Option<Store>,
     pub(super) is_restored: bool,
@@ -76,12 +94,16 @@ pub(super) struct Gateway {
     pub(super) back_off_us: BTreeMap<Peer, u64>,
     /// Bodies that came over links, wanted or not.
     pub(super) bodies_received: u64,
-    /// Names of its streams by handle, and how often each was described anew.
-    pub(super) streams: Vec<(String, u64)>,
+    /// Its streams by handle.
+    pub(super) streams: Vec<Stream>,
     /// Effects until it crashes.
     pub(super) crash_after: Option<u64>,
     /// Its store or its key was made to fail: it halts, and is started again.
     pub(super) may_halt: bool,
+    /// Its disk has no room until then.
+    pub(super) full_until_us: u64,
+    /// Its disk takes its time until then.
+    pub(super) stalled_until_us: u64,
     pub(super) wakes_at_us: Option<u64>,
     pub(super) idle_wakes: u32,
     /// Greatest wall time that the core stamped something with since the start, or found durable at it.
@@ -91,6 +113,12 @@ pub(super) struct Gateway {
 }
 
 impl Gateway {
+    /// Has its disk no room at this moment? That of a restored gateway has: the model does not keep enough of an adopted
+    /// tail to start from it once more.
+    pub(super) const fn is_full(&self, time_us: u64) -> bool {
+        self.full_until_us > time_us && !self.is_restored
+    }
+
     /// Its connection to this peer.
     pub(super) fn connection(&self, to: Peer) -> Option<PeerId> {
         self.peers.iter().find(|(_, remote)| remote.peer == to).map(|(id, _)| *id)

@@ -7,9 +7,12 @@ use selvedge_core::payload::PayloadKind;
 use selvedge_core::reading::{Quality, Value};
 use selvedge_core::stream::{Attestation, Decimal, Descriptor};
 
+use super::gateway::Stream;
 use super::{Checked, Event, Peer, World};
+use crate::invariants::{Watch, client};
 use crate::plan::Plant;
 use crate::restore::restored;
+use crate::tally::Happened;
 
 /// A gateway whose card was lost is away for this long, microseconds.
 const AWAY_US: u64 = 5_000_000;
@@ -22,16 +25,23 @@ impl World {
             let after_us = self.clients.between(self.plan.submit_every_us / 4, self.plan.submit_every_us);
             self.at(after_us, Event::Submit { at, again });
         }
+        let (count, bad) = (self.clients.between(1, self.plan.submit_readings_max), self.clients.chance(10));
+        self.hand_in(at, count, bad)?;
+        if self.clients.chance(20) { self.step(at, Input::Flush) } else { Ok(()) }
+    }
+
+    /// So many readings; with `bad` the first one is one that no reading can hold, and then none of them is kept.
+    pub(super) fn hand_in(&mut self, at: usize, count: u64, bad: bool) -> Checked {
         if self.gateways[at].node.is_none() {
             return Ok(());
         }
         let now = self.gateways[at].clock.now(self.time_us);
         let (mut readings, mut remembered) = (Vec::new(), Vec::new());
-        for place in 0..self.clients.between(1, self.plan.submit_readings_max) {
+        for place in 0..count {
             let stream = self.clients.below(self.gateways[at].streams.len() as u64) as usize;
             let value = self.value(stream);
             let source_time_ns = now.wall_ns - self.clients.below(1_000_000) as i64 - place as i64;
-            remembered.push((self.gateways[at].streams[stream].0.clone(), value.clone(), source_time_ns));
+            remembered.push((self.gateways[at].streams[stream].name.clone(), value.clone(), source_time_ns));
             readings.push(NewReading {
                 stream: StreamHandle(stream as u32),
                 value,
@@ -42,14 +52,12 @@ impl World {
                 receive_time_ns: now.wall_ns,
             });
         }
-        if self.clients.chance(10) {
-            // One that no reading can hold: then none of them is kept.
+        if bad {
             readings[0].value = Value::Float(f64::NAN);
         }
         let reply = self.reply();
         self.gateways[at].oracle.submit(reply, remembered);
-        self.step(at, Input::Submit { readings, origins: Vec::new(), reply })?;
-        if self.clients.chance(20) { self.step(at, Input::Flush) } else { Ok(()) }
+        self.step(at, Input::Submit { readings, origins: Vec::new(), reply })
     }
 
     /// Every value is another one, but for bits.
@@ -89,11 +97,24 @@ impl World {
 
     /// The wall clock of a gateway jumps by up to an hour, and may lose its time server.
     pub(super) fn jump(&mut self, at: usize) {
+        self.tally.add(Happened::ClockJump);
         let jump_ns = self.dice.below(2 * HOUR_NS) as i64 - HOUR_NS as i64;
         let synchronised = self.dice.chance(500);
         let clock = &mut self.gateways[at].clock;
         clock.wall_base_ns += jump_ns;
         clock.synchronised = synchronised;
+    }
+
+    /// The disk of a gateway has no room from now on: until somebody makes some, every write fails.
+    pub(super) fn fill(&mut self, at: usize, length_us: u64) {
+        let until_us = &mut self.gateways[at].full_until_us;
+        *until_us = (*until_us).max(self.time_us + length_us);
+    }
+
+    /// The disk of a gateway takes its time from now on.
+    pub(super) fn stall(&mut self, at: usize, length_us: u64) {
+        let until_us = &mut self.gateways[at].stalled_until_us;
+        *until_us = (*until_us).max(self.time_us + length_us);
     }
 
     /// After an effect of a gateway: is it the one at which it crashes?
@@ -136,11 +157,13 @@ impl World {
         gateway.is_restored = true;
         gateway.config.start_check = StartCheck::UntilAnswered;
         self.figures.restored += 1;
+        self.tally.add(Happened::Restored);
         Ok(())
     }
 
     fn crash(&mut self, at: usize) -> Checked {
         self.trace.note(self.time_us, at, "crash");
+        self.tally.add(Happened::Crash);
         self.figures.crashes += 1;
         let volatile = self.gateways[at].store.volatile_writes() as u64;
         // Nothing that was not synced, all of it, or its beginning.
@@ -160,7 +183,7 @@ impl World {
         if self.plan.plant == Plant::LoseSynced {
             gateway.store.lose_durable(3)?;
         }
-        gateway.oracle.after_crash(&gateway.store)?;
+        client::after_crash(&mut gateway.oracle, &gateway.store)?;
         self.part(at);
         self.at(down_us, Event::Start { at });
         Ok(())
@@ -206,26 +229,45 @@ impl World {
         let now = gateway.clock.now(self.time_us);
         let mut effects = Vec::new();
         let node = Node::open(config, &seed, from, now, &mut effects);
-        gateway.node = Some(node.map_err(|why| format!("it cannot be opened again: {why}"))?);
+        let node = node.map_err(|why| format!("it cannot be opened again: {why}"))?;
+        gateway.watch = Watch::recompute(&node, &gateway.store)?;
+        gateway.node = Some(node);
         self.after_step(at, effects)?;
         self.describe_all(at)?;
         for other in self.neighbours(at) {
             let after_us = self.dice.below(100_000);
             self.at(after_us, Event::Connect { one: Peer::Gateway(other), other: at });
         }
-        if self.hostile.is_some() {
-            self.at(50_000, Event::Connect { one: Peer::Hostile, other: at });
+        for member in 0..self.hostile.as_ref().map_or(0, crate::hostile::Hostile::members) {
+            self.at(50_000, Event::Connect { one: Peer::Hostile(member), other: at });
         }
         Ok(())
     }
 
-    /// Its adapters make their streams known; now and then one means something else than before.
+    /// Adapters that reload their settings while readings come in.
+    pub(super) fn describe_again(&mut self, at: usize) -> Checked {
+        if self.is_load_over() {
+            return Ok(());
+        }
+        let after_us = self.clients.between(self.plan.describe_every_us / 4, self.plan.describe_every_us);
+        self.at(after_us, Event::Describe { at });
+        if self.gateways[at].node.is_some() { self.describe_all(at) } else { Ok(()) }
+    }
+
+    /// Its adapters make their streams known; now and then one means something else than before, or what it once meant.
     fn describe_all(&mut self, at: usize) -> Checked {
         for stream in 0..self.gateways[at].streams.len() {
             if self.dice.chance(200) {
-                self.gateways[at].streams[stream].1 += 1;
+                self.tally.add(Happened::StreamChanged);
+                let known = &mut self.gateways[at].streams[stream];
+                if self.dice.chance(400) {
+                    known.edition = self.dice.below(known.newest + 1);
+                } else {
+                    known.newest += 1;
+                    known.edition = known.newest;
+                }
             }
-            let (name, edition) = self.gateways[at].streams[stream].clone();
+            let Stream { name, edition, .. } = self.gateways[at].streams[stream].clone();
             let descriptor = Descriptor {
                 name,
                 device: "plant".to_owned(),

@@ -13,15 +13,25 @@ use selvedge_core::{Id, limits};
 
 use super::gateway::Remote;
 use super::{Checked, Event, Peer, World};
+use crate::invariants::honest_peer;
 use crate::plan::Plant;
+use crate::plan::faults::WAY_MAX_US;
+use crate::tally::Happened;
 
 const SECOND: u64 = 1_000_000;
 
 impl World {
     fn usual_way_us(&mut self) -> u64 {
         let way_us = self.dice.between(self.faults.delay_min_us, self.faults.delay_max_us);
-        let slow = self.dice.chance(self.faults.tail_permille);
-        if slow { way_us * self.dice.between(2, 20) } else { way_us }
+        if !self.dice.chance(self.faults.tail_permille) {
+            return way_us;
+        }
+        self.tally.add(Happened::FrameInTail);
+        let mut slow_us = way_us * 2;
+        while slow_us < WAY_MAX_US && self.dice.chance(500) {
+            slow_us *= 2;
+        }
+        slow_us.min(WAY_MAX_US)
     }
 
     /// A core sends a frame. Beyond what a queue holds it is dropped, and the core is told.
@@ -29,7 +39,7 @@ impl World {
         let Some(remote) = self.gateways[at].peers.get(&peer) else { return };
         if remote.in_flight[lane as usize] >= self.plan.queue_frames {
             let start = self.gateways[at].start;
-            self.figures.congested += 1;
+            self.tally.add(Happened::FrameCongested);
             return self.at(1, Event::Input { to: at, start, input: Input::Congested { peer } });
         }
         self.carry(at, peer, lane, frame);
@@ -48,14 +58,23 @@ impl World {
         let is_deaf = self.plan.plant == Plant::DeafLink && (at, to) == (0, self.gateways.len() - 1);
         let is_lossy = !self.plan.is_ordered && !is_hello;
         let is_lost = is_lossy && self.dice.chance(self.faults.loss_permille);
+        if is_lost {
+            self.tally.add(Happened::FrameLost);
+        }
         if (is_lost || is_deaf) && !is_hello {
             return;
         }
         let copies = 1 + u64::from(is_lossy && self.dice.chance(self.faults.duplicate_permille));
+        if copies > 1 {
+            self.tally.add(Happened::FrameTwice);
+        }
         for _ in 0..copies {
             let way_us = self.usual_way_us();
             let dead_us =
                 self.dead_until.get(&(at, to)).map_or(0, |until| until.saturating_sub(self.time_us));
+            if dead_us > 0 {
+                self.tally.add(Happened::FrameHeldUp);
+            }
             if dead_us > 0 && is_lossy {
                 continue;
             }
@@ -143,11 +162,7 @@ impl World {
         back_off_us: u64,
     ) -> Checked {
         let Some(remote) = self.gateways[at].peers.get(&peer).cloned() else { return Ok(()) };
-        let is_blame =
-            matches!(why, Farewell::Faults { .. } | Farewell::Waste { .. } | Farewell::OtherNetwork { .. });
-        if is_blame && remote.peer != Peer::Hostile {
-            return Err(format!("it sends an honest peer away: {why}"));
-        }
+        honest_peer::sent_away(matches!(remote.peer, Peer::Hostile(_)), why)?;
         let until_us = self.time_us + back_off_us;
         self.gateways[at].back_off_us.insert(remote.peer, until_us);
         self.gateways[at].peers.remove(&peer);
@@ -210,13 +225,13 @@ impl World {
     fn dial(&mut self, one: Peer, other: usize) -> Checked {
         let here = self.new_link();
         let Peer::Gateway(at) = one else {
-            let issuer =
-                self.hostile.as_ref().map(crate::hostile::Hostile::issuer).ok_or("there is no such peer")?;
-            self.gateways[other].peers.insert(here, Remote::new(Peer::Hostile, None));
-            self.peers_ever.insert(here, Peer::Hostile);
+            let Peer::Hostile(member) = one else { return Ok(()) };
+            let issuer = self.hostile.as_ref().map(|h| h.issuer(member)).ok_or("there is no such peer")?;
+            self.gateways[other].peers.insert(here, Remote::new(one, None));
+            self.peers_ever.insert(here, one);
             self.step(other, Input::PeerUp { peer: here, issuer, outgoing: false })?;
             let hello = Message::Hello(self.hostile_hello()).to_frame();
-            self.deliver_hostile(other, 1_000, hello);
+            self.deliver_hostile(other, member, 1_000, hello);
             return Ok(());
         };
         let there = self.new_link();
@@ -271,7 +286,7 @@ impl World {
                 let found: Vec<_> = want.references.iter().filter_map(|r| hostile.answer(r)).collect();
                 if !found.is_empty() && !self.is_healed {
                     let after_us = self.usual_way_us();
-                    self.deliver_hostile(from, after_us, wire::transactions(&found));
+                    self.post_over_any(from, after_us, wire::transactions(&found));
                 }
             }
             _ => {}
@@ -280,6 +295,7 @@ impl World {
     }
 
     pub(super) fn act(&mut self) {
+        self.tally.add(Happened::HostileAct);
         let posts = self.hostile.as_mut().map(|h| h.act(&mut self.keyring));
         self.post(posts.unwrap_or_default());
     }
@@ -290,15 +306,42 @@ impl World {
         }
         for post in posts {
             let frame = if post.is_raw { post.bytes } else { wire::transaction(&post.bytes) };
-            self.deliver_hostile(post.to, post.after_us, frame);
+            self.post_over_any(post.to, post.after_us, frame);
         }
     }
 
-    fn deliver_hostile(&mut self, to: usize, after_us: u64, bytes: Arc<[u8]>) {
+    /// They are of one mind: any of them says it.
+    fn post_over_any(&mut self, to: usize, after_us: u64, frame: Arc<[u8]>) {
+        let member = self.dice.below(self.plan.hostile_members as u64) as usize;
+        self.deliver_hostile(to, member, after_us, frame);
+    }
+
+    fn deliver_hostile(&mut self, to: usize, member: usize, after_us: u64, bytes: Arc<[u8]>) {
         let gateway = &self.gateways[to];
-        let Some(peer) = gateway.connection(Peer::Hostile) else { return };
+        let Some(peer) = gateway.connection(Peer::Hostile(member)) else { return };
+        self.tally.add(Happened::HostileFrame);
         let start = gateway.start;
         self.at(after_us, Event::Input { to, start, input: Input::Frame { peer, bytes } });
+    }
+
+    /// One way of a link is dead from now on.
+    pub(super) fn partition(&mut self, from: usize, to: usize, length_us: u64) {
+        self.tally.add(Happened::Partition);
+        self.cut_way(from, to, length_us);
+    }
+
+    fn cut_way(&mut self, from: usize, to: usize, length_us: u64) {
+        let until_us = self.dead_until.entry((from, to)).or_default();
+        *until_us = (*until_us).max(self.time_us + length_us);
+    }
+
+    /// A gateway hears nobody from now on, and nobody hears it.
+    pub(super) fn isolate(&mut self, at: usize, length_us: u64) {
+        self.tally.add(Happened::Isolation);
+        for other in (0..self.gateways.len()).filter(|other| *other != at) {
+            self.cut_way(at, other, length_us);
+            self.cut_way(other, at, length_us);
+        }
     }
 
     /// Does the topology join them?

@@ -1,0 +1,89 @@
+//! `throughput`: the load is raised step by step until the network saturates.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use selvedge_sim::network::params::Params;
+use selvedge_sim::network::units::Span;
+use selvedge_sim::throughput::{self, Search};
+
+use super::network::{Options, checked, end_progress, named, show_progress};
+
+const EXAMPLES: &str = "Examples:
+  selvedge-sim throughput --hardware pi4 --gateways 10 --uplink 1Mbit/s
+  selvedge-sim throughput --hardware pi4 --gateways 10 --uplink 100Mbit/s --batch-readings 4096 --out results
+  selvedge-sim throughput --topology sites:3x4 --uplink 2Mbit/s --rate 100/s --precision 5 --json
+
+The load grows four times from step to step until it is too much; then the middle between what was carried and what was
+not is tried, until both are close. Above 100 readings a second and gateway several come together. A load is too much when
+less than 98 % of the readings are attached everywhere within the drain, when the p99 of their way grows by more than a
+tenth of the load's time, or when more than all cores would be needed.";
+
+/// What a network carries: raises the load step by step until it saturates, and says what the bottleneck is.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Throughput {
+    /// --rate is the first load that is tried.
+    #[command(flatten)]
+    options: Options,
+    /// The answer lies between two loads that differ by at most so many percent.
+    #[arg(long, default_value_t = 15, value_name = "PERCENT", value_parser = clap::value_parser!(u64).range(1..=300))]
+    precision: u64,
+    /// Most runs.
+    #[arg(long, default_value_t = 24, value_parser = clap::value_parser!(u64).range(1..=1_000))]
+    steps: u64,
+    /// Write throughput.csv, throughput.svg and latency.svg to this folder.
+    #[arg(long, value_name = "FOLDER")]
+    out: Option<PathBuf>,
+    /// End with one JSON object on a line.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Throughput {
+    pub(crate) fn run(&self) -> ExitCode {
+        // What is not attached 10 s after the load does not keep up with it.
+        let defaults = Params { drain: Span::from_s(10), ..Params::default() };
+        let params = match self.options.unchecked_params(defaults).and_then(checked) {
+            Ok(params) => params,
+            Err(code) => return code,
+        };
+        let link = &params.link;
+        let wire = |name: &str, limit: Option<_>| {
+            limit.map_or_else(String::new, |limit| format!(", {name} {limit}"))
+        };
+        let title = format!(
+            "{} gateways, {}{}{}{}",
+            params.gateways,
+            params.hardware,
+            wire("uplink", link.uplink),
+            wire("downlink", link.downlink),
+            wire("link", link.bandwidth)
+        );
+        println!("{title}, batches of {} readings or {}", params.batch.readings, params.batch.age);
+        let search = Search { params, precision_percent: self.precision, steps_max: self.steps as usize };
+        let result = throughput::run(&search, &mut |step, rate, so_far| {
+            show_progress(&format!("step {step}, {rate} a gateway"))(so_far);
+        });
+        end_progress();
+        let outcome = match result {
+            Ok(outcome) => outcome,
+            Err(problem) => {
+                eprintln!("{}", named(&problem));
+                return ExitCode::FAILURE;
+            }
+        };
+        println!("{outcome}");
+        if let Some(folder) = &self.out {
+            if let Err(why) = outcome.write(folder, &title) {
+                eprintln!("error: --out: {why}");
+                return ExitCode::from(2);
+            }
+            println!("  written to {}", folder.display());
+        }
+        if self.json {
+            println!("{}", serde_json::json!(outcome));
+        }
+        ExitCode::SUCCESS
+    }
+}
