@@ -162,7 +162,7 @@ impl Plan {
             faults,
             hostile_in_committee: false,
             // Counters under a descriptor that the image does not know are kept by that descriptor: they begin anew when it
-            // changes once more (core/node/gather/chain.rs says so). Under load nearly every run would do just that.
+            // changes once more (core/node/gather/chain.rs says so). So the streams of a lost gateway keep their meaning.
             describe_every_us: 0,
             late: (0, 0),
             load_us: 30 * SECOND,

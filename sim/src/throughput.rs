@@ -206,9 +206,9 @@ mod tests {
             runs += 1;
             assert!(runs < 100);
             if rate.micro_per_s > carries {
-                too_much = Some(rate)
+                too_much = Some(rate);
             } else {
-                carried = Some(rate)
+                carried = Some(rate);
             }
             next = next_rate(carried, too_much, 10);
         }

@@ -63,7 +63,7 @@ fn a_normal_delay_is_cut_off_and_not_piled_up_at_its_least() {
     // Mean of a normal cut off at α = −0.5: μ + σ φ(α) ÷ (1 − Φ(α)) = 80 + 40 × 0.35207 ÷ 0.69146.
     let mean = all.iter().sum::<f64>() / all.len() as f64;
     assert!((mean - 100.366).abs() < 0.5, "mean {mean}");
-    assert!(all.iter().filter(|ms| **ms == 60.0).count() < 10, "a cut is no clamp");
+    assert!(all.iter().filter(|ms| **ms <= 60.0).count() < 10, "a cut is no clamp");
     assert!(drawn("normal:10ms~10ms")[0] >= 0.0);
 }
 
@@ -154,7 +154,7 @@ fn drive(wires: &mut Wires<usize>, frames: &[Sent]) -> Vec<(usize, u64)> {
                 wires.send(at_us, link, lane, number, bytes, &mut out);
             }
             Some(step) => {
-                arrived.extend(wires.step(key.0, step, &mut out).map(|flight| (flight.frame, key.0)))
+                arrived.extend(wires.step(key.0, step, &mut out).map(|flight| (flight.frame, key.0)));
             }
         }
         for (at_us, step) in out.drain(..) {

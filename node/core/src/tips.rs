@@ -157,7 +157,7 @@ pub fn some_of(tips: &[u64], chosen: &mut [u64], random: &mut Random) -> usize {
     let count = chosen.len().min(tips.len());
     // Places drawn so far, ascending.
     let mut taken = [0; CHOSEN_MAX];
-    for nth in 0..count {
+    for (nth, room) in chosen[..count].iter_mut().enumerate() {
         // Counts only the places that are left: each one taken before it moves it up by one.
         let mut place = random.below((tips.len() - nth) as u64) as usize;
         let mut smaller = 0;
@@ -167,7 +167,7 @@ pub fn some_of(tips: &[u64], chosen: &mut [u64], random: &mut Random) -> usize {
         }
         taken.copy_within(smaller..nth, smaller + 1);
         taken[smaller] = place;
-        chosen[nth] = tips[place];
+        *room = tips[place];
     }
     count
 }

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 pub(crate) struct Golden {}
 
 impl Golden {
+    #[expect(clippy::unused_self, reason = "as every command")]
     pub(crate) fn run(&self) -> ExitCode {
         match selvedge_sim::golden::traces() {
             Ok(lines) => {

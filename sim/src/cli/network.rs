@@ -217,7 +217,9 @@ pub(crate) fn checked(params: Params) -> Result<Params, ExitCode> {
     match params.check() {
         Ok(()) => Ok(params),
         Err(problems) => {
-            problems.iter().for_each(|problem| eprintln!("{}", named(problem)));
+            for problem in &problems {
+                eprintln!("{}", named(problem));
+            }
             Err(ExitCode::from(2))
         }
     }

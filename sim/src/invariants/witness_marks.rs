@@ -16,7 +16,7 @@ use super::{Held, Invariant};
 /// Marks and edges of all attached transactions, by number: the watch has no window.
 #[derive(Debug, Default, Clone, PartialEq)]
 pub struct Marks {
-    marks: Vec<u64>,
+    by_number: Vec<u64>,
     references: Vec<Vec<u64>>,
     /// Where each walk stands; kept for its room.
     left: Vec<u64>,
@@ -25,14 +25,14 @@ pub struct Marks {
 impl Marks {
     /// Takes a record up, whose issuer has these marks.
     pub fn attached(&mut self, record: &Record, marks: u64) {
-        self.marks.push(0);
+        self.by_number.push(0);
         self.references.push(record.references().collect());
         self.left.push(record.number);
         while let Some(at) = self.left.pop() {
             let at = at as usize;
             // What has a mark has it on its whole past.
-            if marks & !self.marks[at] != 0 {
-                self.marks[at] |= marks;
+            if marks & !self.by_number[at] != 0 {
+                self.by_number[at] |= marks;
                 self.left.extend_from_slice(&self.references[at]);
             }
         }
@@ -47,9 +47,9 @@ impl Marks {
         let is_payload = |r: &Record| r.has(flag::PAYLOAD) && !r.has(flag::SECOND_BRANCH) && r.issuer != own;
         let is_open = |m: &inside::Marked<'_>| m.cones & OWN_MARK == 0 && is_payload(m.record);
         let mut unapproved = inside::old_tips(node).filter(is_open).count() as u64;
-        let mut number = inside::base(node);
-        for marked in inside::records_from(node, number) {
-            let expected = self.marks.get(number as usize).copied();
+        let base = inside::base(node);
+        for (number, marked) in (base..).zip(inside::records_from(node, base)) {
+            let expected = self.by_number.get(number as usize).copied();
             Invariant::WitnessMarks.ensure(expected == Some(marked.cones), || {
                 format!("{number} has marks {:x}, the graph says {expected:x?}", marked.cones)
             })?;
@@ -57,7 +57,6 @@ impl Marks {
             Invariant::Acyclic
                 .ensure(is_it, || format!("number {number} is another transaction than before"))?;
             unapproved += u64::from(is_open(&marked));
-            number += 1;
         }
         let kept = inside::unapproved(node);
         Invariant::WitnessMarks.ensure(kept == unapproved, || {

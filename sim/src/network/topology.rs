@@ -94,7 +94,6 @@ impl Topology {
             problems.push(Problem::new("topology", self, expected));
         }
         match self {
-            Self::Full => {}
             Self::Regular { degree } if gateways > 1 && degree >= gateways => {
                 let expected = format!("a degree below the {gateways} gateways");
                 problems.push(Problem::new("topology", self, expected));
@@ -112,7 +111,7 @@ impl Topology {
                     "a degree of 2 or more: pairs are not connected",
                 ));
             }
-            Self::Regular { .. } => {}
+            Self::Full | Self::Regular { .. } => {}
             Self::Sites { sites, each } => {
                 if sites.saturating_mul(each) != gateways {
                     let expected = format!("sites times gateways of each to be the {gateways} gateways");
@@ -150,7 +149,9 @@ impl Graph {
             neighbours[a].push(b);
             neighbours[b].push(a);
         }
-        neighbours.iter_mut().for_each(|list| list.sort_unstable());
+        for list in &mut neighbours {
+            list.sort_unstable();
+        }
         Self { neighbours }
     }
 

@@ -36,8 +36,13 @@ impl fmt::Display for Wrong {
 
 /// The word nearest to `word`, when it is near enough for a slip of the finger.
 pub fn nearest<'a>(word: &str, words: &[&'a str]) -> Option<&'a str> {
-    let near = words.iter().map(|valid| (strsim::damerau_levenshtein(word, valid), *valid)).min();
-    near.filter(|(distance, valid)| *distance <= 1 + valid.len() / 4).map(|(_, valid)| valid)
+    let lower = word.to_lowercase();
+    // Another case is a smaller slip than another letter.
+    let near = words.iter().map(|valid| {
+        let letters = strsim::damerau_levenshtein(&lower, &valid.to_lowercase());
+        (letters, strsim::damerau_levenshtein(word, valid), *valid)
+    });
+    near.min().filter(|(_, distance, valid)| *distance <= 1 + valid.len() / 4).map(|(.., valid)| valid)
 }
 
 /// A decimal number without sign or exponent, times `unit`, rounded down; `None` when it is none or too large.

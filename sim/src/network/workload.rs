@@ -182,7 +182,7 @@ impl Source {
         };
         if source.arrivals == Arrivals::Fixed && source.rate > 0 {
             // Another moment of the first period for each gateway.
-            source.clock_ns = source.period_ns(1) * u128::from(source.dice.below(1 << 20)) >> 20;
+            source.clock_ns = (source.period_ns(1) * u128::from(source.dice.below(1 << 20))) >> 20;
         }
         source
     }

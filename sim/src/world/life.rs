@@ -257,7 +257,8 @@ impl World {
     /// Its adapters make their streams known; now and then one means something else than before, or what it once meant.
     fn describe_all(&mut self, at: usize) -> Checked {
         for stream in 0..self.gateways[at].streams.len() {
-            if self.dice.chance(200) {
+            // Of a gateway that is lost the old image must know what its streams mean: see `Plan::restored`.
+            if self.dice.chance(200) && at >= self.plan.images {
                 self.tally.add(Happened::StreamChanged);
                 let known = &mut self.gateways[at].streams[stream];
                 if self.dice.chance(400) {

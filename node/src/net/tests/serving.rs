@@ -6,7 +6,6 @@ use selvedge_core::transaction::Reference;
 use selvedge_core::wire::{ChainRange, Message};
 
 use super::*;
-use crate::store::Faults;
 use crate::store::tests::serve::filled_on;
 
 /// Two nodes, the first with a store of many transactions.
@@ -82,7 +81,12 @@ async fn a_want_that_the_store_cannot_answer_ends_no_fetch() {
     let (record, _) = &transactions[0];
     let reference = Reference { issuer: record.issuer, sequence: record.sequence, id: record.id };
     let range = ChainRange { issuer: record.issuer, from: 0, to: u64::MAX, branch: None };
-    disk.set_faults(Faults { fail_at: Some(disk.operations()), and_after: true, ..Faults::default() });
+    let logs: Vec<String> = disk.names().into_iter().filter(|name| name.starts_with("log")).collect();
+    assert!(!logs.is_empty(), "{:?}", disk.names());
+    for name in logs {
+        let bytes = disk.content(&name).expect("it has a name").len();
+        disk.damage(&name, 0, &vec![0x5a; bytes]);
+    }
     let asked = [
         Serve::Ids(vec![reference]),
         Serve::Ranges { ranges: vec![range], transactions_max: 10 },
