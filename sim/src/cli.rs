@@ -14,8 +14,9 @@ pub(crate) mod sweep;
 pub(crate) mod tangle;
 pub(crate) mod throughput;
 
-use clap::ValueEnum;
-use selvedge_sim::signatures::Mode;
+use selvedge_sim::case::Case;
+use selvedge_sim::network::params::Signatures;
+use selvedge_sim::network::units::Span;
 
 /// Shown below the help of the whole program.
 pub(crate) const EXAMPLES: &str = "Examples:
@@ -27,54 +28,43 @@ pub(crate) const EXAMPLES: &str = "Examples:
 
 Exit code 0: all checks held; 1: one did not; 2: the command line or a file is wrong.";
 
-/// `--signatures`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Signatures {
-    /// Tokens that nobody without the secret can make.
-    Modelled,
-    /// ML-DSA, as shipped.
-    #[cfg(feature = "real-signatures")]
-    Real,
-}
-
-impl From<Signatures> for Mode {
-    fn from(signatures: Signatures) -> Self {
-        match signatures {
-            Signatures::Modelled => Self::Modelled,
-            #[cfg(feature = "real-signatures")]
-            Signatures::Real => Self::Real,
-        }
-    }
-}
-
-/// A time such as 500us, 20ms, 1.5s, 2m or 1h, in microseconds.
-pub(crate) fn parse_time_us(text: &str) -> Result<u64, String> {
-    let wrong = || format!("{text:?} is no time: expected a number and us, ms, s, m or h, such as 20s");
-    let number = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let factor = match &text[number.len()..] {
-        "us" => 1,
-        "ms" => 1_000,
-        "s" => 1_000_000,
-        "m" => 60_000_000,
-        "h" => 3_600_000_000,
-        _ => return Err(wrong()),
-    };
-    let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
-    // Six digits of a fraction of an hour are 3.6 ms: finer than anybody writes.
-    if fraction.is_empty() || fraction.len() > 6 || !fraction.bytes().all(|b| b.is_ascii_digit()) {
-        return Err(wrong());
-    }
-    let parts: u64 = format!("{fraction:0<6}").parse().map_err(|_| wrong())?;
-    let whole: u64 = whole.parse().map_err(|_| wrong())?;
-    let us = whole.checked_mul(factor).and_then(|us| us.checked_add(parts * factor / 1_000_000));
-    us.ok_or_else(|| format!("{text:?} is too long: at most {} h", u64::MAX / 3_600_000_000))
-}
+/// Bounds of the time for which readings come in, in a run of the swarm.
+const LOAD: (Span, Span) = (Span::from_s(1), Span::from_s(3_600));
 
 /// A time between 1 s and an hour.
-pub(crate) fn parse_load_us(text: &str) -> Result<u64, String> {
-    let us = parse_time_us(text)?;
-    let is_fine = (1_000_000..=3_600_000_000).contains(&us);
-    is_fine.then_some(us).ok_or_else(|| format!("{text:?}: expected between 1s and 60m"))
+pub(crate) fn parse_load(text: &str) -> Result<Span, String> {
+    let load: Span = text.parse().map_err(|wrong| format!("{wrong}"))?;
+    let is_fine = (LOAD.0..=LOAD.1).contains(&load);
+    is_fine.then_some(load).ok_or_else(|| format!("got {load}, expected {} to {}", LOAD.0, LOAD.1))
+}
+
+/// The command that runs a case again, with the signatures that it had: others make another run.
+pub(crate) fn again(case: &Case, signatures: Signatures) -> String {
+    match signatures {
+        Signatures::Modelled => case.to_string(),
+        #[cfg(feature = "real-signatures")]
+        Signatures::Real => format!("{case} --signatures {signatures}"),
+    }
+}
+
+/// Exit code of a program whose output nobody reads any more: 128 and the number of SIGPIPE.
+const UNREAD: i32 = 141;
+
+/// Ends the process without a word when nobody reads its output any more, as in `replay 3 --trace | head`, and with one
+/// when the output cannot be written. `println!` panics in both cases, which would look like a bug of the ledger.
+pub(crate) fn end_when_output_fails() {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        // std::io::Stdout's words: nothing else tells this panic from others.
+        match panic.payload_as_str().and_then(|text| text.strip_prefix("failed printing to stdout: ")) {
+            Some(why) if why.starts_with("Broken pipe") => std::process::exit(UNREAD),
+            Some(why) => {
+                eprintln!("error: the output cannot be written: {why}");
+                std::process::exit(2);
+            }
+            None => usual(panic),
+        }
+    }));
 }
 
 #[cfg(test)]
@@ -82,14 +72,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_have_units_and_fractions() {
-        assert_eq!(parse_time_us("20s"), Ok(20_000_000));
-        assert_eq!(parse_time_us("1.5ms"), Ok(1_500));
-        assert_eq!(parse_time_us("0.25h"), Ok(900_000_000));
-        for wrong in ["", "s", "20", "1.s", "-1s", "1e3s", "1 s", "20 parsecs", "99999999999999999999s"] {
-            assert!(parse_time_us(wrong).is_err(), "{wrong:?}");
+    fn a_load_has_bounds() {
+        assert_eq!(parse_load("20s"), Ok(Span::from_s(20)));
+        for (wrong, why) in
+            [("999ms", "1s to 60m"), ("61m", "1s to 60m"), ("5", "a number and us, ms, s, m or h")]
+        {
+            let said = parse_load(wrong).expect_err(wrong);
+            assert!(said.contains("got ") && said.contains(why), "{said}");
         }
-        assert!(parse_time_us("9999999999999h").is_err_and(|why| why.contains("too long")));
-        assert!(parse_load_us("999ms").is_err() && parse_load_us("61m").is_err());
+    }
+
+    #[cfg(feature = "real-signatures")]
+    #[test]
+    fn a_run_with_real_signatures_is_repeated_with_them() {
+        let case = Case::default();
+        assert_eq!(again(&case, Signatures::Modelled), "selvedge-sim replay 0");
+        assert_eq!(again(&case, Signatures::Real), "selvedge-sim replay 0 --signatures real");
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use crate::network::delay::Delay;
 use crate::network::params::Params;
 use crate::network::units::{Rate, Span};
 use crate::network::{self, workload};
@@ -26,14 +27,23 @@ pub fn traces() -> Result<String, Failure> {
     for seed in FAULTY {
         let _ = writeln!(lines, "faulty {seed} {}", run(&Plan::faulty(seed))?.trace_hash);
     }
-    let params = small_network();
-    let failure = |what: String| Failure::new(params.seed, None, None, what.into());
-    let measured = network::measure(&params, &mut |_| {}).map_err(|why| failure(why.to_string()))?;
-    if !measured.ledgers_equal {
-        return Err(failure("the ledgers of the network differ at its end".to_owned()));
+    for params in [small_network(), ten_gateways()] {
+        let failure = |what: String| Failure::new(params.seed, None, None, what.into());
+        let measured = network::measure(&params, &mut |_| {}).map_err(|why| failure(why.to_string()))?;
+        if !measured.ledgers_equal {
+            return Err(failure("the ledgers of the network differ at its end".to_owned()));
+        }
+        let _ = writeln!(lines, "network of {} {} {}", params.gateways, params.seed, measured.trace_hash);
     }
-    let _ = writeln!(lines, "network {} {}", params.seed, measured.trace_hash);
     Ok(lines)
+}
+
+/// `selvedge-sim network --gateways 10 --delay uniform:50ms..100ms --rate 10/s --for 20s --seed 1`.
+fn ten_gateways() -> Params {
+    let mut params = Params { gateways: 10, load: Span::from_s(20), seed: 1, ..Params::default() };
+    params.workload = workload::Workload { rate: Rate::per_s(10), ..params.workload };
+    params.link.delay = Delay::Uniform { low: Span::from_ms(50), high: Span::from_ms(100) };
+    params
 }
 
 /// Six gateways over links that lose and delay, long enough for batches, notes, wants and digests.

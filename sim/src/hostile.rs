@@ -66,6 +66,7 @@ pub struct Hostile {
     overheard: Vec<Vec<u8>>,
     made: BTreeMap<Id, Arc<[u8]>>,
     never: BTreeSet<Id>,
+    misnamed: BTreeSet<Id>,
 }
 
 /// The keys that hostile peers hold.
@@ -109,6 +110,7 @@ impl Hostile {
             overheard: Vec::new(),
             made: BTreeMap::new(),
             never: BTreeSet::new(),
+            misnamed: BTreeSet::new(),
             network,
         }
     }
@@ -116,6 +118,11 @@ impl Hostile {
     /// May this be attached anywhere?
     pub fn may_attach(&self, id: &Id) -> bool {
         !self.never.contains(id)
+    }
+
+    /// Did it refer to this one at a place that is not its own?
+    pub fn has_misnamed(&self, id: &Id) -> bool {
+        self.misnamed.contains(id)
     }
 
     /// Is this issuer one of its identities?

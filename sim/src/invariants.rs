@@ -13,6 +13,7 @@
 //! Finality joins them with its issue.
 
 pub mod acyclic;
+pub mod asked_again;
 pub mod client;
 pub mod clock;
 pub mod durable_first;
@@ -54,6 +55,8 @@ pub enum Invariant {
     WitnessMarks,
     /// See [`durable_first`].
     DurableFirst,
+    /// See [`asked_again`].
+    AskedAgain,
     /// See [`limits`].
     Limits,
     /// See [`honest_peer`].
@@ -82,6 +85,7 @@ impl Invariant {
             Self::TipSet => "tip-set",
             Self::WitnessMarks => "witness-marks",
             Self::DurableFirst => "durable-first",
+            Self::AskedAgain => "asked-again",
             Self::Limits => "limits",
             Self::HonestPeer => "honest-peer",
             Self::NoPanic => "no-panic",

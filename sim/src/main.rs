@@ -39,6 +39,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    cli::end_when_output_fails();
     match Cli::parse().command {
         Command::Quick(command) => command.run(),
         Command::Run(command) => command.run(),

@@ -11,6 +11,8 @@ pub mod faults;
 
 const MS: u64 = 1_000;
 const SECOND: u64 = 1_000_000;
+/// Longest delay of an approval, however many gateways there are: all must be approved a minute after the last fault.
+const APPROVE_DELAY_MAX_US: u64 = 20 * SECOND;
 
 /// A fault built into the harness on purpose, to show that the checks see it. Never part of a seeded run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -190,7 +192,7 @@ impl Plan {
         Self {
             submit_every_us: drawn.submit_every_us * share,
             issue_every_us: drawn.issue_every_us * share,
-            approve_delay_max_us: drawn.approve_delay_max_us * share,
+            approve_delay_max_us: (drawn.approve_delay_max_us * share).min(APPROVE_DELAY_MAX_US),
             ..drawn
         }
     }
@@ -241,8 +243,10 @@ impl Plan {
             tips: TipPolicy { selection, age_max_us: dice.pick(&[SECOND, 60 * SECOND]) },
             journal_within_us: dice.between(0, 1_000) * MS,
             foreign_within_us: dice.between(0, 2_000) * MS,
-            approve_delay_max_us: dice.between(50, 1_500) * MS,
-            window_records: dice.pick(&[12, 32, 64, 65_536]),
+            // Long ones too: a gateway that stops before it approves is seen when all others have approved.
+            approve_delay_max_us: dice.pick(&[1_500 * MS, 1_500 * MS, 10 * SECOND]) * dice.between(30, 1_000)
+                / 1_000,
+            window_records: dice.pick(&[12, 12, 32, 64, 65_536]),
             ..Self::calm(seed, 3, 0)
         }
     }

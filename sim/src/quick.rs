@@ -1,10 +1,11 @@
-//! A first look in less than a minute: the theory, a network of ten gateways, one run with faults. Findings in words.
+//! A first look in about a minute: the theory, a network of ten gateways, one run with faults. Findings in words.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
+use crate::case::{Base, Case};
 use crate::network::measure::Measured;
 use crate::network::params::{Params, Problem};
 use crate::network::units::Span;
@@ -19,7 +20,7 @@ const APPROVALS: [usize; 3] = [2, 3, 8];
 /// λ of the weighted walks, and how much heavier counts in them: from hardly to much.
 const WALK_LAMBDA: f64 = 20.0;
 const ALPHAS: [f64; 3] = [0.001, 0.1, 1.0];
-/// Gateways of the network.
+/// What the gateways of the network are built of.
 const HARDWARE: &str = "pi4";
 
 /// How much is run.
@@ -359,7 +360,8 @@ fn faults(seed: u64) -> Finding {
     let report = match crate::run(&plan) {
         Ok(report) => report,
         Err(failure) => {
-            return broken("faults", &format!("{failure}; again: selvedge-sim replay {seed} --trace"));
+            let again = Case::new(Base::Faulty, seed);
+            return broken("faults", &format!("{failure}; again: {again} --trace"));
         }
     };
     let mut words = format!(

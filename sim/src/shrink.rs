@@ -4,6 +4,7 @@
 //! can be left out. A smaller run is another run: what it shows may be another way to the same broken invariant.
 
 use crate::case::Case;
+use crate::plan::Plan;
 use crate::plan::faults::FaultKind;
 use crate::report::Failure;
 use crate::run;
@@ -34,6 +35,18 @@ pub fn shrink(
     runs_max: u64,
     tried: &mut dyn FnMut(&Case, bool),
 ) -> Shrunk {
+    let fails = |plan: &Plan| run(&Plan { signatures, ..plan.clone() }).err();
+    shrink_by(case, failure, runs_max, &fails, tried)
+}
+
+/// The same with another way to run a plan: `fails` says how it fails, if it does.
+pub fn shrink_by(
+    case: Case,
+    failure: Failure,
+    runs_max: u64,
+    fails: &dyn Fn(&Plan) -> Option<Failure>,
+    tried: &mut dyn FnMut(&Case, bool),
+) -> Shrunk {
     let mut best = Shrunk { case, failure, runs: 0 };
     loop {
         let before = best.case.clone();
@@ -44,9 +57,7 @@ pub fn shrink(
                     return best;
                 }
                 best.runs += 1;
-                let mut plan = smaller.plan();
-                plan.signatures = signatures;
-                let failure = run(&plan).err().filter(|f| f.invariant == best.failure.invariant);
+                let failure = fails(&smaller.plan()).filter(|f| f.invariant == best.failure.invariant);
                 tried(&smaller, failure.is_some());
                 let Some(failure) = failure else { break };
                 (best.case, best.failure) = (smaller, failure);
@@ -59,9 +70,7 @@ pub fn shrink(
             let mut smaller = best.case.clone();
             smaller.without.insert(kind);
             best.runs += 1;
-            let mut plan = smaller.plan();
-            plan.signatures = signatures;
-            let failure = run(&plan).err().filter(|f| f.invariant == best.failure.invariant);
+            let failure = fails(&smaller.plan()).filter(|f| f.invariant == best.failure.invariant);
             tried(&smaller, failure.is_some());
             if let Some(failure) = failure {
                 (best.case, best.failure) = (smaller, failure);

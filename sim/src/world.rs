@@ -65,6 +65,7 @@ enum Event {
     Submit { at: usize, again: bool },
     Issue { at: usize },
     Describe { at: usize },
+    TakeBack { at: usize, stream: usize, edition: u64 },
     Start { at: usize },
     Cut { at: usize },
     Image { at: usize },
@@ -76,6 +77,7 @@ enum Event {
     Clock { at: usize },
     Act,
     Heal,
+    NoteAwaited,
     CheckLedgers,
     CheckFresh,
     CheckAgain,
@@ -148,6 +150,8 @@ pub struct World {
     /// One way of a link is dead until then.
     dead_until: BTreeMap<(usize, usize), u64>,
     is_healed: bool,
+    /// Gateways whose power fails once more, after something that they attach.
+    last_cuts: BTreeSet<usize>,
     /// Transactions of each gateway when the ledgers were compared last.
     attached_at_check: Vec<usize>,
     /// Which gateways know each other's address, the smaller place first.
@@ -204,12 +208,12 @@ impl World {
             Event::Sync { at, start, ticket, fails } => self.sync(at, start, ticket, fails),
             Event::Load { at, start, ticket, references } => {
                 let found = self.gateways[at].store.load(&references);
-                self.answer(at, start, ticket, Input::Loaded { ticket, found });
+                self.answer_load(at, start, ticket, Input::Loaded { ticket, found });
                 Ok(())
             }
             Event::LoadBatch { at, start, ticket, batch } => {
                 let records = self.gateways[at].store.load_batch(batch);
-                self.answer(at, start, ticket, Input::BatchLoaded { ticket, records });
+                self.answer_load(at, start, ticket, Input::BatchLoaded { ticket, records });
                 Ok(())
             }
             Event::Seal { at, start, ticket, batch } => {
@@ -227,6 +231,7 @@ impl World {
             Event::Submit { at, again } => self.submit(at, again),
             Event::Issue { at } => self.issue(at),
             Event::Describe { at } => self.describe_again(at),
+            Event::TakeBack { at, stream, edition } => self.take_back(at, stream, edition),
             Event::Start { at } => self.start(at),
             Event::Cut { at } => self.cut(at),
             Event::Image { at } => self.take_image(at),
@@ -257,6 +262,10 @@ impl World {
             }
             Event::Heal => {
                 self.heal();
+                Ok(())
+            }
+            Event::NoteAwaited => {
+                self.note_awaited();
                 Ok(())
             }
             Event::CheckLedgers => self.check_ledgers(),
@@ -358,6 +367,7 @@ fn gateway_of(event: &Event) -> Option<usize> {
         | Event::Submit { at, .. }
         | Event::Issue { at }
         | Event::Describe { at }
+        | Event::TakeBack { at, .. }
         | Event::Start { at }
         | Event::Cut { at }
         | Event::Image { at }

@@ -342,7 +342,7 @@ fn each_bad_text_is_explained() {
             &[
                 "6:8: swarm.runs: got 0, expected 1 to 100000",
                 "7:12: swarm.gateways: got 1, expected 2 to 63, the committee of a run",
-                "8:8: swarm.loss: got 60%, expected 0% to 50%",
+                "8:8: swarm.loss: got 60%, expected 0% to 50%, in steps of 0.1%",
                 "9:7: swarm.for: got 1ms, expected 1s to 60m",
             ],
         ),

@@ -1,8 +1,8 @@
 //! Planted bugs are found. Built with the feature `planted` only:
 //! `cargo nextest run -p selvedge-sim --features planted --test mutants`.
 //!
-//! Three bugs of the list in one run of these tests, others with each first seed: `SELVEDGE_SEEDS_FROM` (1 where it is not
-//! set) says which three, and where the hunt begins. `SELVEDGE_MUTANTS=all` hunts all of them.
+//! Three bugs of the list in one run of these tests: `SELVEDGE_MUTANTS_TURN` (0 where it is not set) says which three, and
+//! `SELVEDGE_SEEDS_FROM` (1) where the hunt begins. `SELVEDGE_MUTANTS=all` hunts all of them.
 
 use std::process::{Command, Output};
 
@@ -11,13 +11,15 @@ use selvedge_sim::mutants::{ALL, MARKER, Outcome, Planted, hunt, plan, run_with}
 /// targets.md: each within so many.
 const SEEDS: u64 = 500;
 
-fn first_seed() -> u64 {
-    match std::env::var("SELVEDGE_SEEDS_FROM") {
-        Ok(text) => text
-            .parse()
-            .unwrap_or_else(|_| panic!("SELVEDGE_SEEDS_FROM is {text:?}, expected a whole number")),
-        Err(_) => 1,
+fn number(name: &str, otherwise: u64) -> u64 {
+    match std::env::var(name) {
+        Ok(text) => text.parse().unwrap_or_else(|_| panic!("{name} is {text:?}, expected a whole number")),
+        Err(_) => otherwise,
     }
+}
+
+fn first_seed() -> u64 {
+    number("SELVEDGE_SEEDS_FROM", 1)
 }
 
 /// The bugs of this part of the tests: every third of the list, one of them or all.
@@ -25,7 +27,8 @@ fn is_found(part: usize) {
     let from = first_seed();
     let third: Vec<&Planted> = ALL.iter().skip(part).step_by(3).collect();
     let all = std::env::var("SELVEDGE_MUTANTS").is_ok_and(|which| which == "all");
-    let chosen = if all { third } else { vec![third[from as usize % third.len()]] };
+    let chosen =
+        if all { third } else { vec![third[number("SELVEDGE_MUTANTS_TURN", 0) as usize % third.len()]] };
     for planted in chosen {
         println!("{} {}, from seed {from}: {}", planted.number(), planted.name, planted.what);
         match hunt(planted.bug, from, SEEDS, &|_| {}) {

@@ -15,10 +15,7 @@ fn an_old_image_takes_its_chain_back_and_never_forks() {
             Err(failure) => failures.push(failure.to_string()),
         }
     }
-    assert!(
-        failures.is_empty(),
-        "{failures:#?}\nagain: selvedge-sim replay N --plan restored --trace"
-    );
+    assert!(failures.is_empty(), "{failures:#?}\nagain: selvedge-sim replay N --plan restored --trace");
     println!("{seeds} seeds from 3000: {restored} restored, {adopted} own transactions came back");
     assert!(
         restored + 2 >= seeds && adopted > 4 * seeds,

@@ -1,6 +1,6 @@
 //! The swarm: every parameter and fault drawn from the seed. Four tests, so that they run side by side.
 //!
-//! `SELVEDGE_SEEDS` says how many runs (200 where it is not set), `SELVEDGE_SEEDS_FROM` the first seed (1).
+//! `SELVEDGE_SEEDS` says how many runs (60 where it is not set), `SELVEDGE_SEEDS_FROM` the first seed (1).
 
 use selvedge_sim::case::{Base, Case};
 use selvedge_sim::run;
@@ -17,7 +17,7 @@ fn number(name: &str, otherwise: u64) -> u64 {
 
 /// Every fourth seed, so that all parts take about as long.
 fn runs(part: u64) {
-    let (seeds, from) = (number("SELVEDGE_SEEDS", 200), number("SELVEDGE_SEEDS_FROM", 1));
+    let (seeds, from) = (number("SELVEDGE_SEEDS", 60), number("SELVEDGE_SEEDS_FROM", 1));
     println!("seeds {from} to {}, every fourth from the one at {part}", from + seeds - 1);
     let mut summary = Summary::default();
     for seed in (from..from + seeds).filter(|seed| (seed - from) % PARTS == part) {

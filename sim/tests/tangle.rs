@@ -201,6 +201,8 @@ fn bad_options_are_named_with_value_and_range() {
         (&["--h", "0"], "--h: got 0, expected 1e-6 to 1e9"),
         (&["--lambda", "1e6", "--h", "1e6"], "at most 1e7"),
         (&["--transactions", "9"], "--transactions: got 9, expected 10 to 2000000000"),
+        (&["--transactions", "399"], "--transactions: got 399, expected at least 4 × lambda × h (here 400)"),
+        (&["--csv", "Cargo.toml/below"], "--csv: Cargo.toml/below cannot be made"),
         (&["--warmup", "100000"], "--warmup: got 100000, expected less than 98000"),
         (&["--tips", "walk"], "--alpha: not given, expected a number from 0 up"),
         (&["--tips", "walk", "--alpha", "-1"], "--alpha: got -1, expected a number from 0 up"),

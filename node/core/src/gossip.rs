@@ -10,6 +10,7 @@ pub(crate) mod budget;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::cell::Cell;
 
 use crate::border::{Head, PeerId, Ticket};
 use crate::hash::{Hash, Id, Issuer};
@@ -159,9 +160,8 @@ impl Peer {
         if self.hello.is_none() {
             return self.since_us + limits::HELLO_WITHIN_US;
         }
-        let announce = self.announce_at_us.map(|at| at + limits::ANNOUNCE_US);
-        let times = [announce, self.tell_at_us, Some(self.digest.at_us)];
-        times.into_iter().flatten().min().unwrap_or(u64::MAX)
+        let announce = self.announce_at_us.map_or(u64::MAX, |at| at + limits::ANNOUNCE_US);
+        self.digest.at_us.min(announce).min(self.tell_at_us.unwrap_or(u64::MAX))
     }
 }
 
@@ -245,6 +245,8 @@ pub(crate) struct Remembered {
 #[derive(Debug, Default)]
 pub(crate) struct Gossip {
     peers: Vec<Peer>,
+    /// When something of a peer is due first; `None`: a peer may have changed since that was last asked.
+    peers_due_us: Cell<Option<u64>>,
     pub(crate) announced: BTreeMap<Reference, Announced>,
     /// No announced id is due before this.
     pub(crate) graft_at_us: Option<u64>,
@@ -264,7 +266,12 @@ impl Gossip {
         self.peers.iter().find(|p| p.id == peer)
     }
     pub(crate) fn get_mut(&mut self, peer: PeerId) -> Option<&mut Peer> {
-        self.peers.iter_mut().find(|p| p.id == peer)
+        self.peers_mut().iter_mut().find(|p| p.id == peer)
+    }
+    /// Every change of a peer goes through here.
+    fn peers_mut(&mut self) -> &mut Vec<Peer> {
+        self.peers_due_us.set(None);
+        &mut self.peers
     }
     pub(crate) fn peers(&self) -> &[Peer] {
         &self.peers
@@ -274,7 +281,7 @@ impl Gossip {
         self.peers.iter().filter(|p| p.hello.is_some())
     }
     pub(crate) fn greeted_mut(&mut self) -> impl Iterator<Item = &mut Peer> {
-        self.peers.iter_mut().filter(|p| p.hello.is_some())
+        self.peers_mut().iter_mut().filter(|p| p.hello.is_some())
     }
     pub(crate) fn is_full(&self) -> bool {
         self.peers.len() >= limits::PEERS_MAX
@@ -289,13 +296,13 @@ impl Gossip {
             peer.given_up = given_up;
         }
         peer.budget = elsewhere.unwrap_or(peer.budget);
-        self.peers.push(peer);
+        self.peers_mut().push(peer);
     }
 
     /// Forgets a connection. What was asked of it is asked of others.
     pub(crate) fn remove(&mut self, peer: PeerId) {
         if let Some(place) = self.peers.iter().position(|p| p.id == peer) {
-            let gone = self.peers.remove(place);
+            let gone = self.peers_mut().remove(place);
             self.remember(gone.issuer).left = Some((gone.budget, gone.given_up));
         }
         self.checking.retain(|_, (of, _)| *of != peer);
@@ -342,16 +349,74 @@ impl Gossip {
     pub(crate) fn changed(&mut self, now_us: u64) {
         self.changed_us = now_us;
         self.digest = None;
-        for peer in &mut self.peers {
+        for peer in self.peers_mut() {
             peer.digest.wait_us = limits::DIGEST_FIRST_US;
             peer.digest.at_us = peer.digest.at_us.min(now_us + limits::DIGEST_FIRST_US);
         }
     }
 
-    /// When something is due.
+    /// When something is due. Asked for twice with every input, so peers are looked at only when one may have changed.
     pub(crate) fn deadline(&self) -> Option<u64> {
-        let peers = self.peers.iter().map(Peer::deadline);
+        let of_peers = || self.peers.iter().map(Peer::deadline).min().unwrap_or(u64::MAX);
+        let peers = self.peers_due_us.get().unwrap_or_else(of_peers);
+        self.peers_due_us.set(Some(peers));
         let fetch = self.fetching.as_ref().map(|f| f.progress_us + limits::FETCH_TIMEOUT_US);
-        peers.chain(self.graft_at_us).chain(fetch).min()
+        let first = peers.min(self.graft_at_us.unwrap_or(u64::MAX)).min(fetch.unwrap_or(u64::MAX));
+        (first < u64::MAX).then_some(first)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_due_first_follows_every_change_of_a_peer() {
+        let mut gossip = Gossip::default();
+        assert_eq!(gossip.deadline(), None);
+        let (first, second) = (PeerId(1), PeerId(2));
+        gossip.insert(Peer::new(first, Issuer([1; 32]), true, 1_000));
+        assert_eq!(gossip.deadline(), Some(1_000 + limits::HELLO_WITHIN_US));
+        gossip.insert(Peer::new(second, Issuer([2; 32]), true, 500));
+        assert_eq!(gossip.deadline(), Some(500 + limits::HELLO_WITHIN_US));
+        gossip.get_mut(second).expect("it is connected").leaves_us = Some(400);
+        assert_eq!(gossip.deadline(), Some(400));
+        gossip.get_mut(second).expect("it is connected").leaves_us = Some(600);
+        assert_eq!(gossip.deadline(), Some(600));
+        gossip.graft_at_us = Some(300);
+        assert_eq!(gossip.deadline(), Some(300));
+        gossip.graft_at_us = None;
+        gossip.remove(second);
+        assert_eq!(gossip.deadline(), Some(1_000 + limits::HELLO_WITHIN_US));
+        let known = gossip.get_mut(first).expect("it is connected");
+        known.leaves_us = Some(900);
+        assert_eq!(gossip.deadline(), Some(900));
+        gossip.remove(first);
+        assert_eq!(gossip.deadline(), None);
+    }
+
+    #[test]
+    fn a_change_of_the_frontier_makes_digests_due_soon() {
+        let mut gossip = Gossip::default();
+        let mut peer = Peer::new(PeerId(1), Issuer([1; 32]), true, 0);
+        peer.hello = Some(Hello {
+            lowest: 0,
+            highest: 0,
+            features: 0,
+            network: crate::hash::NetworkId([3; 32]),
+            frame_bytes_max: 0,
+            head: None,
+            start: StartId([4; 16]),
+            software: String::new(),
+        });
+        peer.digest.at_us = 60_000_000;
+        gossip.insert(peer);
+        assert_eq!(gossip.deadline(), Some(60_000_000));
+        gossip.changed(1_000);
+        assert_eq!(gossip.deadline(), Some(1_000 + limits::DIGEST_FIRST_US));
+        for known in gossip.greeted_mut() {
+            known.tell_at_us = Some(7);
+        }
+        assert_eq!(gossip.deadline(), Some(7));
     }
 }

@@ -4,6 +4,7 @@
 //! same hash from the same bytes, so a leaf is never a node and a transaction never an identity.
 
 use alloc::string::String;
+use core::cmp::Ordering;
 use core::fmt;
 use core::fmt::Write as _;
 
@@ -47,10 +48,28 @@ pub mod context {
 macro_rules! hash_type {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
         pub struct $name(pub [u8; 32]);
 
+        /// By bytes, as an array would be; hashes nearly always differ in the first eight, which are compared as one number.
+        impl Ord for $name {
+            fn cmp(&self, other: &Self) -> Ordering {
+                self.prefix().cmp(&other.prefix()).then_with(|| self.0.cmp(&other.0))
+            }
+        }
+
+        impl PartialOrd for $name {
+            fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+                Some(self.cmp(other))
+            }
+        }
+
         impl $name {
+            fn prefix(&self) -> u64 {
+                let [a, b, c, d, e, f, g, h, ..] = self.0;
+                u64::from_be_bytes([a, b, c, d, e, f, g, h])
+            }
+
             /// The bytes.
             pub const fn as_bytes(&self) -> &[u8; 32] {
                 &self.0
@@ -183,4 +202,23 @@ pub fn issuer_of(scheme: u8, public_key: &[u8]) -> Issuer {
     hasher.update(&[scheme]);
     hasher.update(public_key);
     Issuer(*hasher.finalize().as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hashes_are_ordered_like_their_bytes() {
+        let mut random = crate::random::Random::new(&[1; 32]);
+        // Of few values, so that beginnings of every length are alike.
+        let mut some = || Id(core::array::from_fn(|_| [0, 1, 0xff][random.below(3) as usize]));
+        for place in 0..32 {
+            let (mut a, b) = (some(), some());
+            a.0[..place].copy_from_slice(&b.0[..place]);
+            assert_eq!(a.cmp(&b), a.0.cmp(&b.0), "{a} {b}");
+            assert_eq!(a.partial_cmp(&b), b.partial_cmp(&a).map(Ordering::reverse));
+            assert_eq!(b.cmp(&b), Ordering::Equal);
+        }
+    }
 }

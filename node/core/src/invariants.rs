@@ -151,6 +151,11 @@ pub fn old_tips(node: &Node) -> impl Iterator<Item = Marked<'_>> {
     node.window.old_tips().map(|e| Marked { record: &e.record, cones: e.cones })
 }
 
+/// What something waits for and peers are to be asked for: it is not here, no fetch brings it, and it is welcome.
+pub fn to_be_asked_for(node: &Node) -> impl Iterator<Item = crate::hash::Id> + '_ {
+    node.pending.awaited.keys().copied().filter(|id| node.next_ask(id).is_some())
+}
+
 /// The local number that the next attached transaction gets.
 pub fn next_number(node: &Node) -> u64 {
     node.window.next_number()

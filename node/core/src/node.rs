@@ -253,8 +253,8 @@ impl Node {
     }
 
     /// Has it a key that the network knows?
-    fn has_key(&self) -> bool {
-        self.issuers.get(&self.config.issuer).is_some_and(|c| !c.keys.is_empty())
+    const fn has_key(&self) -> bool {
+        self.own_keys.is_known()
     }
 
     /// May it issue, and has it a key that the network knows, or can make known, and that is here?

@@ -173,7 +173,8 @@ impl Window {
         if marks == 0 {
             return;
         }
-        let mut left = Vec::from([number]);
+        let mut left = Vec::with_capacity(64);
+        left.push(number);
         while let Some(at) = left.pop() {
             let Some(entry) = self.get_mut(at) else { continue };
             let new = marks & !entry.cones;
@@ -183,7 +184,7 @@ impl Window {
             }
             entry.cones |= new;
             let approved = new & (1 << OWN_BIT) != 0 && is_others_payload(&entry.record, at == number && own);
-            left.extend(entry.record.references());
+            entry.record.references().for_each(|reference| left.push(reference));
             if approved {
                 self.unapproved = self.unapproved.saturating_sub(1);
             }

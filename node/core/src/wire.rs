@@ -346,8 +346,8 @@ impl<'a> Message<'a> {
             Self::Hello(body) => coded(kind::HELLO, body),
             Self::Transaction(envelope) => transaction(envelope),
             Self::Transactions(envelopes) => transactions(envelopes),
-            Self::Announce(body) => coded(kind::ANNOUNCE, body),
-            Self::Want(body) => coded(kind::WANT, body),
+            Self::Announce(body) => announce(body),
+            Self::Want(body) => coded_within(kind::WANT, body, room_of(&body.references)),
             Self::Prune => Arc::new([kind::PRUNE]),
             Self::Digest(body) => coded(kind::DIGEST, body),
             Self::Frontier(body) => coded(kind::FRONTIER, body),
@@ -358,6 +358,11 @@ impl<'a> Message<'a> {
             Self::Unknown(kind) => Arc::new([*kind]),
         }
     }
+}
+
+/// The frame that tells of ids.
+pub fn announce(body: &Announce) -> Arc<[u8]> {
+    coded_within(kind::ANNOUNCE, body, room_of(&body.references))
 }
 
 /// The frame of one transaction that was not asked for.
@@ -381,7 +386,19 @@ pub fn fetch_end(more: bool) -> Arc<[u8]> {
 }
 
 fn coded<T: Serialize>(kind: u8, body: &T) -> Arc<[u8]> {
-    codec::encode_behind(Vec::from([kind]), body).into()
+    coded_within(kind, body, 0)
+}
+
+/// The same for a body that takes about so many bytes: a long one is written without moving it as it grows.
+fn coded_within<T: Serialize>(kind: u8, body: &T, bytes: usize) -> Arc<[u8]> {
+    let mut frame = Vec::with_capacity(1 + bytes);
+    frame.push(kind);
+    codec::encode_behind(frame, body).into()
+}
+
+/// Room for a list of references and what little stands beside it: two hashes and their lengths each, and a sequence.
+const fn room_of(references: &[Reference]) -> usize {
+    8 + references.len() * 76
 }
 
 #[cfg(test)]

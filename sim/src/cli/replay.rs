@@ -4,24 +4,28 @@ use std::collections::BTreeSet;
 use std::process::ExitCode;
 
 use selvedge_sim::case::{Base, Case, GATEWAYS_MAX};
+use selvedge_sim::network::params::Signatures;
+use selvedge_sim::network::units::Span;
 use selvedge_sim::plan::faults::FaultKind;
 use selvedge_sim::{Failure, run};
 use serde_json::json;
 
 use super::swarm::print_shrunk;
-use super::{Signatures, parse_load_us};
+use super::{again, parse_load};
 
 const EXAMPLES: &str = "Examples:
   selvedge-sim replay 1234 --trace                       a run of the swarm, step by step
-  selvedge-sim replay 1234 --only loss,crash --for 5s    with two kinds of faults only, and a shorter load
+  selvedge-sim replay 1234 --only loss,crash --for 5s    two kinds of faults, a shorter load
   selvedge-sim replay 1234 --gateways 3 --hostile-acts 0
   selvedge-sim replay 1234 --shrink                      a smaller run that fails alike
-  selvedge-sim replay 7 --plan calm --for 20s            three gateways with delays and nothing worse
+  selvedge-sim replay 7 --plan calm --for 20s            three gateways, only delays
   selvedge-sim replay 9 --plan many:16                   sixteen gateways
 
-In a trace each line has the time, the gateway, and -> for what its core takes in, <- for what comes out of it, ** for what
-the world does to it. Kinds of faults: delay, loss, duplicates, partitions, work, slow-disk, failing-disk, full-disk, crash,
-clock. Exit code 0: all checks held; 1: one did not.";
+In a trace each line has the time, the gateway, and -> for what its core takes in, <- for what comes out of \
+it, ** for what the world does to it. Kinds of faults: delay, loss, duplicates, partitions, work, slow-disk, \
+failing-disk, full-disk, crash, clock.
+
+Exit code 0: all checks held; 1: one did not.";
 
 /// A list of kinds; `none` is the empty one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,8 +61,8 @@ pub(crate) struct Replay {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(0..=8))]
     joiners: Option<u16>,
     /// For how long readings come in, in virtual time: 20s, 2m [default: from the seed].
-    #[arg(long = "for", value_parser = parse_load_us, value_name = "TIME")]
-    load_us: Option<u64>,
+    #[arg(long = "for", value_parser = parse_load, value_name = "TIME")]
+    load: Option<Span>,
     /// Things that hostile peers do; 0: there are no such peers [default: from the seed].
     #[arg(long, value_name = "N")]
     hostile_acts: Option<u64>,
@@ -74,8 +78,8 @@ pub(crate) struct Replay {
     /// End with one JSON object on a line.
     #[arg(long)]
     json: bool,
-    /// Which signatures.
-    #[arg(long, value_enum, default_value_t = Signatures::Modelled)]
+    /// Which signatures: modelled (tokens that nobody without the secret can make) or real (ML-DSA, as shipped).
+    #[arg(long, default_value_t = Signatures::Modelled)]
     signatures: Signatures,
 }
 
@@ -93,7 +97,7 @@ impl Replay {
             without,
             gateways: self.gateways.map(usize::from),
             joiners: self.joiners.map(usize::from),
-            load_us: self.load_us,
+            load_us: self.load.map(|load| load.us),
             hostile_acts: self.hostile_acts,
             plain_links: self.plain_links,
         }
@@ -101,7 +105,7 @@ impl Replay {
 
     pub(crate) fn run(&self) -> ExitCode {
         let case = self.case();
-        println!("seed {}: {case}", self.seed);
+        println!("seed {}: {}", self.seed, again(&case, self.signatures));
         let mut plan = case.plan();
         plan.signatures = self.signatures.into();
         plan.print_trace = self.trace;
@@ -116,7 +120,7 @@ impl Replay {
             Err(failure) => {
                 println!("FAILED {failure}");
                 if self.shrink {
-                    print_shrunk(case, failure.clone(), self.signatures.into());
+                    print_shrunk(case, failure.clone(), self.signatures);
                 }
                 if self.json {
                     println!("{}", json_of(&failure));

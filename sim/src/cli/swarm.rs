@@ -5,23 +5,24 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use selvedge_sim::case::{Base, Case, GATEWAYS_MAX};
+use selvedge_sim::network::params::Signatures;
 use selvedge_sim::shrink::shrink;
-use selvedge_sim::signatures::Mode;
 use selvedge_sim::swarm::{Summary, run_all};
 use selvedge_sim::tally::Happened;
 use selvedge_sim::{Failure, Report};
 
-use super::Signatures;
+use super::again;
 
 const EXAMPLES: &str = "Examples:
   selvedge-sim swarm --seeds 200
   selvedge-sim swarm --seeds 20 --from 1000 --json
   selvedge-sim swarm --minutes 10 --from 777000       new seeds until the time is over
   selvedge-sim swarm --gateways 16 --seeds 5
-  selvedge-sim swarm --seeds 1000 --shrink            if a run fails, look for a smaller one that fails alike
+  selvedge-sim swarm --seeds 1000 --shrink            if a run fails, look for a smaller one
 
-A failing seed is printed at once: the seed, what broke, and the command that replays it. Exit code 0: all checks held; 1: one
-did not.";
+A failing seed is printed at once: the seed, what broke, and the command that replays it.
+
+Exit code 0: all checks held; 1: one did not.";
 
 /// Progress is told this often.
 const PROGRESS: Duration = Duration::from_secs(5);
@@ -33,7 +34,7 @@ const SHRINK_RUNS_MAX: u64 = 400;
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Swarm {
     /// How many runs [default: 200, or without end with --minutes].
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     seeds: Option<u64>,
     /// Seed of the first one.
     #[arg(long, default_value_t = 1)]
@@ -50,8 +51,8 @@ pub(crate) struct Swarm {
     /// End with one JSON object on a line.
     #[arg(long)]
     json: bool,
-    /// Which signatures.
-    #[arg(long, value_enum, default_value_t = Signatures::Modelled)]
+    /// Which signatures: modelled (tokens that nobody without the secret can make) or real (ML-DSA, as shipped).
+    #[arg(long, default_value_t = Signatures::Modelled)]
     signatures: Signatures,
 }
 
@@ -69,7 +70,7 @@ impl Swarm {
         };
         let (mut summary, mut said, mut failed) = (Summary::default(), begin, Vec::new());
         run_all(&next, self.signatures.into(), &mut |case, outcome| {
-            tell(case, outcome, &mut failed);
+            self.tell(case, outcome, &mut failed);
             summary.add(outcome);
             if said.elapsed() >= PROGRESS {
                 said = Instant::now();
@@ -84,10 +85,18 @@ impl Swarm {
         });
         failed.sort_by_key(|(case, _): &(Case, Failure)| case.seed);
         if let Some((case, failure)) = failed.first().filter(|_| self.shrink) {
-            print_shrunk(case.clone(), failure.clone(), self.signatures.into());
+            print_shrunk(case.clone(), failure.clone(), self.signatures);
         }
         self.print(&summary, begin.elapsed());
         if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    }
+
+    fn tell(&self, case: &Case, outcome: &Result<Report, Failure>, failed: &mut Vec<(Case, Failure)>) {
+        if let Err(failure) = outcome {
+            println!("FAILED {failure}");
+            println!("  again: {} --trace", again(case, self.signatures));
+            failed.push((case.clone(), failure.clone()));
+        }
     }
 
     fn print(&self, summary: &Summary, took: Duration) {
@@ -113,20 +122,12 @@ impl Swarm {
     }
 }
 
-fn tell(case: &Case, outcome: &Result<Report, Failure>, failed: &mut Vec<(Case, Failure)>) {
-    if let Err(failure) = outcome {
-        println!("FAILED {failure}");
-        println!("  again: {case} --trace");
-        failed.push((case.clone(), failure.clone()));
-    }
-}
-
 /// Looks for a smaller case and prints it.
-pub(super) fn print_shrunk(case: Case, failure: Failure, signatures: Mode) {
+pub(super) fn print_shrunk(case: Case, failure: Failure, signatures: Signatures) {
     eprintln!("looking for a smaller run that breaks {} too", failure.invariant);
-    let shrunk = shrink(case, failure, signatures, SHRINK_RUNS_MAX, &mut |case, fails| {
+    let shrunk = shrink(case, failure, signatures.into(), SHRINK_RUNS_MAX, &mut |case, fails| {
         eprintln!("  {} {case}", if fails { "fails: " } else { "passes:" });
     });
     println!("SMALLER after {} runs: {}", shrunk.runs, shrunk.failure);
-    println!("  again: {} --trace", shrunk.case);
+    println!("  again: {} --trace", again(&shrunk.case, signatures));
 }

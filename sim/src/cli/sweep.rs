@@ -13,8 +13,9 @@ const EXAMPLES: &str = "Examples:
   selvedge-sim sweep sim/scenarios/sweep-delay-gateways.toml --out delay
   selvedge-sim sweep sim/scenarios/sweep-delay-gateways.toml --out delay --threads 2 --json
 
-Stopped however, the same command goes on where it was. In the folder: results.jsonl, results.csv (the same bytes each
-time), machine.csv (seconds of CPU), and the plots that the scenario names.
+Stopped however, the same command goes on where it was. In the folder: results.jsonl, results.csv (the \
+same bytes each time), machine.csv (seconds of CPU), and the plots that the scenario names.
+
 Exit code 0: all expectations hold at every point; 1: one does not; 2: the file or the folder cannot be used.";
 
 /// Without a terminal progress is told so often.

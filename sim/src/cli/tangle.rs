@@ -118,6 +118,13 @@ impl Tangle {
         };
         let all: Vec<Params> = self.selections()?.into_iter().map(params).collect();
         all.iter().try_for_each(Params::check).map_err(as_options)?;
+        // Before anything runs: a long run should not end at a folder that cannot be.
+        for (option, folder) in [("--csv", &self.csv), ("--plots", &self.plots)] {
+            if let Some(folder) = folder {
+                std::fs::create_dir_all(folder)
+                    .map_err(|why| vec![format!("{option}: {} cannot be made: {why}", folder.display())])?;
+            }
+        }
         let mut outcomes = Vec::new();
         for params in &all {
             let outcome = tangle::run(params, &mut teller(params)).map_err(as_options)?;

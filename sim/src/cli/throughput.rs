@@ -11,19 +11,26 @@ use super::network::{Options, checked, end_progress, named, show_progress};
 
 const EXAMPLES: &str = "Examples:
   selvedge-sim throughput --hardware pi4 --gateways 10 --uplink 1Mbit/s
-  selvedge-sim throughput --hardware pi4 --gateways 10 --uplink 100Mbit/s --batch-readings 4096 --out results
+  selvedge-sim throughput --hardware pi4 --uplink 100Mbit/s --batch-readings 4096 --out results
   selvedge-sim throughput --topology sites:3x4 --uplink 2Mbit/s --rate 100/s --precision 5 --json
 
-The load grows four times from step to step until it is too much; then the middle between what was carried and what was
-not is tried, until both are close. Above 100 readings a second and gateway several come together. A load is too much when
-less than 98 % of the readings are attached everywhere within the drain, when the p99 of their way grows by more than a
-tenth of the load's time, or when more than all cores would be needed.";
+The load grows four times from step to step until it is too much; then the middle between what was \
+carried and what was not is tried, until both are close. Above 100 readings a second and gateway several \
+come together. A load is too much when less than 98 % of the readings are attached everywhere within the \
+drain, when the p99 of their way grows by more than a tenth of the load's time, or when more than all \
+cores would be needed.
+
+Exit code 0: it ran to the end; 1: a check of the simulator did not hold; 2: the command line or a file is wrong.";
+
+/// What is not attached so long after the load does not keep up with it.
+const DRAIN: Span = Span::from_s(10);
 
 /// What a network carries: raises the load step by step until it saturates, and says what the bottleneck is.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
+#[command(mut_arg("rate", |arg| arg.help("The first load that is tried, readings per second and gateway [default: 10/s]")))]
+#[command(mut_arg("drain", |arg| arg.help("How long a run goes on after its load at most [default: 10s]")))]
 pub(crate) struct Throughput {
-    /// --rate is the first load that is tried.
     #[command(flatten)]
     options: Options,
     /// The answer lies between two loads that differ by at most so many percent.
@@ -42,8 +49,7 @@ pub(crate) struct Throughput {
 
 impl Throughput {
     pub(crate) fn run(&self) -> ExitCode {
-        // What is not attached 10 s after the load does not keep up with it.
-        let defaults = Params { drain: Span::from_s(10), ..Params::default() };
+        let defaults = Params { drain: DRAIN, ..Params::default() };
         let params = match self.options.unchecked_params(defaults).and_then(checked) {
             Ok(params) => params,
             Err(code) => return code,
@@ -61,6 +67,12 @@ impl Throughput {
             wire("link", link.bandwidth)
         );
         println!("{title}, batches of {} readings or {}", params.batch.readings, params.batch.age);
+        if let Some(folder) = &self.out
+            && let Err(why) = std::fs::create_dir_all(folder)
+        {
+            eprintln!("error: --out: {} cannot be made: {why}", folder.display());
+            return ExitCode::from(2);
+        }
         let search = Search { params, precision_percent: self.precision, steps_max: self.steps as usize };
         let result = throughput::run(&search, &mut |step, rate, so_far| {
             show_progress(&format!("step {step}, {rate} a gateway"))(so_far);

@@ -182,6 +182,7 @@ impl Hostile {
         if self.seen.contains(&wrong) || wrong == Reference::genesis(self.network.id()) {
             return Vec::new();
         }
+        self.misnamed.insert(wrong.id);
         content.approves[self.dice.below(2) as usize] = wrong;
         let made = self.draft(ring, who, branch, content);
         self.forbid(made.reference.id);

@@ -282,14 +282,17 @@ pub struct Share {
 impl FromStr for Share {
     type Err = Wrong;
     fn from_str(text: &str) -> Result<Self, Wrong> {
+        const FINER: u64 = 1_000_000;
         const EXPECTED: &str = "a share from 0% to 100%, such as 0.1% (or 0.001)";
         let bare = text.trim();
-        let ppm = match bare.strip_suffix('%') {
-            Some(percent) => scaled(percent.trim_end(), 10_000),
-            None => scaled(bare, 1_000_000),
+        // Finer than what is kept, so that a little more than all is more than all.
+        let fine = match bare.strip_suffix('%') {
+            Some(percent) => scaled(percent.trim_end(), 10_000 * FINER),
+            None => scaled(bare, 1_000_000 * FINER),
         };
-        let ppm = ppm.filter(|ppm| *ppm <= 1_000_000).ok_or_else(|| Wrong::new(text, EXPECTED))?;
-        Ok(Self { ppm: ppm as u32 })
+        let fine =
+            fine.filter(|fine| *fine <= 1_000_000 * FINER).ok_or_else(|| Wrong::new(text, EXPECTED))?;
+        Ok(Self { ppm: (fine / FINER) as u32 })
     }
 }
 

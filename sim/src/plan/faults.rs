@@ -22,6 +22,9 @@ pub struct Faults {
     pub duplicate_permille: u64,
     /// Longest time for signing, checking, sealing or loading, microseconds.
     pub work_max_us: u64,
+    /// Further time that the store may take to answer what it is asked, before it looks and after it, microseconds: a card
+    /// that is busy writing.
+    pub load_max_us: u64,
     /// Answers that never come.
     pub work_lost_permille: u64,
     /// Answers that come after the core has asked again.
@@ -48,6 +51,8 @@ pub struct Faults {
 
 /// Longest way of a frame in the tail, microseconds: before a link this slow is given up.
 pub const WAY_MAX_US: u64 = 10 * SECOND;
+/// Longest time that a busy card takes before it looks, and after it, microseconds.
+pub const LOAD_MAX_US: u64 = 4 * SECOND;
 /// Longest window in which a disk is full, microseconds.
 pub const DISK_FULL_MAX_US: u64 = 8 * SECOND;
 /// Longest window in which a disk takes its time, microseconds.
@@ -63,6 +68,7 @@ impl Faults {
             loss_permille: 0,
             duplicate_permille: 0,
             work_max_us: 10 * MS,
+            load_max_us: 0,
             work_lost_permille: 0,
             work_late_permille: 0,
             work_failed_permille: 0,
@@ -87,6 +93,7 @@ impl Faults {
             loss_permille: dice.between(0, 300),
             duplicate_permille: dice.between(0, 500),
             work_max_us: dice.between(1, 300) * MS,
+            load_max_us: dice.pick(&[0, LOAD_MAX_US, LOAD_MAX_US]),
             work_lost_permille: dice.between(0, 30),
             work_late_permille: dice.between(0, 30),
             work_failed_permille: dice.between(0, 100),
@@ -117,7 +124,9 @@ impl Faults {
                 (self.work_lost_permille, self.work_late_permille) = (0, 0);
                 (self.work_max_us, self.work_failed_permille) = (none.work_max_us, 0);
             }
-            FaultKind::SlowDisk => (self.sync_max_us, self.disk_stalls) = (none.sync_max_us, 0),
+            FaultKind::SlowDisk => {
+                (self.sync_max_us, self.disk_stalls, self.load_max_us) = (none.sync_max_us, 0, 0);
+            }
             FaultKind::FailingDisk => self.sync_failed_permille = 0,
             FaultKind::FullDisk => self.disk_full = 0,
             FaultKind::Crash => self.crash_effects_max = 0,
@@ -140,7 +149,7 @@ pub enum FaultKind {
     Partitions,
     /// Slow work that takes long, fails, or is never answered.
     Work,
-    /// Syncs that take long.
+    /// Syncs that take long, and answers of the store.
     SlowDisk,
     /// Syncs that fail.
     FailingDisk,

@@ -129,8 +129,8 @@ impl Params {
         bound("hostile", self.hostile, 0, HOSTILE_MAX, "");
         // A network in which most frames are lost never comes to rest, and the liveness phase would say so.
         for (key, share) in [("loss", self.loss), ("duplicate", self.duplicate)] {
-            if let Some(share) = share.filter(|share| share.ppm > 500_000) {
-                problems.push(Problem::new(key, share, "0% to 50%"));
+            if let Some(share) = share.filter(|share| share.ppm > 500_000 || share.ppm % 1_000 != 0) {
+                problems.push(Problem::new(key, share, "0% to 50%, in steps of 0.1%"));
             }
         }
         if let Some(load) = self.load.filter(|load| !(LOAD.0..=LOAD.1).contains(load)) {
@@ -185,7 +185,8 @@ impl Params {
         let mut total = Total::default();
         for done in 0..self.runs {
             progress(done as f64 / self.runs as f64);
-            total.add(&crate::run(&self.plan(self.seed + done)));
+            // `run --seed` may name a seed that has not so many above it.
+            total.add(&crate::run(&self.plan(self.seed.wrapping_add(done))));
         }
         let mut results = total.results(self.runs);
         results.insert("cpu_s".to_owned(), (crate::cpu::thread_s() - before).into());
@@ -275,7 +276,10 @@ pub(super) fn words(results: &Map<String, Value>) -> String {
     if let Some(failure) = results.get("first_failure") {
         let failure = super::expect::plain(failure);
         // Writing to a text cannot fail.
-        let _ = write!(words, "\n  FAILED {failure}");
+        let _ = write!(
+            words,
+            "\n  FAILED {failure}\n  again, this one first: `selvedge-sim run` of the same file with --seed and the seed above"
+        );
     }
     words
 }

@@ -167,8 +167,11 @@ impl fmt::Display for Outcome {
             100.0 * self.never_approved_share()
         )?;
         let shares = self.direct_approvers.iter().map(|count| *count as f64 / self.judged() as f64);
-        let shares: Vec<String> =
-            shares.take(8).enumerate().map(|(n, share)| format!("{n}: {:.2} %", 100.0 * share)).collect();
+        let shares: Vec<String> = shares
+            .take(2 * params.k + 4)
+            .enumerate()
+            .map(|(n, share)| format!("{n}: {:.2} %", 100.0 * share))
+            .collect();
         writeln!(f, "  direct approvers {}", shares.join(", "))?;
         match self.cumulative_weight.last() {
             Some((age, weight)) => {
@@ -196,6 +199,7 @@ impl fmt::Display for Outcome {
                 relation.source
             )?;
         }
+        writeln!(f, "  {}", theory::SOURCES)?;
         let rate = params.transactions as f64 / self.cpu_s;
         write!(
             f,

@@ -18,6 +18,8 @@ const WARMUP_H: f64 = 20.0;
 const RATES: (f64, f64) = (1e-6, 1e9);
 const DELAYS: (f64, f64) = (1e-6, 1e9);
 const TRANSACTIONS: (u64, u64) = (10, 2_000_000_000);
+/// Shortest run, in h: of its judged transactions, all but the last quarter, the youngest are then seen by others.
+const SHORTEST_H: f64 = 4.0;
 /// Most transactions that arrive or are hidden at once (λ × h): each is held in memory.
 const HIDDEN_MAX: f64 = 1e7;
 /// Most transactions of a weighted walk: it keeps all of them, and what reaches what among those that can be chosen.
@@ -203,6 +205,13 @@ impl Params {
         if !(TRANSACTIONS.0..=TRANSACTIONS.1).contains(&self.transactions) {
             wrong("transactions", &self.transactions, format!("{} to {}", TRANSACTIONS.0, TRANSACTIONS.1));
         }
+        let least = SHORTEST_H * self.lambda * self.h;
+        if (self.transactions as f64) < least {
+            let expected = format!(
+                "at least {SHORTEST_H} × lambda × h (here {least}): in less nobody sees what is judged"
+            );
+            wrong("transactions", &self.transactions, expected);
+        }
         if self.warmup.is_some_and(|warmup| warmup >= self.judged_until()) {
             let expected = format!(
                 "less than {}, so that some transactions are measured and judged",
@@ -263,6 +272,17 @@ mod tests {
         }
         assert_eq!("walks".parse::<Selection>().expect_err("no such word").nearest.as_deref(), Some("walk"));
         assert!("bursty:0".parse::<Arrivals>().is_err_and(|why| why.to_string().contains("1 to 1000000")));
+    }
+
+    #[test]
+    fn a_run_in_which_nobody_sees_anybody_is_refused() {
+        let of = |transactions| Params { transactions, lambda: 1_000.0, ..Params::default() }.check();
+        let said = of(3_999).expect_err("too short")[0].to_string();
+        assert!(
+            said.starts_with("transactions: got 3999, expected at least 4 × lambda × h (here 4000)"),
+            "{said}"
+        );
+        assert_eq!(of(4_000), Ok(()));
     }
 
     #[test]

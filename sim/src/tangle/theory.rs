@@ -129,6 +129,9 @@ pub fn mean_field(params: &Params, step: f64, ages: usize) -> Vec<(f64, f64)> {
     points
 }
 
+/// Where what [`Relation::source`] names is to be found.
+pub const SOURCES: &str = "Popov: S. Popov, \"The Tangle\", 1.4.3; Müller and others: arXiv:2302.01625; derived: from Popov's assumption";
+
 /// All relations that this run can be compared with.
 pub fn relations(
     params: &Params,
@@ -146,24 +149,29 @@ pub fn relations(
             / judged as f64;
     let mean_tips = tips_over_time.mean();
     let mut relations = vec![
-        Relation::new("tips, k λ h / (k − 1)", mean_tips, tips(k, lambda, h), "[T] section 3, eq. (1)"),
+        Relation::new("tips, k λ h / (k − 1)", mean_tips, tips(k, lambda, h), "Popov, section 3, eq. (1)"),
         Relation::new(
             "revealed tips, λ h / (k − 1)",
             revealed_over_time.mean(),
             revealed(k, lambda, h),
-            "[T] section 3",
+            "Popov, section 3",
         ),
         Relation::new(
             "mean time to first approval, h + L / (k λ)",
             first.mean(),
             h + tips(k, lambda, h) / (k as f64 * lambda),
-            "[T] section 3, high load",
+            "Popov, section 3, high load",
         ),
     ];
     // Those left behind are tips for ever, and have no first approval to be averaged.
     if approver_counts.first() == Some(&0) {
         let name = "tips, λ × mean time to first approval";
-        relations.push(Relation::new(name, mean_tips, lambda * first.mean(), "[L] Little's law"));
+        relations.push(Relation::new(
+            name,
+            mean_tips,
+            lambda * first.mean(),
+            "Little's law; Müller and others, 2023",
+        ));
     }
     if let Some(median) = first.quantile(0.5) {
         let expected = first_approval(k, h, 0.5);
@@ -197,7 +205,7 @@ fn growth_relations(params: &Params, weights: &[(f64, f64)]) -> Vec<Relation> {
         .collect();
     if let Some(found) = slope(&early) {
         let name = "growth of weight, adaptation period: exponent × h";
-        relations.push(Relation::new(name, found * h, exponent(k), "[T] section 3.1 (k = 2: 0.352)"));
+        relations.push(Relation::new(name, found * h, exponent(k), "Popov, section 3.1 (k = 2: 0.352)"));
     }
     let is_late = |(age, _): &&(f64, f64)| *age >= oldest(k, lambda, h) - LINEAR * h;
     if let Some(found) = slope(&weights.iter().filter(is_late).copied().collect::<Vec<_>>()) {
@@ -205,7 +213,7 @@ fn growth_relations(params: &Params, weights: &[(f64, f64)]) -> Vec<Relation> {
             "growth of weight afterwards, a unit of time: λ",
             found,
             lambda,
-            "[T] section 3.1",
+            "Popov, section 3.1",
         ));
     }
     relations

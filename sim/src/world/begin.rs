@@ -14,6 +14,7 @@ use super::{Event, Figures, World};
 use crate::dice::Dice;
 use crate::hostile::{Hostile, Keys};
 use crate::invariants::Watch;
+use crate::invariants::asked_again::AGAIN_WITHIN_US;
 use crate::oracle::Oracle;
 use crate::plan::faults::{DISK_FULL_MAX_US, DISK_STALL_MAX_US};
 use crate::plan::{Plan, Topology};
@@ -104,6 +105,7 @@ impl World {
             next_reply: 0,
             dead_until: BTreeMap::new(),
             is_healed: false,
+            last_cuts: BTreeSet::new(),
             attached_at_check: Vec::new(),
             figures: Figures::default(),
             tally: Tally::default(),
@@ -164,6 +166,7 @@ impl World {
             self.at(after_us, Event::Act);
         }
         self.at(load_us, Event::Heal);
+        self.at(load_us + LEDGERS_WITHIN_US - AGAIN_WITHIN_US, Event::NoteAwaited);
         self.at(load_us + LEDGERS_WITHIN_US, Event::CheckLedgers);
         self.at(load_us + LEDGERS_WITHIN_US + FRESH_WITHIN_US, Event::CheckFresh);
         self.at(load_us + 2 * LEDGERS_WITHIN_US + FRESH_WITHIN_US, Event::CheckAgain);
@@ -272,6 +275,8 @@ fn gateway(place: usize, config: Config, key: Key, dice: &mut Dice) -> Gateway {
         may_halt: false,
         full_until_us: 0,
         stalled_until_us: 0,
+        asked_us: BTreeMap::new(),
+        awaited: Vec::new(),
         wakes_at_us: None,
         idle_wakes: 0,
         last_stamp_ns: i64::MIN,

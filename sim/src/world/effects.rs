@@ -10,13 +10,15 @@ use selvedge_core::record::Record;
 use selvedge_core::seal::{SealedBatch, encode_columns};
 use selvedge_core::transaction::Envelope;
 use selvedge_core::wire::{Announce, Message, Want};
-use selvedge_core::{Hash, Issuer, codec, limits};
+use selvedge_core::{Hash, Id, Issuer, codec, limits};
 
 use super::{Checked, Event, Peer, World};
 use crate::invariants::{self, Invariant};
 use crate::plan::Plant;
 use crate::tally::Happened;
 
+/// The last power cut of a gateway comes within this many microseconds after something that it attached.
+const LAST_CUT_WITHIN_US: u64 = 500_000;
 /// What a disk without room says.
 const NO_ROOM: &str = "simulated: no space left on device";
 
@@ -27,11 +29,11 @@ impl World {
             Effect::Persist { ticket, writes, within_us } => self.persist(at, ticket, writes, within_us)?,
             Effect::Load { ticket, references } => {
                 invariants::limits::asks(references.len())?;
-                let after_us = self.work_us();
+                let after_us = self.work_us() + self.load_us();
                 self.at(after_us, Event::Load { at, start, ticket, references });
             }
             Effect::LoadBatch { ticket, batch } => {
-                let after_us = self.work_us();
+                let after_us = self.work_us() + self.load_us();
                 self.at(after_us, Event::LoadBatch { at, start, ticket, batch });
             }
             Effect::Seal { ticket, batch } => {
@@ -112,6 +114,14 @@ impl World {
             CoreEvent::Enrolled { issuer, key } if key.issuer() != *issuer => {
                 Err("it says enrolled with another's key".into())
             }
+            CoreEvent::Attached { own: false, .. } if self.last_cuts.contains(&at) => {
+                if self.dice.chance(300) {
+                    self.last_cuts.remove(&at);
+                    let after_us = self.dice.below(LAST_CUT_WITHIN_US);
+                    self.at(after_us, Event::Cut { at });
+                }
+                Ok(())
+            }
             CoreEvent::Attached { .. }
             | CoreEvent::Forked { .. }
             | CoreEvent::Batched { .. }
@@ -127,8 +137,7 @@ impl World {
     }
 
     /// What leaves decodes and fits; a transaction in it was attached, and an own one is durable.
-    fn must_be_sound(&self, at: usize, frame: &[u8]) -> Checked {
-        let gateway = &self.gateways[at];
+    fn must_be_sound(&mut self, at: usize, frame: &[u8]) -> Checked {
         let nonsense = |why| Invariant::Border.broken(format!("it sends nonsense: {why}"));
         let message = Message::open(frame).map_err(nonsense)?;
         let envelopes = match message {
@@ -137,10 +146,20 @@ impl World {
             {
                 return Err("it names no reference at all".into());
             }
+            Message::Want(want) => {
+                let gateway = &mut self.gateways[at];
+                if !want.graft {
+                    gateway.asked_us.extend(want.references.iter().map(|r| (r.id, self.time_us)));
+                }
+                let hostile = self.hostile.as_ref();
+                let is_misnamed = |id: &Id| hostile.is_some_and(|h| h.has_misnamed(id));
+                return invariants::asked_again::asks(&want, &gateway.store, is_misnamed);
+            }
             Message::Have(have) => {
-                return invariants::durable_first::promised(&have, &gateway.store);
+                return invariants::durable_first::promised(&have, &self.gateways[at].store);
             }
             Message::Frontier(frontier) => {
+                let gateway = &self.gateways[at];
                 let (own, is_restored) = (gateway.config.issuer, gateway.is_restored);
                 return invariants::durable_first::frontier(&frontier, &gateway.store, own, is_restored);
             }
@@ -148,6 +167,7 @@ impl World {
             Message::Transactions(list) => list,
             _ => return Ok(()),
         };
+        let gateway = &self.gateways[at];
         for envelope in envelopes {
             let (envelope, body) = Envelope::open(envelope).map_err(nonsense)?;
             let id = self.network.transaction_id(envelope.body);
@@ -251,8 +271,26 @@ impl World {
         self.dice.between(1, self.faults.work_max_us)
     }
 
+    /// Further time of a store that is busy. Nothing is drawn where it never is.
+    fn load_us(&mut self) -> u64 {
+        match self.faults.load_max_us {
+            0 => 0,
+            most => self.dice.below(most),
+        }
+    }
+
+    /// An answer of the store: what it says may be old when it comes.
+    pub(super) fn answer_load(&mut self, to: usize, start: u64, ticket: Ticket, input: Input) {
+        let after_us = self.load_us();
+        self.answer_after(to, start, ticket, input, after_us);
+    }
+
     /// The answer to slow work: in its time, too late, never, or a failure.
-    pub(super) fn answer(&mut self, to: usize, start: u64, ticket: Ticket, input: Input) {
+    fn answer(&mut self, to: usize, start: u64, ticket: Ticket, input: Input) {
+        self.answer_after(to, start, ticket, input, 0);
+    }
+
+    fn answer_after(&mut self, to: usize, start: u64, ticket: Ticket, input: Input, more_us: u64) {
         let failed = self.dice.chance(self.faults.work_failed_permille);
         if failed {
             self.tally.add(Happened::WorkFailed);
@@ -262,7 +300,7 @@ impl World {
         } else {
             input
         };
-        self.bring(to, start, input);
+        self.bring_after(to, start, input, more_us);
     }
 
     /// A key that fails stops the node, as a store does.
@@ -281,7 +319,11 @@ impl World {
     }
 
     fn bring(&mut self, to: usize, start: u64, input: Input) {
-        let mut after_us = self.work_us();
+        self.bring_after(to, start, input, 0);
+    }
+
+    fn bring_after(&mut self, to: usize, start: u64, input: Input, more_us: u64) {
+        let mut after_us = more_us + self.work_us();
         if self.dice.chance(self.faults.work_lost_permille) {
             return self.tally.add(Happened::WorkLost);
         }

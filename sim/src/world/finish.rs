@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use selvedge_core::invariants as inside;
 use selvedge_core::record::{GENESIS_NUMBER, Record, flag};
 use selvedge_core::{Id, limits};
 
 use super::{Checked, Event, World};
 use crate::hostile::Hostile;
-use crate::invariants::{Invariant, client};
+use crate::invariants::{Invariant, asked_again, client};
 use crate::oracle::Kept;
 use crate::plan::Faults;
 use crate::report::Report;
@@ -41,6 +42,7 @@ impl World {
     pub(super) fn check_ledgers(&mut self) -> Checked {
         self.check_equal()?;
         for at in 0..self.gateways.len() {
+            self.check_asked_again(at)?;
             self.submit_to_nowhere(at)?;
             self.hand_in(at, 1, false)?;
         }
@@ -64,7 +66,17 @@ impl World {
                 )));
             }
         }
-        Ok(())
+        self.last_reading()
+    }
+
+    /// One gateway gets one reading more, and nothing else comes after it. Power fails at others right after they have
+    /// attached something (see `emitted`): what is left to approve then must not wait for an occasion.
+    fn last_reading(&mut self) -> Checked {
+        let of = self.dice.below(self.gateways.len() as u64) as usize;
+        if self.plan.faults.crash_effects_max > 0 {
+            self.last_cuts = (0..self.gateways.len()).filter(|at| *at != of).collect();
+        }
+        self.hand_in(of, 1, false)
     }
 
     /// Once that too is approved by everybody.
@@ -128,13 +140,32 @@ impl World {
             )));
         }
         // What the hostile peer made and nobody can attach may wait a while longer.
+        // So may what a gateway made before it was lost, when what that follows is with nobody.
         let made = self.hostile.iter().flat_map(Hostile::made);
-        let hopeless = made.filter(|id| !self.is_held(at, id)).count();
+        let lost = self.gateways.iter().flat_map(|g| &g.lost);
+        let hopeless = made.chain(lost).filter(|id| !self.is_held(at, id)).count();
         if status.pending > hopeless {
             return Err(Invariant::Ledgers.broken(format!(
                 "gateway {at}: {} transactions wait, {hopeless} of them may",
                 status.pending
             )));
+        }
+        Ok(())
+    }
+
+    /// What is to be asked for now must be asked for until the ledgers are compared, if it is still missing then.
+    pub(super) fn note_awaited(&mut self) {
+        for gateway in &mut self.gateways {
+            gateway.awaited = gateway.node.iter().flat_map(inside::to_be_asked_for).collect();
+        }
+    }
+
+    fn check_asked_again(&self, at: usize) -> Checked {
+        let gateway = &self.gateways[at];
+        let Some(node) = gateway.node.as_ref().filter(|_| !gateway.peers.is_empty()) else { return Ok(()) };
+        for id in inside::to_be_asked_for(node).filter(|id| gateway.awaited.contains(id)) {
+            asked_again::lately(&id, gateway.asked_us.get(&id).copied(), self.time_us)
+                .map_err(|b| b.invariant.broken(format!("gateway {at}: {}", b.what)))?;
         }
         Ok(())
     }
@@ -159,7 +190,6 @@ impl World {
             let is_payload = |r: &Record| r.has(flag::PAYLOAD) && !r.has(flag::SECOND_BRANCH);
             let asks = |r: &&&Record| is_payload(r) && r.number >= base;
             payloads.push(records.iter().filter(asks).map(|r| r.id).collect());
-            self.check_witness_count(at, &records)?;
         }
         for (at, cone) in cones.iter().enumerate() {
             if let Some(id) = payloads[at].difference(cone).next() {
@@ -167,22 +197,32 @@ impl World {
                 return Err(Invariant::Ledgers.broken(format!("gateway {at} has not approved {record:?}")));
             }
         }
-        Ok(())
+        (0..self.gateways.len()).try_for_each(|at| self.check_witness_count(at, &cones))
     }
 
-    /// Where the committee is the gateways and nobody else, the core's own count says the same.
-    fn check_witness_count(&self, at: usize, records: &[&Record]) -> Checked {
+    /// Where the committee is the gateways and nobody else, the core counts the members whose transactions reach one, as
+    /// they are counted here from the logs.
+    fn check_witness_count(&self, at: usize, cones: &[BTreeSet<Id>]) -> Checked {
         let Some(node) = self.gateways[at].node.as_ref() else { return Ok(()) };
         if self.hostile.is_some() {
             return Ok(());
         }
-        for record in records.iter().filter(|r| r.has(flag::PAYLOAD)) {
-            let witnessed = node.witnessed(record.number);
-            let committee = self.plan.gateways.min(limits::COMMITTEE_MAX);
-            if witnessed.is_some_and(|w| w as usize != committee) {
-                return Err(
-                    Invariant::Ledgers.broken(format!("{} is witnessed by {witnessed:?}", record.id.short()))
-                );
+        let committee = self.plan.gateways.min(limits::COMMITTEE_MAX);
+        // What has left the window of one gateway before it approved it, that one does not approve.
+        let in_window = |g: &super::Gateway, id: &Id| {
+            let base = g.store.log_len().saturating_sub(self.plan.window_records) as u64;
+            g.store.transaction(id).is_some_and(|held| held.record.number >= base)
+        };
+        let in_all = |r: &&Record| self.gateways.iter().all(|g| in_window(g, &r.id));
+        let records = self.gateways[at].store.log().map(|h| &h.record);
+        for record in records.filter(|r| r.has(flag::PAYLOAD)).filter(in_all) {
+            let Some(witnessed) = node.witnessed(record.number) else { continue };
+            let expected = cones[..committee].iter().filter(|cone| cone.contains(&record.id)).count();
+            if witnessed as usize != expected {
+                let id = record.id.short();
+                let what =
+                    format!("gateway {at} counts {witnessed} members that have {id}, it is {expected}");
+                return Err(Invariant::Ledgers.broken(what));
             }
         }
         Ok(())

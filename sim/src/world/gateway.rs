@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use selvedge_core::Id;
 use selvedge_core::border::{Config, Now, PeerId};
 use selvedge_core::node::Node;
 
@@ -86,7 +87,7 @@ pub(super) struct Gateway {
     pub(super) image: Option<Store>,
     pub(super) is_restored: bool,
     /// Own transactions that it had when it was lost, and when it may come back.
-    pub(super) lost: Vec<selvedge_core::Id>,
+    pub(super) lost: Vec<Id>,
     pub(super) away_until_us: u64,
     pub(super) clock: Clock,
     pub(super) peers: BTreeMap<PeerId, Remote>,
@@ -104,6 +105,9 @@ pub(super) struct Gateway {
     pub(super) full_until_us: u64,
     /// Its disk takes its time until then.
     pub(super) stalled_until_us: u64,
+    /// When it last asked a peer for what it awaits, and what was to be asked for half a minute after the last fault.
+    pub(super) asked_us: BTreeMap<Id, u64>,
+    pub(super) awaited: Vec<Id>,
     pub(super) wakes_at_us: Option<u64>,
     pub(super) idle_wakes: u32,
     /// Greatest wall time that the core stamped something with since the start, or found durable at it.

@@ -16,6 +16,8 @@ use crate::tally::Happened;
 
 /// A gateway whose card was lost is away for this long, microseconds.
 const AWAY_US: u64 = 5_000_000;
+/// Other settings of a stream are tried for this long at most, microseconds.
+const TRIED_MAX_US: u64 = 300_000;
 const HOUR_NS: u64 = 3_600_000_000_000;
 
 impl World {
@@ -32,13 +34,19 @@ impl World {
 
     /// So many readings; with `bad` the first one is one that no reading can hold, and then none of them is kept.
     pub(super) fn hand_in(&mut self, at: usize, count: u64, bad: bool) -> Checked {
+        self.hand_in_of(at, None, count, bad)
+    }
+
+    /// The same, all of one stream.
+    fn hand_in_of(&mut self, at: usize, only: Option<usize>, count: u64, bad: bool) -> Checked {
         if self.gateways[at].node.is_none() {
             return Ok(());
         }
         let now = self.gateways[at].clock.now(self.time_us);
         let (mut readings, mut remembered) = (Vec::new(), Vec::new());
         for place in 0..count {
-            let stream = self.clients.below(self.gateways[at].streams.len() as u64) as usize;
+            let any = self.gateways[at].streams.len() as u64;
+            let stream = only.unwrap_or_else(|| self.clients.below(any) as usize);
             let value = self.value(stream);
             let source_time_ns = now.wall_ns - self.clients.below(1_000_000) as i64 - place as i64;
             remembered.push((self.gateways[at].streams[stream].name.clone(), value.clone(), source_time_ns));
@@ -251,7 +259,41 @@ impl World {
         }
         let after_us = self.clients.between(self.plan.describe_every_us / 4, self.plan.describe_every_us);
         self.at(after_us, Event::Describe { at });
-        if self.gateways[at].node.is_some() { self.describe_all(at) } else { Ok(()) }
+        if self.gateways[at].node.is_none() {
+            return Ok(());
+        }
+        if self.clients.chance(500) { self.try_settings(at) } else { self.describe_all(at) }
+    }
+
+    /// Somebody tries other settings for a stream, and takes them back a moment later. The adapter reads the stream before
+    /// and after each change.
+    fn try_settings(&mut self, at: usize) -> Checked {
+        let stream = self.clients.below(self.gateways[at].streams.len() as u64) as usize;
+        self.hand_in_of(at, Some(stream), 1, false)?;
+        let known = &mut self.gateways[at].streams[stream];
+        let edition = known.edition;
+        known.newest += 1;
+        known.edition = known.newest;
+        self.read_anew(at, stream)?;
+        let after_us = self.clients.between(1, TRIED_MAX_US);
+        self.at(after_us, Event::TakeBack { at, stream, edition });
+        Ok(())
+    }
+
+    /// The settings of a stream are what they were.
+    pub(super) fn take_back(&mut self, at: usize, stream: usize, edition: u64) -> Checked {
+        self.gateways[at].streams[stream].edition = edition;
+        self.read_anew(at, stream)
+    }
+
+    /// An adapter has new settings for a stream, and reads it.
+    fn read_anew(&mut self, at: usize, stream: usize) -> Checked {
+        self.tally.add(Happened::StreamChanged);
+        if self.gateways[at].node.is_none() {
+            return Ok(());
+        }
+        self.describe(at, stream)?;
+        self.hand_in_of(at, Some(stream), 1, false)
     }
 
     /// Its adapters make their streams known; now and then one means something else than before, or what it once meant.
@@ -268,22 +310,26 @@ impl World {
                     known.edition = known.newest;
                 }
             }
-            let Stream { name, edition, .. } = self.gateways[at].streams[stream].clone();
-            let descriptor = Descriptor {
-                name,
-                device: "plant".to_owned(),
-                address: format!("register {stream}"),
-                source_type: "u64".to_owned(),
-                unit: format!("unit {edition}"),
-                scale: Decimal::ONE,
-                offset: Decimal::ZERO,
-                attestation: Attestation::Gateway,
-            };
-            let urgent = stream == 2 && self.plan.seed.is_multiple_of(4);
-            let stream = StreamHandle(stream as u32);
-            self.step(at, Input::Describe { stream, descriptor, urgent })?;
+            self.describe(at, stream)?;
         }
         Ok(())
+    }
+
+    fn describe(&mut self, at: usize, stream: usize) -> Checked {
+        let Stream { name, edition, .. } = self.gateways[at].streams[stream].clone();
+        let descriptor = Descriptor {
+            name,
+            device: "plant".to_owned(),
+            address: format!("register {stream}"),
+            source_type: "u64".to_owned(),
+            unit: format!("unit {edition}"),
+            scale: Decimal::ONE,
+            offset: Decimal::ZERO,
+            attestation: Attestation::Gateway,
+        };
+        let urgent = stream == 2 && self.plan.seed.is_multiple_of(4);
+        let stream = StreamHandle(stream as u32);
+        self.step(at, Input::Describe { stream, descriptor, urgent })
     }
 
     /// A stream that was never described is refused, and nothing is kept of it.

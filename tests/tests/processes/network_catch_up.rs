@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use selvedge_tests::device::Device;
 use selvedge_tests::fleet::{Gateway, Held, LISTEN, stop_equal};
 use selvedge_tests::process::Signal;
 use selvedge_tests::{eventually_within, from_env, ready};
@@ -57,4 +58,36 @@ fn show5_a_gateway_that_starts_empty_catches_up() {
     let held = stop_equal([(full, first), (empty, second)]);
     assert!(ids.is_subset(&held.ids()), "all that it was filled with");
     assert_eq!(Held::forks([&held]), []);
+}
+
+/// The gateway that holds the ledger issues without a pause, so the one that joins is told of its newest transactions before
+/// it has any of what they stand on: what it asks for by id must neither displace nor keep out what it fetches. The ledger
+/// is longer than the room for what waits. (How that once went wrong stands in the core's scenarios, `fetching.rs`.)
+#[test]
+fn a_gateway_that_starts_empty_catches_up_with_a_busy_peer() {
+    let transactions = from_env("SELVEDGE_LEDGER_BUSY", 10_000);
+    let above = tempfile::tempdir().expect("a folder for tests");
+    let [full, empty] = ["full", "empty"].map(|name| Gateway::at(above.path().join(name)));
+    let ids = ready::fill(&ready::folder(full.data(), 0), transactions);
+    drop(ready::folder(empty.data(), 1));
+    let device = Device::start();
+    full.configure(LISTEN, &device.counters_config("10ms"));
+    let first = full.run();
+    full.issues(5);
+    // It waits for nobody, so it takes part from its first moment.
+    empty.configure(&format!("{LISTEN}peers = [{:?}]\n", full.address()), "");
+    let started = Instant::now();
+    let second = empty.run();
+    let within = Duration::from_secs(60 + transactions / LEAST_PER_SECOND);
+    // More than it was filled with: what came while it caught up is attached too.
+    eventually_within(within, "the ledger of its peer", || {
+        let (got, all) = (empty.count(), full.count());
+        if got >= transactions && got + 100 > all { Ok(()) } else { Err(format!("{got} of {all}")) }
+    });
+    println!("{transactions} transactions of a busy peer in {} ms", started.elapsed().as_millis());
+    first.end_with(Signal::TERM).expect(0);
+    second.end_with(Signal::TERM).expect(0);
+    let (first, second) = (full.held(), empty.held());
+    assert!(ids.is_subset(&second.ids()), "all that the other was filled with");
+    assert_eq!(Held::forks([&first, &second]), []);
 }

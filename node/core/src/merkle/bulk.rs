@@ -83,10 +83,13 @@ impl Hasher {
 
     /// The root over at most [`CHUNK`] nodes, level by level between two buffers on the stack.
     fn fold(&self, nodes: &[[u8; 32]]) -> [u8; 32] {
-        let (mut here, mut there) = ([[0; 32]; CHUNK / 2], [[0; 32]; CHUNK / 2]);
-        let mut count = self.halve(nodes, &mut here);
+        let mut one = [[0; 32]; CHUNK / 2];
+        let mut other = [[0; 32]; CHUNK / 2];
+        // The buffers stay where they are; only which of them is read changes.
+        let (mut here, mut there) = (&mut one, &mut other);
+        let mut count = self.halve(nodes, here);
         while count > 1 {
-            count = self.halve(&here[..count], &mut there);
+            count = self.halve(&here[..count], there);
             core::mem::swap(&mut here, &mut there);
         }
         here[0]

@@ -169,16 +169,13 @@ impl Gatherer {
 
     /// The batch that is ready for a transaction, when there is one.
     pub(super) fn take_ready(&mut self) -> Option<Batch> {
-        match core::mem::take(&mut self.work) {
-            Work::Ready(batch, closed) => {
-                self.work = Work::Issuing(closed);
-                Some(batch)
-            }
-            other => {
-                self.work = other;
-                None
-            }
+        // Asked for with every input: nothing is moved unless there is one.
+        if !matches!(self.work, Work::Ready(..)) {
+            return None;
         }
+        let Work::Ready(batch, closed) = core::mem::take(&mut self.work) else { return None };
+        self.work = Work::Issuing(closed);
+        Some(batch)
     }
 
     /// No transaction came of it: it waits for the next one. If the chain went on meanwhile it is sealed anew.

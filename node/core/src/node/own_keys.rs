@@ -22,11 +22,13 @@ pub(super) struct OwnKeys {
     missing: Option<u32>,
     /// Was that said?
     is_said: bool,
+    /// Does the network know a key of this node? Kept for the same reason.
+    is_known: bool,
 }
 
 impl OwnKeys {
     pub(super) fn new(held: Option<Vec<PublicKey>>, own: Option<&Chain>) -> Self {
-        let mut keys = Self { held, missing: None, is_said: false };
+        let mut keys = Self { held, missing: None, is_said: false, is_known: false };
         keys.look(own);
         keys
     }
@@ -34,6 +36,11 @@ impl OwnKeys {
     /// Number of the key in force, when it is not here.
     pub(super) const fn missing(&self) -> Option<u32> {
         self.missing
+    }
+
+    /// Does the network know a key of this node?
+    pub(super) const fn is_known(&self) -> bool {
+        self.is_known
     }
 
     /// From now on this key can sign.
@@ -49,6 +56,7 @@ impl OwnKeys {
     pub(super) fn look(&mut self, own: Option<&Chain>) {
         // The newest one, as for a draft: an own chain has one branch.
         let in_force = own.and_then(|chain| chain.keys.last());
+        self.is_known = in_force.is_some();
         let is_held = |key: &PublicKey| self.held.as_ref().is_none_or(|held| held.contains(key));
         self.missing = in_force.filter(|key| !is_held(&key.key)).map(|key| key.key_number);
         self.is_said &= self.missing.is_some();

@@ -210,10 +210,11 @@ impl Node {
             }
             waiting.stage = Stage::NoKey;
         } else {
-            // What was attached since and has left the window already, an answer of "nothing" may have missed.
+            // What was attached since, an answer of "nothing" may have missed: it may have left the window already, or leave
+            // it before this one has all that it waits for.
             let is_current = self.window.base() <= waiting.asked_at_number;
             for (reference, stored) in waiting.asked.iter().zip(found) {
-                match stored {
+                match stored.or_else(|| self.window.stored(&reference.id)).as_ref() {
                     Some(stored) => drop(waiting.held.insert(reference.id, *stored)),
                     None if is_current || planted!(StaleAnswer) => drop(waiting.absent.insert(reference.id)),
                     None => {}

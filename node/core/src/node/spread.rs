@@ -1,6 +1,7 @@
 //! How transactions spread: pushed along eager links, announced along lazy ones, asked for by id.
 
 use alloc::collections::VecDeque;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::border::{Effect, Lane, Now, PeerId, Serve};
@@ -109,13 +110,20 @@ impl Node {
     }
 
     pub(super) fn announce_due(&mut self, now_us: u64, out: &mut Vec<Effect>) {
+        // Most peers are told the same: that is encoded once.
+        let mut last: Option<(Announce, Arc<[u8]>)> = None;
         for peer in self.gossip.greeted_mut() {
-            if peer.announce_at_us.is_some_and(|at| at + limits::ANNOUNCE_US <= now_us) {
-                peer.announce_at_us = None;
-                let references = core::mem::take(&mut peer.announce);
-                let frame = Message::Announce(Announce { references }).to_frame();
-                out.push(Effect::Send { peer: peer.id, lane: Lane::Fresh, frame });
+            if peer.announce_at_us.is_none_or(|at| at + limits::ANNOUNCE_US > now_us) {
+                continue;
             }
+            peer.announce_at_us = None;
+            let announce = Announce { references: core::mem::take(&mut peer.announce) };
+            let frame = match last.take() {
+                Some((same, frame)) if same == announce => frame,
+                _ => wire::announce(&announce),
+            };
+            out.push(Effect::Send { peer: peer.id, lane: Lane::Fresh, frame: frame.clone() });
+            last = Some((announce, frame));
         }
     }
 
@@ -123,8 +131,7 @@ impl Node {
     pub(super) fn announced(&mut self, now: Now, peer: PeerId, references: &[Reference]) {
         let due_us = now.monotonic_us + limits::GRAFT_US;
         // Counted only when the limit can be reached at all.
-        let may_be_full =
-            self.gossip.announced.len() + references.len() > limits::ANNOUNCED_PER_PEER_MAX;
+        let may_be_full = self.gossip.announced.len() + references.len() > limits::ANNOUNCED_PER_PEER_MAX;
         let its = || self.gossip.announced.values().filter(|a| a.peers.contains(&peer)).count();
         let mut of_peer = if may_be_full { its() } else { 0 };
         for reference in references {
@@ -278,7 +285,7 @@ impl Node {
 
     /// How to ask for an awaited one: the reference, the peer of the waiter that names it, how often it was asked for,
     /// and how many wait. `None`: not to be asked for now.
-    fn next_ask(&self, id: &Id) -> Option<(Reference, PeerId, usize, usize)> {
+    pub(crate) fn next_ask(&self, id: &Id) -> Option<(Reference, PeerId, usize, usize)> {
         let waiting = &self.pending.waiting;
         if waiting.contains_key(id) {
             return None;

@@ -169,6 +169,35 @@ fn a_late_answer_of_nothing_strands_nobody() {
     assert!(driver.is_attached(&late), "wanted: {:?}", driver.wants());
 }
 
+/// The store said "nothing" of what was attached while the question was on its way; when something else that was missing
+/// came, it had left the window, and peers were asked for what was here. (The swarm found it.)
+#[test]
+fn what_was_attached_behind_the_stores_back_is_not_asked_for() {
+    let (mut driver, mut one, txs) = moved_on();
+    let (mut left, mut right) = (driver.world.member(1), driver.world.member(1));
+    left.follow(&txs[3]);
+    right.follow(&txs[4]);
+    let (hidden, missing) = (left.note("hidden", &[]), right.note("missing", &[]));
+    let late = driver.world.member(2).note("late", &[&hidden, &missing]);
+    driver.hold.insert(Work::Load);
+    driver.frame(&late);
+    let asked = driver.lose(Work::Load);
+    assert_eq!(asked.len(), 1);
+    driver.hold.clear();
+    driver.frame(&hidden);
+    assert!(driver.is_attached(&hidden));
+    driver.input(Input::Loaded { ticket: asked[0].ticket, found: vec![None, None] });
+    for i in 0..2 * WINDOW {
+        let tx = one.note(&format!("more {i}"), &[]);
+        driver.frame(&tx);
+    }
+    driver.advance_us(PENDING_TIMEOUT_US / 2);
+    let wanted: Vec<_> = driver.wants().into_iter().flat_map(|(_, references)| references).collect();
+    assert!(wanted.contains(&missing.reference) && !wanted.contains(&hidden.reference), "{wanted:?}");
+    driver.frame(&missing);
+    assert!(driver.is_attached(&late));
+}
+
 /// What is not durable cannot be asked of the store yet, so it stays in the window, however small that is.
 #[test]
 fn nothing_leaves_the_window_before_it_is_durable() {
