@@ -8,7 +8,7 @@
 //! - `begin`: from parameters to a world; `world`: its loop over events; `queue`: the events
 //! - `gateway`: one gateway's loop; `machine`: its workers and its disk; `ledger`: its store, and all transactions once
 //! - `effects`: what becomes of what a core asks for; `lanes`: what waits to be sent; `tokens`: signatures
-//! - [`measure`]: what is measured; `watch`: where; `memory`: estimated; `trace`: the hash over a run
+//! - [`mod@measure`]: what is measured; `watch`: where; `memory`: estimated; `trace`: the hash over a run
 
 mod begin;
 pub mod delay;
@@ -84,7 +84,7 @@ pub fn measure(params: &Params, progress: &mut dyn FnMut(Progress)) -> Result<Me
 /// Runs a network to its end and makes its report.
 ///
 /// # Errors
-/// As [`measure`].
+/// As [`measure()`].
 pub fn run(params: &Params, progress: &mut dyn FnMut(Progress)) -> Result<Report, Problem> {
     measure(params, progress).map(|measured| Report::of(params, &measured))
 }
