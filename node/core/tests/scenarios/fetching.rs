@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use selvedge_core::border::StartCheck;
+use selvedge_core::border::{PeerId, StartCheck};
 use selvedge_core::wire::{self, ChainHead, ChainHeads, Fetch, FetchEnd, Frontier, Message};
 use selvedge_core::{Id, limits};
 
@@ -106,4 +106,32 @@ fn a_set_full_of_what_is_awaited_has_room_for_a_fetch() {
         page(&mut driver, &chain, limits::FETCH_TRANSACTIONS as usize);
     }
     assert_eq!(driver.node.status().pending, 0);
+}
+
+/// What one peer's fetch brought and could not be attached filled the room of the next one's (reading the change again).
+#[test]
+fn what_a_fetch_left_behind_makes_room_for_the_next_one() {
+    let mut driver = listening();
+    driver.check_every = 256;
+    let other = PeerId(2);
+    driver.meet(other);
+    let mut liar = driver.world.member(3);
+    // Its chain without a beginning.
+    liar.note("withheld", &[]);
+    let headless: Vec<Tx> = (0..limits::PENDING_FETCHED_MAX).map(|_| liar.note("headless", &[])).collect();
+    driver.say(other, &frontier(&headless));
+    for few in headless.chunks(64) {
+        driver.raw(other, wire::transactions(&few.iter().map(|tx| &*tx.envelope).collect::<Vec<_>>()));
+    }
+    assert_eq!(driver.node.status().pending, limits::PENDING_FETCHED_MAX, "its room is full");
+    driver.say(other, &Message::FetchEnd(FetchEnd { more: false }));
+    let chain = chain(&driver, limits::PENDING_MAX / 4);
+    driver.take();
+    driver.say(PEER, &frontier(&chain));
+    driver.advance_us(limits::FETCH_TIMEOUT_US);
+    // What it still brings is ordinary room's business; that of the fetch is free again.
+    assert!(driver.node.status().pending < limits::PENDING_FETCHED_MAX, "{:?}", driver.node.status());
+    while !driver.is_attached(chain.last().expect("a chain")) {
+        page(&mut driver, &chain, limits::FETCH_TRANSACTIONS as usize);
+    }
 }
