@@ -78,14 +78,14 @@ impl Node {
         let opened = codec::decode(bytes).and_then(|envelope: Envelope<'_>| {
             let id = self.network.transaction_id(envelope.body);
             // The body of what is in the window is known: the id commits to it.
-            let held = self.window.by_id(&id).map(|e| (e.record.issuer, e.record.sequence));
-            let body: Option<Body> = if held.is_some() { None } else { Some(codec::decode(envelope.body)?) };
-            Ok((id, held, body))
+            if let Some(held) = self.window.by_id(&id) {
+                return Ok((id, (held.record.issuer, held.record.sequence), None));
+            }
+            let body: Body = codec::decode(envelope.body)?;
+            Ok((id, (body.issuer, body.sequence), Some(body)))
         });
         let (id, (issuer, sequence), body) = match opened {
-            Ok((id, Some(place), body)) => (id, place, body),
-            Ok((id, None, Some(body))) => (id, (body.issuer, body.sequence), Some(body)),
-            Ok((_, None, None)) => unreachable!("it was decoded"),
+            Ok(opened) => opened,
             Err(why) => {
                 self.fault(now, peer, why.into(), out);
                 return (Received::Refused, None);
