@@ -1,13 +1,16 @@
 //! The two traits. A [`Source`] is a checked configuration: it names its streams, names what it claims, and builds
 //! an [`Adapter`], as often as one is needed. An [`Adapter`] runs until it is told to stop.
 
+use std::any::Any;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use selvedge_core::border::{Origin, StreamHandle};
-use selvedge_core::stream::Descriptor;
+use selvedge_core::reading::Value;
+use selvedge_core::stream::{Decimal, Descriptor};
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
@@ -15,6 +18,7 @@ use crate::clock::Clock;
 use crate::health::Health;
 use crate::outlet::Outlet;
 use crate::status_code;
+use crate::write::Writes;
 
 /// One stream that a source will deliver.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,8 +27,83 @@ pub struct StreamSpec {
     pub descriptor: Descriptor,
     /// Does each of its readings close the batch at once?
     pub urgent: bool,
-    /// A good reading is left out while its scaled value is at most this far from the one delivered last.
-    pub deadband: Option<f64>,
+    /// Which of its readings are left out.
+    pub report: Report,
+    /// What may be written to it; `None`: nothing, ever.
+    pub write: Option<Bounds>,
+}
+
+impl StreamSpec {
+    /// Does it hold attempts to write? Those are the gateway's own words, which no dead link makes stale.
+    pub(crate) fn is_attempts(&self) -> bool {
+        self.descriptor.source_type == ATTEMPTS_TYPE
+    }
+
+    /// The stream of the attempts to write to this one, if it may be written.
+    pub fn attempts(&self) -> Option<Self> {
+        self.write.as_ref()?;
+        let descriptor = Descriptor {
+            name: attempts_of(&self.descriptor.name),
+            source_type: ATTEMPTS_TYPE.to_owned(),
+            unit: String::new(),
+            scale: Decimal::ONE,
+            offset: Decimal::ZERO,
+            ..self.descriptor.clone()
+        };
+        Some(Self { descriptor, urgent: true, report: Report::default(), write: None })
+    }
+}
+
+/// What stands in the descriptor of a stream of attempts; no device has values of this type.
+const ATTEMPTS_TYPE: &str = "write attempt json";
+
+/// Name of the stream of attempts to write to a stream.
+pub(crate) fn attempts_of(name: &str) -> String {
+    format!("{name}/write")
+}
+
+/// Report by exception: which good readings of a stream are left out. A change of quality, and the first reading after
+/// a dead link, are always delivered.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Report {
+    /// Left out while the scaled value is within this of the one delivered last.
+    pub deadband: Option<Deadband>,
+    /// Left out until this long after the one delivered last, by receive time; zero: never.
+    pub min_interval: Duration,
+    /// Never left out for the deadband when the one delivered last is this old, by receive time. What a device does not
+    /// say is not made up: a silent device stays silent.
+    pub max_silence: Option<Duration>,
+}
+
+/// How far a value may move without being reported.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Deadband {
+    /// In the unit of the scaled value.
+    Absolute(f64),
+    /// In percent of the absolute value delivered last.
+    Percent(f64),
+}
+
+/// What may be written to a stream. Of scaled values, which are what people know.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Bounds {
+    /// Least number.
+    pub min: Option<Decimal>,
+    /// Greatest number.
+    pub max: Option<Decimal>,
+    /// If not empty: exactly these, and nothing else.
+    pub one_of: Vec<Value>,
+}
+
+/// Which device a source is, and what its table says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Head {
+    /// Its name.
+    pub device: String,
+    /// Its protocol, as the configuration names it: `modbus-tcp`.
+    pub protocol: &'static str,
+    /// Its table without comments and layout: equal if and only if nothing has changed that is written.
+    pub written: String,
 }
 
 /// Something of which there is one, and which only one device may use: a name, a serial line, a unit of a server.
@@ -34,14 +113,18 @@ pub struct Claim {
     pub key: &'static str,
     /// What is claimed: `modbus-tcp 10.0.0.7:502 unit 1`.
     pub resource: String,
+    /// What to do instead.
+    pub expected: &'static str,
 }
 
 /// A device as configured and checked.
 pub trait Source: fmt::Debug + Send + Sync {
+    /// Which device, and what its table says.
+    fn head(&self) -> &Head;
     /// Its name.
-    fn device(&self) -> &str;
-    /// Its protocol, as the configuration names it: `modbus-tcp`.
-    fn protocol(&self) -> &'static str;
+    fn device(&self) -> &str {
+        &self.head().device
+    }
     /// Where it is: `10.0.0.7:502 unit 1`.
     fn address(&self) -> String;
     /// Its streams. The handles in [`Context::streams`] come in this order.
@@ -49,6 +132,16 @@ pub trait Source: fmt::Debug + Send + Sync {
     /// What it claims, besides its own name and those of its streams. Compared between all devices before any of
     /// them is started.
     fn claims(&self) -> Vec<Claim>;
+    /// The line that it shares with other devices on purpose, such as a serial line: `rtu /dev/ttyUSB0`. When one of them
+    /// changes, all of them are started again. `None`: it shares none.
+    fn line(&self) -> Option<String> {
+        None
+    }
+    /// Told once, instead of [`begin`](Self::begin), when it takes the place of another source of the same name while the
+    /// gateway runs. What that one knew of its server's session can be taken over.
+    fn succeed(&self, _before: &dyn Source) {}
+    /// For [`succeed`](Self::succeed), which must see what kind of source the other is.
+    fn as_any(&self) -> &dyn Any;
     /// A new adapter, which has done nothing yet. Called at the start, and again after a failure.
     fn build(&self) -> Box<dyn Adapter>;
     /// Told once, before the first [`build`](Self::build) of a gateway that runs. Of use only to sources that are
@@ -59,6 +152,12 @@ pub trait Source: fmt::Debug + Send + Sync {
     fn rehearsal(&self) -> Option<Arc<dyn Source>> {
         None
     }
+}
+
+/// All streams of a source, in the order of their handles: its own, then `NAME/write` for each that may be written.
+pub fn all_streams(source: &dyn Source) -> Vec<StreamSpec> {
+    let own = source.streams();
+    own.iter().cloned().chain(own.iter().filter_map(StreamSpec::attempts)).collect()
 }
 
 /// What a gateway knows at its start ([`Source::begin`]).
@@ -90,6 +189,8 @@ pub struct Context {
     pub stop: CancellationToken,
     /// Handles of the streams, in the order of [`Source::streams`].
     pub streams: Arc<[StreamHandle]>,
+    /// What is to be written to the device.
+    pub writes: Writes,
     /// Where readings go.
     pub outlet: Outlet,
     /// Where figures and states go.

@@ -1,128 +1,47 @@
 //! `[[device]]` tables and their `[[device.stream]]` entries.
 //!
-//! These types hold what is written, so that a parser can point at the line of an unknown or ill-typed key. What
-//! the values mean is checked by [`sources`], whose errors name device, stream and key, and carry the
-//! [`Place`] from which the line can be found.
+//! [`sources`] takes the text of a whole configuration file and reads the devices in it; everything else in the file is
+//! someone else's. All that is wrong is said at once, each with its line, device, stream and key, what was found and
+//! what was expected; and nothing is started before everything is right.
+//!
+//! # Layout
+//! - [`written`]: the file as a tree, with lines
+//! - [`keys`]: reading one table, key by key
+//! - [`stream`]: the keys of every stream
+//! - [`modbus`], [`mqtt`]: the keys of a protocol
+//! - [`text`]: values that are written as text
 
-mod check;
+pub(crate) mod keys;
+mod modbus;
 #[cfg(feature = "mqtt")]
-mod check_mqtt;
+mod mqtt;
+mod stream;
 mod text;
+mod written;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
-use serde::{Deserialize, Deserializer, de};
+use selvedge_core::limits::STREAMS_MAX;
 use thiserror::Error;
 
-#[cfg(test)]
-pub(crate) use check::modbus_tcp;
-#[cfg(all(test, feature = "mqtt"))]
-pub(crate) use check::mqtt;
-pub use check::sources;
+use crate::adapter::{Head, Source};
+use keys::{Findings, Keys, Named, quoted};
 pub use text::duration;
-#[cfg(test)]
-pub(crate) use text::{bit_pattern, kind};
+use written::{Table, Value};
 
-/// A device, as written.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct DeviceConfig {
-    /// Its name, unique on the gateway.
-    pub name: String,
-    /// How it is spoken to: `modbus-tcp`, `mqtt`. Which further keys there are depends on it.
-    pub protocol: String,
-    /// Where it is: `10.0.0.7:502`, `plc.example:502`, `[fd00::7]:502`.
-    pub address: String,
-    /// Modbus: which unit behind that address, 0 to 255; 1 if not given.
-    #[serde(default)]
-    pub unit_id: Option<i64>,
-    /// Modbus: how often it is read: `1s`, `200ms`; one second if not given.
-    #[serde(default)]
-    pub poll_interval: Option<String>,
-    /// How long an answer, or a connection, may take; one second if not given, with MQTT five.
-    #[serde(default)]
-    pub timeout: Option<String>,
-    /// Modbus: most registers in a request, 1 to 125; 125 if not given.
-    #[serde(default)]
-    pub max_registers: Option<i64>,
-    /// Modbus: most coils or discrete inputs in a request, 1 to 2000; 2000 if not given.
-    #[serde(default)]
-    pub max_bits: Option<i64>,
-    /// Modbus: registers (or bits) that nobody asked for are read along if that saves a request, up to this many in a row;
-    /// 0 if not given, since some devices refuse or do something when such a register is read.
-    #[serde(default)]
-    pub max_gap: Option<i64>,
-    /// MQTT: the name under which the broker keeps what comes while nobody listens; made of gateway and device if not
-    /// given. Another name is another session.
-    #[serde(default)]
-    pub client_id: Option<String>,
-    /// MQTT: quality of service, 0, 1 or 2; 1 if not given.
-    #[serde(default)]
-    pub qos: Option<i64>,
-    /// MQTT: after this long without a word the other side is asked whether it is there; 30 seconds if not given.
-    #[serde(default)]
-    pub keep_alive: Option<String>,
-    /// MQTT: longest packet that is taken; 1,048,576 bytes if not given.
-    #[serde(default)]
-    pub max_packet_bytes: Option<i64>,
-    /// Its streams.
-    #[serde(default, rename = "stream")]
-    pub streams: Vec<StreamConfig>,
-}
+/// Most devices of a gateway.
+const DEVICES_MAX: usize = 256;
 
-/// A stream, as written.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct StreamConfig {
-    /// Its name, unique on the gateway: `filler/tank/level`.
-    pub name: String,
-    /// Modbus: where on the device: `holding:100`, `input:0`, `coil:7`, `discrete:3`. Addresses count from 0, as they travel:
-    /// the register that a manual calls 40101 is `holding:100`.
-    #[serde(default)]
-    pub register: String,
-    /// MQTT: which topic: `plant/line1/filler/state`, a filter with `+` and `#`, or with `{name}` levels whose values
-    /// stand in `each`; then `name` holds `{name}` too, and each combination is a stream.
-    #[serde(default)]
-    pub topic: Option<String>,
-    /// MQTT: what each `{name}` of the topic may be.
-    #[serde(default)]
-    pub each: BTreeMap<String, Vec<String>>,
-    /// MQTT: where in the message, which is JSON then, the value stands (RFC 6901): `/temperature/value`. The whole
-    /// message is the value, as text, if not given.
-    #[serde(default)]
-    pub pointer: Option<String>,
-    /// MQTT: where in the message the time of the value stands: RFC 3339, or milliseconds since 1970. The time of receipt
-    /// if not given.
-    #[serde(default)]
-    pub time: Option<String>,
-    /// What lies there. MQTT: `bool`, `i64`, `u64`, `f64`, `string`. Modbus: `bool`, `bit(0)` to `bit(15)`, `i8` to `i64`, `u8` to `u64`, `f32`, `f64`, `string(1)` to
-    /// `string(250)`. May be left out for coils and discrete inputs, which are `bool`.
-    #[serde(default, rename = "type")]
-    pub kind: Option<String>,
-    /// Modbus: in which order its bytes arrive, `A` the most significant: `ABCD`, `CDAB`, `BADC`, `DCBA` for 4 bytes, and
-    /// so on; most significant first if not given.
-    #[serde(default)]
-    pub order: Option<String>,
-    /// Scaled value = raw × scale + offset; a number or, for more digits than a float has, a text. 1 if not given.
-    #[serde(default)]
-    pub scale: Option<Scalar>,
-    /// See `scale`; 0 if not given.
-    #[serde(default)]
-    pub offset: Option<Scalar>,
-    /// Unit of the scaled value as UCUM text: `Cel`, `L/min`, `%`; none if not given.
-    #[serde(default)]
-    pub unit: Option<String>,
-    /// Raw values that mean "not available": numbers, or bit patterns such as `"0x8000"`. A NaN always does.
-    #[serde(default)]
-    pub not_available: Vec<Scalar>,
-    /// Does each reading close the batch at once?
-    #[serde(default)]
-    pub urgent: bool,
-    /// Leave readings out while the scaled value is at most this far from the one delivered last.
-    #[serde(default)]
-    pub deadband: Option<Scalar>,
-}
+/// A protocol: its name in the configuration, and what reads the keys of its devices. `None` only after a finding.
+type Protocol = (&'static str, fn(&mut Keys<'_>, Head) -> Option<Arc<dyn Source>>);
+
+const PROTOCOLS: &[Protocol] = &[
+    ("modbus-tcp", |keys, head| Some(Arc::new(modbus::device(keys, head)?))),
+    #[cfg(feature = "mqtt")]
+    ("mqtt", |keys, head| Some(Arc::new(mqtt::device(keys, head)?))),
+];
 
 /// A number or text, as written.
 #[derive(Debug, Clone, PartialEq)]
@@ -146,52 +65,98 @@ impl fmt::Display for Scalar {
     }
 }
 
-impl<'de> Deserialize<'de> for Scalar {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Visitor;
-        impl de::Visitor<'_> for Visitor {
-            type Value = Scalar;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a number, or a number as text")
-            }
-            fn visit_i64<E: de::Error>(self, integer: i64) -> Result<Scalar, E> {
-                Ok(Scalar::Integer(integer))
-            }
-            fn visit_u64<E: de::Error>(self, integer: u64) -> Result<Scalar, E> {
-                Ok(i64::try_from(integer).map_or_else(|_| Scalar::Text(integer.to_string()), Scalar::Integer))
-            }
-            fn visit_f64<E: de::Error>(self, float: f64) -> Result<Scalar, E> {
-                Ok(Scalar::Float(float))
-            }
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Scalar, E> {
-                Ok(Scalar::Text(text.to_owned()))
-            }
-        }
-        deserializer.deserialize_any(Visitor)
-    }
-}
-
-/// Where in the configuration: `device[1].stream[0].register`, counted from 0 as in the file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Place {
-    /// Which `[[device]]`.
-    pub device: usize,
-    /// Which `[[device.stream]]` of it.
-    pub stream: Option<usize>,
-    /// Which key.
-    pub key: &'static str,
-}
-
 /// One thing that is wrong with the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("{}, key `{}`: found {found}, expected {expected}", .name, .place.key)]
+#[error("{}, key `{}`: found {found}, expected {expected}", .name, .key)]
 pub struct ConfigError {
-    /// Where.
-    pub place: Place,
+    /// Its line, from 1; `None` when it is about the whole file.
+    pub line: Option<usize>,
+    /// Which `[[device]]`, counted from 0 as in the file.
+    pub device: usize,
     /// Device and stream by name.
     pub name: String,
+    /// Which key; within a table of its own with a dot: `tls.ca_file`.
+    pub key: String,
     /// What stands there.
     pub found: String,
     /// What may stand there.
     pub expected: String,
+}
+
+/// Every device of a configuration file, checked, in order of the file.
+///
+/// # Errors
+/// All that is wrong with them, by line.
+pub fn sources(text: &str) -> Result<Vec<Arc<dyn Source>>, Vec<ConfigError>> {
+    let of_file = |line, found: String, expected: &str| ConfigError {
+        line,
+        device: 0,
+        name: "the file".to_owned(),
+        key: "device".to_owned(),
+        found,
+        expected: expected.to_owned(),
+    };
+    let file = written::parse(text).map_err(|(line, why)| vec![of_file(line, why, "TOML")])?;
+    let Some(devices) = file.get("device") else { return Ok(Vec::new()) };
+    let tables = match &devices.value {
+        Value::List(list) => {
+            list.iter().map(|v| if let Value::Table(t) = v { Some(t) } else { None }).collect()
+        }
+        _ => None,
+    };
+    let tables: Vec<&Table> =
+        tables.ok_or_else(|| vec![of_file(Some(devices.line), "no table".to_owned(), "[[device]]")])?;
+
+    let findings = Findings::default();
+    let mut sources = Vec::new();
+    for (number, table) in tables.iter().enumerate() {
+        sources.push(device(Keys::new(table, &findings, number)));
+    }
+    let file_error =
+        |found: String, expected: &str| findings.push(of_file(Some(devices.line), found, expected));
+    if tables.len() > DEVICES_MAX {
+        file_error(format!("{} devices", tables.len()), &format!("at most {DEVICES_MAX}"));
+    }
+    let streams = findings.names(Named::Stream);
+    if streams > STREAMS_MAX {
+        file_error(format!("{streams} streams"), &format!("at most {STREAMS_MAX}"));
+    }
+    check_claims(&tables, &sources, &findings);
+    if findings.count() > 0 {
+        return Err(findings.into_errors());
+    }
+    Ok(sources.into_iter().flatten().collect())
+}
+
+fn device(mut keys: Keys<'_>) -> Option<Arc<dyn Source>> {
+    let name = keys.required("name", "a name of your choice, which stands in proofs");
+    if !name.is_empty() || keys.has("name") {
+        keys.take_name(Named::Device, &name);
+    }
+    let known: Vec<(&str, Option<Protocol>)> =
+        PROTOCOLS.iter().map(|protocol| (protocol.0, Some(*protocol))).collect();
+    if !keys.has("protocol") {
+        let names: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
+        keys.wrong("protocol", "nothing", format!("one of {}", names.join(", ")));
+    }
+    let (protocol, read) = keys.choice("protocol", None, &known)?;
+    let head = Head { device: name, protocol, written: keys.written() };
+    let source = read(&mut keys, head);
+    keys.finish();
+    source
+}
+
+/// No two devices claim one thing.
+fn check_claims(tables: &[&Table], sources: &[Option<Arc<dyn Source>>], findings: &Findings) {
+    let mut claimed: BTreeMap<String, String> = BTreeMap::new();
+    for (number, source) in sources.iter().enumerate() {
+        let Some(source) = source else { continue };
+        for claim in source.claims() {
+            if let Some(first) = claimed.get(&claim.resource) {
+                let found = format!("{}, which device {} uses too", claim.resource, quoted(first));
+                Keys::new(tables[number], findings, number).wrong(claim.key, found, claim.expected);
+            }
+            claimed.entry(claim.resource).or_insert_with(|| source.device().to_owned());
+        }
+    }
 }

@@ -24,7 +24,7 @@
 //! # Example
 //!
 //! ```no_run
-//! # async fn example(devices: Vec<edge_adapters::config::DeviceConfig>) -> Result<(), Vec<edge_adapters::config::ConfigError>> {
+//! # async fn example(configuration: &str) -> Result<(), Vec<edge_adapters::config::ConfigError>> {
 //! use std::sync::Arc;
 //! use edge_adapters::{Device, Supervisor, SystemClock, config, delivery_queue};
 //! use selvedge_core::border::StreamHandle;
@@ -32,7 +32,7 @@
 //!
 //! let mut next = 0;
 //! let mut devices_with_handles = Vec::new();
-//! for source in config::sources(&devices)? {
+//! for source in config::sources(configuration)? {
 //!     // Here a node also says `Input::Describe` for each of `source.streams()`.
 //!     let streams = source.streams().iter().map(|_| { next += 1; StreamHandle(next - 1) }).collect();
 //!     devices_with_handles.push(Device { source, streams });
@@ -61,13 +61,17 @@ pub mod outlet;
 pub mod status_code;
 pub mod supervisor;
 pub mod trial;
+pub mod write;
 
 #[cfg(test)]
 mod tests;
 
-pub use adapter::{Adapter, Claim, Context, Fault, FaultKind, Running, Source, Start, StreamSpec};
+pub use adapter::{
+    Adapter, Bounds, Claim, Context, Deadband, Fault, FaultKind, Head, Report, Running, Source, Start,
+    StreamSpec, all_streams,
+};
 pub use clock::{Clock, SystemClock};
 pub use health::{DeviceSnapshot, DeviceState, Health, MessageFigures};
 pub use outlet::{DELIVERIES_MAX, Delivery, Outlet, UnderWay, delivery_queue};
-pub use supervisor::{Device, Devices, Supervisor};
-pub use trial::{DecodedReading, Trial, TrialEvent, test_device};
+pub use supervisor::{Changes, Device, Devices, Supervisor};
+pub use trial::{DecodedReading, Trial, TrialEvent};

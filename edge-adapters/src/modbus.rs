@@ -10,7 +10,7 @@ pub mod server;
 
 use std::time::Duration;
 
-use crate::adapter::{Adapter, Claim, Source, StreamSpec};
+use crate::adapter::{Adapter, Claim, Head, Source, StreamSpec};
 use crate::mapping::{Encoding, Kind};
 use plan::{Caps, Span};
 
@@ -73,7 +73,7 @@ impl Field {
 /// A Modbus TCP device, checked ([`config::sources`](crate::config::sources)).
 #[derive(Debug, Clone)]
 pub struct ModbusTcp {
-    pub(crate) name: String,
+    pub(crate) head: Head,
     /// Host and port.
     pub(crate) address: String,
     pub(crate) unit_id: u8,
@@ -87,11 +87,8 @@ pub struct ModbusTcp {
 }
 
 impl Source for ModbusTcp {
-    fn device(&self) -> &str {
-        &self.name
-    }
-    fn protocol(&self) -> &'static str {
-        "modbus-tcp"
+    fn head(&self) -> &Head {
+        &self.head
     }
     fn address(&self) -> String {
         format!("{} unit {}", self.address, self.unit_id)
@@ -102,7 +99,14 @@ impl Source for ModbusTcp {
     fn claims(&self) -> Vec<Claim> {
         // Two tables for one unit would ask it twice as often, and many devices serve few connections.
         let resource = format!("modbus-tcp {} unit {}", self.address.to_ascii_lowercase(), self.unit_id);
-        vec![Claim { key: "address", resource }]
+        vec![Claim {
+            key: "address",
+            resource,
+            expected: "one [[device]] table for this unit, with all its streams",
+        }]
+    }
+    fn as_any(&self) -> &dyn std::any::Any {
+        self
     }
     fn build(&self) -> Box<dyn Adapter> {
         Box::new(poll::Poller::new(self.clone()))

@@ -39,7 +39,7 @@ pub mod topic;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::adapter::{Adapter, Claim, Source, Start, StreamSpec};
+use crate::adapter::{Adapter, Claim, Head, Source, Start, StreamSpec};
 use client::{Connect, Options, Rumqttc, Service};
 use memory::{Memory, source_of};
 use payload::Picker;
@@ -52,7 +52,7 @@ pub const CLIENT_ID_BYTES_MAX: usize = 128;
 /// A broker, checked ([`config::sources`](crate::config::sources)).
 #[derive(Debug, Clone)]
 pub struct Mqtt {
-    pub(crate) name: String,
+    pub(crate) head: Head,
     pub(crate) host: String,
     pub(crate) port: u16,
     /// As configured.
@@ -102,8 +102,9 @@ impl Mqtt {
     }
 
     fn client_id(&self) -> String {
-        let made =
-            || self.shared.lock().client_id.clone().unwrap_or_else(|| format!("selvedge-{}", self.name));
+        let made = || {
+            self.shared.lock().client_id.clone().unwrap_or_else(|| format!("selvedge-{}", self.head.device))
+        };
         let client_id = self.client_id.clone().unwrap_or_else(made);
         if self.is_rehearsal { format!("{client_id}-test-{}", std::process::id()) } else { client_id }
     }
@@ -122,11 +123,8 @@ impl Mqtt {
 }
 
 impl Source for Mqtt {
-    fn device(&self) -> &str {
-        &self.name
-    }
-    fn protocol(&self) -> &'static str {
-        "mqtt"
+    fn head(&self) -> &Head {
+        &self.head
     }
     fn address(&self) -> String {
         format!("{}:{} as {}", self.host, self.port, self.client_id())
@@ -138,7 +136,14 @@ impl Source for Mqtt {
         // A broker closes one connection of a client id when another comes, and they would take turns for ever.
         let resource =
             format!("mqtt {}:{} client id {:?}", self.host.to_ascii_lowercase(), self.port, self.client_id());
-        vec![Claim { key: "client_id", resource }]
+        vec![Claim {
+            key: "client_id",
+            resource,
+            expected: "a `client_id` of its own, or one [[device]] table for this broker",
+        }]
+    }
+    fn as_any(&self) -> &dyn std::any::Any {
+        self
     }
     fn build(&self) -> Box<dyn Adapter> {
         self.shared.lock().memory.begin_adapter();
@@ -150,12 +155,24 @@ impl Source for Mqtt {
             // Sixteen characters tell gateways of one network apart, and the name of the device does the rest.
             let gateway: String =
                 start.gateway.chars().rev().take(16).collect::<Vec<_>>().into_iter().rev().collect();
-            state.client_id = Some(format!("selvedge-{gateway}-{}", self.name));
+            state.client_id = Some(format!("selvedge-{gateway}-{}", self.head.device));
         }
         let source = source_of(&self.client_id());
         let mut state = self.shared.lock();
         state.memory = Memory::restored(source, start.origins);
         state.had_session = start.origins.iter().any(|origin| origin.source == source);
+    }
+    /// Under the same name the broker keeps the session, and repeats what was not acknowledged.
+    fn succeed(&self, before: &dyn Source) {
+        let Some(before) = before.as_any().downcast_ref::<Self>() else { return };
+        let made = before.shared.lock().client_id.clone();
+        self.shared.lock().client_id = made;
+        if before.client_id() == self.client_id() {
+            let State { memory, had_session, .. } = &mut *before.shared.lock();
+            let mut state = self.shared.lock();
+            state.memory = std::mem::take(memory);
+            state.had_session = *had_session;
+        }
     }
     fn rehearsal(&self) -> Option<Arc<dyn Source>> {
         Some(Arc::new(Self { is_rehearsal: true, shared: Arc::default(), ..self.clone() }))

@@ -11,6 +11,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use selvedge_core::border::{NewReading, Origin, StreamHandle};
 use selvedge_core::limits::SUBMIT_READINGS_MAX;
@@ -18,7 +19,7 @@ use selvedge_core::reading::Quality;
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::adapter::StreamSpec;
+use crate::adapter::{Deadband, Report, StreamSpec};
 use crate::clock::Clock;
 use crate::health::{DeviceSnapshot, DeviceState, Health, ReadingSnapshot, StreamSnapshot};
 use crate::mapping::scaled;
@@ -74,6 +75,20 @@ impl UnderWay {
     }
 }
 
+/// An outlet that does not keep the queue open.
+#[derive(Debug, Clone)]
+pub(crate) struct WeakOutlet {
+    sender: mpsc::WeakSender<Delivery>,
+    shared: Arc<Shared>,
+}
+
+impl WeakOutlet {
+    /// The outlet; `None` when all adapters have ended.
+    pub(crate) fn upgrade(&self) -> Option<Outlet> {
+        Some(Outlet { sender: self.sender.upgrade()?, shared: Arc::clone(&self.shared) })
+    }
+}
+
 /// The device behind an outlet, to look at only: it does not keep the queue open.
 #[derive(Debug, Clone)]
 pub(crate) struct View(Arc<Shared>);
@@ -98,8 +113,9 @@ struct Memory {
     spec: StreamSpec,
     last: Option<NewReading>,
     last_good: Option<NewReading>,
-    /// Scaled value of the reading delivered last, if that was good: what a deadband is measured from.
-    delivered_good: Option<f64>,
+    /// Scaled value and receive time of the reading delivered last, if that was good: what a deadband and an interval are
+    /// measured from.
+    delivered_good: Option<(Option<f64>, i64)>,
     stale: bool,
 }
 
@@ -195,7 +211,7 @@ impl Outlet {
         let owed: Vec<NewReading> = streams
             .memories
             .iter()
-            .filter(|memory| !memory.stale)
+            .filter(|memory| !memory.stale && !memory.spec.is_attempts())
             .filter_map(|memory| memory.last.clone())
             .map(|last| NewReading { quality: Quality::Stale, status, receive_time_ns, ..last })
             .collect();
@@ -221,12 +237,16 @@ impl Outlet {
         View(Arc::clone(&self.shared))
     }
 
+    pub(crate) fn weak(&self) -> WeakOutlet {
+        WeakOutlet { sender: self.sender.downgrade(), shared: Arc::clone(&self.shared) }
+    }
+
     /// Notes what the streams said, and leaves out what a deadband leaves out.
     fn notice(&self, streams: &mut Streams, mut readings: Vec<NewReading>) -> Vec<NewReading> {
         readings.retain(|reading| {
             let memory =
                 streams.memory(reading.stream).expect("an adapter delivers only for its own streams");
-            let wanted = memory.stale || !memory.within_deadband(reading);
+            let wanted = memory.stale || !memory.is_left_out(reading);
             memory.stale = false;
             memory.last = Some(reading.clone());
             if reading.quality == Quality::Good {
@@ -270,20 +290,39 @@ impl Streams {
     fn handed_over(&mut self, readings: &[NewReading]) {
         for reading in readings {
             if let Some(memory) = self.memory(reading.stream) {
+                let is_good = reading.quality == Quality::Good;
                 // Only a deadband asks for it, and scaling costs as much as all else here.
-                let asked = reading.quality == Quality::Good && memory.spec.deadband.is_some();
-                memory.delivered_good =
+                let asked = is_good && memory.spec.report.deadband.is_some();
+                let value =
                     asked.then(|| scaled(&reading.value, &memory.spec.descriptor)).and_then(|s| s.as_f64());
+                memory.delivered_good = is_good.then_some((value, reading.receive_time_ns));
             }
         }
     }
 }
 
 impl Memory {
-    fn within_deadband(&self, reading: &NewReading) -> bool {
-        let (Some(band), Some(from)) = (self.spec.deadband, self.delivered_good) else { return false };
+    /// Is it too like the one delivered last, or too soon after it?
+    fn is_left_out(&self, reading: &NewReading) -> bool {
+        let Some((from, delivered_ns)) = self.delivered_good else { return false };
+        if reading.quality != Quality::Good {
+            return false;
+        }
+        let Report { deadband, min_interval, max_silence } = self.spec.report;
+        // A wall clock that was set back makes a reading wanted, never unwanted for hours.
+        let since =
+            u64::try_from(reading.receive_time_ns.saturating_sub(delivered_ns)).map(Duration::from_nanos);
+        let Ok(since) = since else { return false };
+        if since < min_interval {
+            return true;
+        }
+        let (Some(deadband), Some(from)) = (deadband, from) else { return false };
+        let band = match deadband {
+            Deadband::Absolute(band) => band,
+            Deadband::Percent(percent) => from.abs() * percent / 100.0,
+        };
         let to = scaled(&reading.value, &self.spec.descriptor).as_f64();
-        reading.quality == Quality::Good && to.is_some_and(|to| (to - from).abs() <= band)
+        max_silence.is_none_or(|most| since < most) && to.is_some_and(|to| (to - from).abs() <= band)
     }
 
     fn snapshot(&self) -> StreamSnapshot {

@@ -26,6 +26,14 @@ pub const UNDECODABLE: u32 = 0x8000_0012;
 pub const RETAINED: u32 = 0x8000_0013;
 /// The message names no time that can be read; the source time is the time of receipt.
 pub const NO_TIME: u32 = 0x8000_0014;
+/// A source time that cannot be: before 1990, or well ahead of the gateway's clock. The time is kept as it came.
+pub const ODD_TIME: u32 = 0x8000_0015;
+/// A write that was not sent: the gateway is not armed.
+pub const NOT_ARMED: u32 = 0x8000_0020;
+/// A write that was not sent: the stream's `write` table does not allow it, or it could not be recorded.
+pub const NOT_ALLOWED: u32 = 0x8000_0021;
+/// A write of which nobody knows whether the device holds it.
+pub const NOT_CONFIRMED: u32 = 0x8000_0022;
 
 /// In words, for people; empty for [`NONE`].
 pub fn words(status: u32) -> String {
@@ -41,6 +49,10 @@ pub fn words(status: u32) -> String {
         UNDECODABLE => "the message does not hold what the configuration says",
         RETAINED => "kept by the broker; its age is unknown",
         NO_TIME => "no source time that can be read; the time of receipt stands in its place",
+        ODD_TIME => "a source time before 1990, or ahead of the gateway's clock",
+        NOT_ARMED => "not written: the gateway is not armed",
+        NOT_ALLOWED => "not written: not allowed",
+        NOT_CONFIRMED => "written, but not read back",
         0x01 => "Modbus exception 1: illegal function",
         0x02 => "Modbus exception 2: illegal data address",
         0x03 => "Modbus exception 3: illegal data value",

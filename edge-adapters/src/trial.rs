@@ -13,7 +13,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::adapter::Source;
 use crate::clock::Clock;
-use crate::config::{self, ConfigError, DeviceConfig};
 use crate::health::{DeviceSnapshot, DeviceState};
 use crate::mapping::{Scaled, scaled};
 use crate::outlet::{Delivery, delivery_queue};
@@ -61,22 +60,6 @@ pub struct Trial {
     _supervisor: Supervisor,
 }
 
-/// Reads the device for `duration`; ask the trial for what it brings.
-///
-/// # Errors
-/// What is wrong with the configuration.
-///
-/// # Panics
-/// Outside a tokio runtime.
-pub fn test_device(
-    config: &DeviceConfig,
-    duration: Duration,
-    clock: &Arc<dyn Clock>,
-) -> Result<Trial, Vec<ConfigError>> {
-    let source = config::sources(std::slice::from_ref(config))?.pop().expect("one source for one device");
-    Ok(Trial::start(source, duration, clock))
-}
-
 impl Trial {
     /// Reads a checked device for `duration`.
     ///
@@ -85,7 +68,9 @@ impl Trial {
     pub fn start(source: Arc<dyn Source>, duration: Duration, clock: &Arc<dyn Clock>) -> Self {
         let source = source.rehearsal().unwrap_or(source);
         let (sender, deliveries) = delivery_queue();
-        let streams = (0..source.streams().len()).map(|index| StreamHandle(index as u32)).collect();
+        let streams = (0..crate::adapter::all_streams(&*source).len())
+            .map(|index| StreamHandle(index as u32))
+            .collect();
         let device = Device { source: Arc::clone(&source), streams };
         let supervisor = Supervisor::start(vec![device], &sender, clock, 0, &CancellationToken::new());
         let devices = supervisor.devices();

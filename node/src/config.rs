@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use edge_adapters::Source;
-use edge_adapters::config::{ConfigError as DeviceError, DeviceConfig, Place};
 use selvedge_core::border::{BatchPolicy, TipPolicy, TipSelection};
 use serde::Deserialize;
 use thiserror::Error;
@@ -47,7 +46,8 @@ struct File {
     tips: TipsTable,
     clock: ClockTable,
     network: NetworkTable,
-    device: Vec<DeviceConfig>,
+    /// Read by the adapters themselves ([`edge_adapters::config`]).
+    device: serde::de::IgnoredAny,
 }
 
 #[derive(Debug, Deserialize)]
@@ -231,8 +231,8 @@ pub fn parse(text: &str) -> Result<Settings, Vec<Finding>> {
         wrong(&["tips", "alpha"], "key `alpha`: expected a number from 0 up");
     }
     let network = file.network.settings(|key, what| wrong(&["network", key], what));
-    let devices = edge_adapters::config::sources(&file.device).unwrap_or_else(|errors| {
-        findings.extend(errors.iter().map(|error| device_finding(text, error)));
+    let devices = edge_adapters::config::sources(text).unwrap_or_else(|errors| {
+        findings.extend(errors.iter().map(|error| Finding { line: error.line, what: error.to_string() }));
         Vec::new()
     });
     if !findings.is_empty() {
@@ -303,10 +303,6 @@ fn nearest<'a>(unknown: &str, valid: &[&'a str]) -> Option<&'a str> {
     scored.min().filter(|(distance, v)| *distance <= 1 + v.len() / 3).map(|(_, v)| v)
 }
 
-fn device_finding(text: &str, error: &DeviceError) -> Finding {
-    Finding { line: line_of_place(text, error.place), what: error.to_string() }
-}
-
 fn line_at(text: &str, offset: usize) -> usize {
     text.as_bytes().iter().take(offset).filter(|b| **b == b'\n').count() + 1
 }
@@ -323,30 +319,6 @@ fn line_of_key(text: &str, path: &[&str]) -> Option<usize> {
         table = value.get_ref().as_table()?;
     }
     None
-}
-
-/// The `number`th table of an array of tables.
-fn nth<'a>(
-    table: &toml::de::DeTable<'a>,
-    name: &str,
-    number: usize,
-) -> Option<toml::Spanned<toml::de::DeValue<'a>>> {
-    table.iter().find(|(k, _)| k.get_ref() == name)?.1.get_ref().as_array()?.get(number).cloned()
-}
-
-/// The line of a device's or stream's key, or of its table when the key is not written.
-fn line_of_place(text: &str, place: Place) -> Option<usize> {
-    let document = toml::de::DeTable::parse(text).ok()?;
-    let mut at = nth(document.get_ref(), "device", place.device)?;
-    if let Some(stream) = place.stream {
-        at = nth(at.get_ref().as_table()?, "stream", stream)?;
-    }
-    let table = at.get_ref().as_table()?;
-    let start = match table.iter().find(|(k, _)| k.get_ref() == place.key) {
-        Some((key, _)) => key.span().start,
-        None => at.span().start,
-    };
-    Some(line_at(text, start))
 }
 
 #[cfg(test)]
@@ -379,7 +351,7 @@ mod tests {
         );
         let found = findings("[[device]]\nname = \"a\"\nprotocol = \"modbus-tcp\"\nadress = \"x:1\"\n");
         assert_eq!(found[0].line, Some(4));
-        assert!(found[0].what.contains("did you mean `address`"), "{found:?}");
+        assert!(found[0].what.contains("expected \"address\" (did you mean that?)"), "{found:?}");
     }
 
     #[test]

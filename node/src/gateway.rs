@@ -299,10 +299,10 @@ async fn describe(engine: &Engine, settings: &Settings) -> anyhow::Result<Vec<De
     let mut devices = Vec::new();
     for source in &settings.devices {
         let mut streams = Vec::new();
-        for spec in source.streams() {
+        for spec in edge_adapters::all_streams(&**source) {
             let handle = StreamHandle(next);
             next += 1;
-            engine.describe(handle, spec.descriptor.clone(), spec.urgent).await?;
+            engine.describe(handle, spec.descriptor, spec.urgent).await?;
             streams.push(handle);
         }
         devices.push(Device { source: source.clone(), streams });

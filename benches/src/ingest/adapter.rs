@@ -9,7 +9,6 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use edge_adapters::config::{DeviceConfig, StreamConfig};
 use edge_adapters::modbus::Table;
 use edge_adapters::modbus::server::{Bank, serve};
 use edge_adapters::{Delivery, Device, Source, Supervisor, SystemClock, config, delivery_queue};
@@ -126,26 +125,27 @@ async fn collect(
 
 /// The configuration that an engineer would write for the machine.
 fn sources(address: SocketAddr) -> anyhow::Result<Vec<Arc<dyn Source>>> {
-    let devices: Vec<DeviceConfig> = (0..DEVICES)
-        .map(|device| {
-            let stream = |(index, (kind, place)): (usize, (Kind, Place))| StreamConfig {
-                name: format!("line-{device}/stream-{index}"),
-                register: format!("{}:{}", place.table.name(), place.address),
-                kind: Some(type_of(kind).into()),
-                ..StreamConfig::default()
-            };
-            DeviceConfig {
-                name: format!("plc-{device}"),
-                protocol: "modbus-tcp".into(),
-                address: address.to_string(),
-                unit_id: Some(device as i64 + 1),
-                poll_interval: Some(format!("{}ms", POLL_INTERVAL.as_millis())),
-                streams: places(device).into_iter().enumerate().map(stream).collect(),
-                ..DeviceConfig::default()
-            }
-        })
-        .collect();
-    config::sources(&devices).map_err(|errors| anyhow::anyhow!("the bench's own configuration: {errors:?}"))
+    use std::fmt::Write as _;
+    let mut text = String::new();
+    for device in 0..DEVICES {
+        writeln!(
+            text,
+            "[[device]]\nname = \"plc-{device}\"\nprotocol = \"modbus-tcp\"\naddress = \"{address}\"\nunit_id = {}\n\
+             poll_interval = \"{}ms\"",
+            device + 1,
+            POLL_INTERVAL.as_millis()
+        )?;
+        for (index, (kind, place)) in places(device).into_iter().enumerate() {
+            writeln!(
+                text,
+                "[[device.stream]]\nname = \"line-{device}/stream-{index}\"\nregister = \"{}:{}\"\ntype = \"{}\"",
+                place.table.name(),
+                place.address,
+                type_of(kind)
+            )?;
+        }
+    }
+    config::sources(&text).map_err(|errors| anyhow::anyhow!("the bench's own configuration: {errors:?}"))
 }
 
 const fn type_of(kind: Kind) -> &'static str {

@@ -36,7 +36,7 @@ pub(super) fn register(text: &str) -> Option<(Table, u16)> {
 }
 
 /// `u16`, `bit(3)`, `string(16)`.
-pub(crate) fn kind(text: &str) -> Option<Kind> {
+pub(super) fn kind(text: &str) -> Option<Kind> {
     let argument = |name| -> Option<u16> {
         let digits = text.strip_prefix(name)?.strip_prefix('(')?.strip_suffix(')')?;
         digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse().ok())?
@@ -76,7 +76,7 @@ pub(super) fn decimal(scalar: &Scalar) -> Result<Decimal, &'static str> {
 }
 
 /// The bit pattern of a mark for "not available", in the width of `kind`.
-pub(crate) fn bit_pattern(scalar: &Scalar, kind: Kind) -> Result<u64, String> {
+pub(super) fn bit_pattern(scalar: &Scalar, kind: Kind) -> Result<u64, String> {
     let bits =
         kind.number_bits().ok_or_else(|| format!("no such key, since {kind} has no room for a mark"))?;
     if let Scalar::Text(text) = scalar
@@ -115,4 +115,18 @@ pub(crate) fn bit_pattern(scalar: &Scalar, kind: Kind) -> Result<u64, String> {
     integer
         .map(|integer| integer as u64 & mask)
         .ok_or_else(|| format!("an integer from {low} to {high}, or its bits such as \"0x80\""))
+}
+
+/// `10.0.0.7:502`, `plc.example:502`, `[fd00::7]:502`, of at most 128 bytes; the host of an IPv6 address keeps its
+/// brackets.
+pub(crate) fn host_and_port(address: &str) -> Option<(String, u16)> {
+    let (host, port) = address.rsplit_once(':')?;
+    let bare = match host.strip_prefix('[') {
+        Some(rest) => rest.strip_suffix(']').filter(|host| host.parse::<std::net::Ipv6Addr>().is_ok()),
+        None => Some(host).filter(|host| !host.contains([':', '[', ']'])),
+    }?;
+    let is_host = !bare.is_empty() && bare.bytes().all(|b| b.is_ascii_graphic()) && address.len() <= 128;
+    let is_port = !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit());
+    let port: u16 = port.parse().ok().filter(|port| *port > 0 && is_port && is_host)?;
+    Some((host.to_owned(), port))
 }

@@ -155,7 +155,7 @@ impl Poller {
         let Some(parts) = split(request, &self.spans, self.source.caps) else { return false };
         let Span { table, start, count } = request.span;
         tracing::warn!(
-            device = self.source.name,
+            device = self.source.head.device,
             table = table.name(),
             start,
             count,

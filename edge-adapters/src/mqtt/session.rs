@@ -180,7 +180,7 @@ impl Session {
             state.memory.begin_session();
             if std::mem::replace(&mut state.had_session, true) {
                 context.health.messages(|figures| figures.sessions_lost += 1);
-                let device = self.source.name.as_str();
+                let device = self.source.head.device.as_str();
                 tracing::warn!(
                     device,
                     "the broker has lost the session; what it had not delivered may be gone"

@@ -1,8 +1,9 @@
 //! `[[device]]` tables of the protocol `mqtt`.
 
-use super::support::{errors, parse};
+use super::support::{device, errors};
 use crate::adapter::{Source, Start};
-use crate::config::{mqtt, sources};
+use crate::config::sources;
+use crate::mqtt::Mqtt;
 use selvedge_core::codec::Canonical as _;
 
 fn toml(device: &str, stream: &str) -> String {
@@ -19,7 +20,7 @@ fn a_template_gives_its_streams_with_their_descriptors() {
                 [[device.stream]]\nname = \"{machine}/temperature\"\ntopic = \"plant/{machine}/state\"\n\
                 each = { machine = [\"filler\", \"capper\"] }\npointer = \"/t\"\ntype = \"f64\"\nunit = \"Cel\"\nscale = 0.1\n\
                 [[device.stream]]\nname = \"filler/ok\"\ntopic = \"plant/filler/ok\"\ntype = \"bool\"\nurgent = true\n";
-    let sources = sources(&parse(text)).expect("right");
+    let sources = sources(text).expect("right");
     let shown: Vec<_> = sources[0]
         .streams()
         .iter()
@@ -66,12 +67,12 @@ fn mistakes_name_their_key() {
         ("", "topic = \"a\"\ntype = \"f64\"\nscale = 0", "scale"),
     ] {
         let errors = errors(&toml(device, stream));
-        let keys: Vec<_> = errors.iter().map(|error| error.place.key).collect();
+        let keys: Vec<_> = errors.iter().map(|error| error.key.as_str()).collect();
         assert_eq!(keys, [key], "{device} {stream}: {errors:?}");
     }
     let modbus = "[[device]]\nname = \"plc\"\nprotocol = \"modbus-tcp\"\naddress = \"h:502\"\nqos = 1\n\
                   [[device.stream]]\nname = \"s\"\nregister = \"holding:1\"\ntype = \"u16\"\ntopic = \"a\"\n";
-    let keys: Vec<_> = errors(modbus).iter().map(|error| error.place.key).collect();
+    let keys: Vec<_> = errors(modbus).into_iter().map(|error| error.key).collect();
     assert_eq!(keys, ["qos", "topic"]);
 }
 
@@ -81,10 +82,10 @@ fn topics_that_a_broker_might_send_twice_are_refused() {
         + "[[device.stream]]\nname = \"s2\"\ntopic = \"a/b/+\"\ntype = \"f64\"\n";
     let errors = errors(&text);
     assert_eq!(errors.len(), 1, "{errors:?}");
-    assert_eq!((errors[0].place.key, errors[0].place.stream), ("topic", Some(1)));
+    assert_eq!((errors[0].key.as_str(), errors[0].line), ("topic", Some(12)));
     let covered = toml("", "topic = \"a/#\"\ntype = \"f64\"")
         + "[[device.stream]]\nname = \"s2\"\ntopic = \"a/b/+\"\ntype = \"f64\"\n";
-    let broker = mqtt(&parse(&covered)[0]).expect("one within the other");
+    let broker = device::<Mqtt>(&covered);
     assert_eq!(broker.filters.len(), 1);
 }
 
@@ -101,17 +102,17 @@ fn two_streams_of_one_name_and_two_clients_of_one_id_are_found() {
     let one = toml("client_id = \"c\"", STREAM);
     let other = one.replace("\"broker\"", "\"other\"").replace("\"s\"", "\"s2\"");
     let found = errors(&format!("{one}{other}"));
-    assert_eq!(found.iter().map(|e| e.place.key).collect::<Vec<_>>(), ["client_id"], "{found:?}");
+    assert_eq!(found.iter().map(|e| e.key.as_str()).collect::<Vec<_>>(), ["client_id"], "{found:?}");
 }
 
 #[test]
 fn a_client_id_is_stable_and_a_rehearsal_has_another() {
-    let broker = mqtt(&parse(&toml("", STREAM))[0]).unwrap();
+    let broker = device::<Mqtt>(&toml("", STREAM));
     broker.begin(&Start { gateway: "svgw1abcdefghijklmnopqrst", origins: &[] });
     assert_eq!(broker.address(), "h:1883 as selvedge-efghijklmnopqrst-broker");
     let look = broker.rehearsal().expect("it must not take the session away");
     assert!(look.address().contains("-test-"), "{}", look.address());
-    let named = mqtt(&parse(&toml("client_id = \"mine\"", STREAM))[0]).unwrap();
+    let named = device::<Mqtt>(&toml("client_id = \"mine\"", STREAM));
     named.begin(&Start { gateway: "svgw1", origins: &[] });
     assert_eq!(named.address(), "h:1883 as mine");
 }
@@ -121,7 +122,7 @@ fn the_example_of_the_readme_is_right() {
     let text = include_str!("../../README.md");
     let example =
         text.split("```toml\n").nth(2).and_then(|rest| rest.split("```").next()).expect("a second example");
-    let broker = mqtt(&parse(example)[0]).expect("the example");
+    let broker = device::<Mqtt>(example);
     let names: Vec<_> = broker.streams.iter().map(|s| s.descriptor.name.as_str()).collect();
     assert_eq!(
         names,

@@ -10,11 +10,11 @@ use selvedge_core::reading::{FLAG_POSSIBLY_REPEATED, Quality, Value};
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio_util::sync::CancellationToken;
 
-use super::support::{parse, soon};
+use super::support::{device, soon};
 use crate::adapter::{Fault, FaultKind, Source, Start};
 use crate::clock::{Clock, SetClock};
-use crate::config::mqtt;
 use crate::health::{DeviceSnapshot, DeviceState, MessageFigures};
+use crate::mqtt::Mqtt;
 use crate::mqtt::client::{
     Connect, Connection, Heard, Hearing, Listen, Message, Options, Service, Speak, Unsaid,
 };
@@ -136,7 +136,7 @@ impl Rig {
 
     fn with(origins: &[Origin], room: usize) -> Self {
         let (connect, links) = unbounded_channel();
-        let mut source = mqtt(&parse(CONFIG)[0]).expect("right");
+        let mut source = device::<Mqtt>(CONFIG);
         source.connect = Arc::new(Broker(connect));
         source.begin(&Start { gateway: "g", origins });
         let streams = (0..3).map(StreamHandle).collect();

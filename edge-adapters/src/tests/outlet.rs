@@ -9,7 +9,7 @@ use selvedge_core::stream::{Attestation, Decimal, Descriptor};
 use tokio::sync::mpsc;
 
 use super::support::brief;
-use crate::adapter::StreamSpec;
+use crate::adapter::{Deadband, Report, StreamSpec};
 use crate::clock::SetClock;
 use crate::health::Health;
 use crate::outlet::{Delivery, NotTaken, Outlet};
@@ -28,7 +28,8 @@ fn outlet(streams: u32, deliveries_max: usize, deadband: Option<f64>) -> (Outlet
             attestation: Attestation::Gateway,
         },
         urgent: false,
-        deadband,
+        report: Report { deadband: deadband.map(Deadband::Absolute), ..Report::default() },
+        write: None,
     };
     let (sender, receiver) = mpsc::channel(deliveries_max);
     let clock = Arc::new(SetClock::at(9_000));

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::support::{Log, brief};
-use crate::adapter::{Adapter, Claim, Context, Fault, FaultKind, Running, Source, StreamSpec};
+use crate::adapter::{Adapter, Claim, Context, Fault, FaultKind, Head, Report, Running, Source, StreamSpec};
 use crate::clock::SetClock;
 use crate::health::DeviceState;
 use crate::outlet::Delivery;
@@ -31,7 +31,7 @@ enum End {
 
 #[derive(Debug)]
 struct Toy {
-    name: &'static str,
+    head: Head,
     ends: &'static [End],
     built: Arc<AtomicU32>,
     streams: Vec<StreamSpec>,
@@ -49,17 +49,18 @@ impl Toy {
             offset: Decimal::ZERO,
             attestation: Attestation::Gateway,
         };
-        let streams = vec![StreamSpec { descriptor, urgent: false, deadband: None }];
-        Self { name, ends, built: Arc::default(), streams }
+        let streams = vec![StreamSpec { descriptor, urgent: false, report: Report::default(), write: None }];
+        let head = Head { device: name.into(), protocol: "toy", written: String::new() };
+        Self { head, ends, built: Arc::default(), streams }
     }
 }
 
 impl Source for Toy {
-    fn device(&self) -> &str {
-        self.name
+    fn head(&self) -> &Head {
+        &self.head
     }
-    fn protocol(&self) -> &'static str {
-        "toy"
+    fn as_any(&self) -> &dyn std::any::Any {
+        self
     }
     fn address(&self) -> String {
         String::new()

@@ -14,8 +14,9 @@ use tokio::task::yield_now;
 use tokio_util::sync::CancellationToken;
 use tracing::field::{Field, Visit};
 
+use crate::adapter::Source;
 use crate::clock::{Clock, SetClock};
-use crate::config::{ConfigError, DeviceConfig, sources};
+use crate::config::{ConfigError, sources};
 use crate::health::DeviceSnapshot;
 use crate::outlet::Delivery;
 use crate::supervisor::{Device, Devices, Supervisor};
@@ -49,18 +50,14 @@ impl HeldTime {
     }
 }
 
-#[derive(serde::Deserialize)]
-pub(super) struct File {
-    #[serde(default)]
-    pub(super) device: Vec<DeviceConfig>,
-}
-
-pub(super) fn parse(toml: &str) -> Vec<DeviceConfig> {
-    toml::from_str::<File>(toml).unwrap_or_else(|error| panic!("{error}")).device
-}
-
 pub(super) fn errors(toml: &str) -> Vec<ConfigError> {
-    sources(&parse(toml)).expect_err("this configuration is wrong")
+    sources(toml).expect_err("this configuration is wrong")
+}
+
+/// The only device of a right configuration.
+pub(super) fn device<S: Source + Clone + 'static>(toml: &str) -> S {
+    let sources = sources(toml).unwrap_or_else(|errors| panic!("{errors:?}\n{toml}"));
+    sources[0].as_any().downcast_ref::<S>().expect("a device of this protocol").clone()
 }
 
 /// Devices under a supervisor, and their deliveries.
@@ -80,7 +77,7 @@ impl Rig {
 
     pub(super) fn with_queue(toml: &str, deliveries_max: usize) -> Self {
         let mut next = 0..;
-        let devices = sources(&parse(toml)).expect("a right configuration").into_iter().map(|source| {
+        let devices = sources(toml).expect("a right configuration").into_iter().map(|source| {
             let streams = next.by_ref().take(source.streams().len()).map(StreamHandle).collect();
             Device { source, streams }
         });

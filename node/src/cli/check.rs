@@ -65,7 +65,7 @@ fn say(settings: &Settings, path: &str, json: bool) {
         println!(
             "  {} ({} {}): {} streams",
             device.device(),
-            device.protocol(),
+            device.head().protocol,
             device.address(),
             device.streams().len()
         );

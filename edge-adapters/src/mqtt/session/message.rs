@@ -141,7 +141,7 @@ impl Session {
             }
             if decoded.status == status_code::UNDECODABLE {
                 context.health.messages(|figures| figures.undecodable += 1);
-                say_undecodable(&mut self.last_line, &self.source.name, *stream, message);
+                say_undecodable(&mut self.last_line, &self.source.head.device, *stream, message);
             }
             readings.push(NewReading {
                 stream: context.streams[*stream],

@@ -1,0 +1,329 @@
+//! Who may write what: the one way by which a value gets to a device.
+//!
+//! Each attempt is recorded before anything is sent, durably, and what became of it after that: two readings of the
+//! stream `NAME/write`, as JSON texts. An attempt that was refused here is recorded once. So what was written to a
+//! machine is in the ledger even if the power fails in between.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use selvedge_core::border::{NewReading, StreamHandle};
+use selvedge_core::reading::{Quality, Value};
+use selvedge_core::stream::Descriptor;
+use serde::Serialize;
+use serde_json::json;
+use thiserror::Error;
+use tokio::sync::{mpsc, oneshot};
+
+use super::{Arming, WriteRequest, Written};
+use crate::adapter::{Bounds, StreamSpec};
+use crate::clock::Clock;
+use crate::outlet::WeakOutlet;
+use crate::status_code;
+
+/// An adapter has this long to write and to read back; then the outcome is not known.
+const WRITE_WITHIN: Duration = Duration::from_secs(30);
+/// Longest name of who asks, in bytes.
+pub const BY_BYTES_MAX: usize = 256;
+/// A raw value within this part of a whole number is that whole number: what dividing by a decimal scale leaves.
+const WHOLE_WITHIN: f64 = 1e-9;
+
+/// Takes what is to be written. Clones are the same desk.
+#[derive(Debug, Clone)]
+pub struct Desk(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    /// By name of the stream. Replaced when the configuration changes.
+    doors: RwLock<HashMap<String, Arc<Door>>>,
+    arming: Option<Arming>,
+    clock: Arc<dyn Clock>,
+}
+
+/// The way to one stream.
+#[derive(Debug)]
+pub(crate) struct Door {
+    pub(crate) stream: usize,
+    pub(crate) spec: StreamSpec,
+    /// Of the stream of attempts.
+    pub(crate) attempts: StreamHandle,
+    pub(crate) writes: mpsc::Sender<WriteRequest>,
+    pub(crate) outlet: WeakOutlet,
+}
+
+/// Why nothing was sent.
+#[derive(Debug, Clone, PartialEq, Error)]
+pub enum Refusal {
+    /// There is no such stream, or it has no `write` table.
+    #[error("{stream:?} may not be written; those that may: {allowed}")]
+    NotAllowed {
+        /// What was asked for.
+        stream: String,
+        /// What may be written.
+        allowed: String,
+    },
+    /// The value is not within the bounds of the stream.
+    #[error("{stream:?}: {value} is not allowed; its `write` table allows {allowed}")]
+    OutOfBounds {
+        /// The stream.
+        stream: String,
+        /// What was asked for.
+        value: String,
+        /// What is allowed.
+        allowed: String,
+    },
+    /// The gateway is not armed.
+    #[error(transparent)]
+    NotArmed(#[from] super::NotArmed),
+    /// The device has too many writes waiting.
+    #[error("{0:?}: too many writes wait for this device already")]
+    Busy(String),
+    /// The attempt could not be recorded, so it was not made.
+    #[error("{0:?}: the attempt could not be recorded, so nothing was written")]
+    NotRecorded(String),
+}
+
+/// What was tried, and what became of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Attempt {
+    /// The stream.
+    pub stream: String,
+    /// The scaled value that was asked for.
+    pub value: Value,
+    /// The raw value that was sent.
+    pub raw: Value,
+    /// What became of it.
+    pub written: Written,
+}
+
+impl Desk {
+    pub(crate) fn new(arming: Option<Arming>, clock: Arc<dyn Clock>) -> Self {
+        Self(Arc::new(Inner { doors: RwLock::default(), arming, clock }))
+    }
+
+    /// What may be written from now on.
+    pub(crate) fn open(&self, doors: impl Iterator<Item = Arc<Door>>) {
+        let doors = doors.map(|door| (door.spec.descriptor.name.clone(), door)).collect();
+        // A panic elsewhere does not make the map less right: it is replaced whole.
+        *self.0.doors.write().unwrap_or_else(PoisonError::into_inner) = doors;
+    }
+
+    fn door(&self, stream: &str) -> Result<Arc<Door>, Refusal> {
+        let doors = self.0.doors.read().unwrap_or_else(PoisonError::into_inner);
+        doors.get(stream).cloned().ok_or_else(|| {
+            let mut allowed: Vec<&str> = doors.keys().map(String::as_str).collect();
+            allowed.sort_unstable();
+            let allowed = if allowed.is_empty() { "none".to_owned() } else { allowed.join(", ") };
+            Refusal::NotAllowed { stream: stream.to_owned(), allowed }
+        })
+    }
+
+    /// Writes a scaled value to a stream, on behalf of `by` (a name for the record, at most [`BY_BYTES_MAX`] bytes), and
+    /// waits until it is known what became of it, thirty seconds at most.
+    ///
+    /// # Errors
+    /// Why nothing was sent. What the device itself refuses is no error here but an outcome.
+    pub async fn write(&self, stream: &str, value: Value, by: &str) -> Result<Attempt, Refusal> {
+        let door = &*self.door(stream)?;
+        let by: String = by.chars().take(BY_BYTES_MAX / 4).collect();
+        let record = Record { door, by: &by, value: &value, clock: &*self.0.clock };
+        match self.send(door, &value, &record).await {
+            Ok((raw, answer)) => {
+                let written = outcome(answer).await;
+                record.outcome(&raw, &written).await;
+                Ok(Attempt { stream: stream.to_owned(), value, raw, written })
+            }
+            Err(refusal) => {
+                record.refusal(&refusal).await;
+                Err(refusal)
+            }
+        }
+    }
+
+    async fn send(
+        &self,
+        door: &Door,
+        value: &Value,
+        record: &Record<'_>,
+    ) -> Result<(Value, oneshot::Receiver<Written>), Refusal> {
+        let descriptor = &door.spec.descriptor;
+        let name = || descriptor.name.clone();
+        let bounds = door.spec.write.clone().unwrap_or_default();
+        let raw = raw(descriptor, value).filter(|_| allows(&bounds, value));
+        let Some(raw) = raw else {
+            let (value, allowed) = (shown(value).to_string(), words(&bounds));
+            return Err(Refusal::OutOfBounds { stream: name(), value, allowed });
+        };
+        let unarmed = || super::NotArmed {
+            device: descriptor.device.clone(),
+            why: "this gateway cannot be armed".into(),
+        };
+        let permit = self.0.arming.as_ref().ok_or_else(unarmed)?.permit(&descriptor.device)?;
+        let room = door.writes.try_reserve().map_err(|_| Refusal::Busy(name()))?;
+        if !record.asked(&raw).await {
+            return Err(Refusal::NotRecorded(name()));
+        }
+        let (answer, outcome) = oneshot::channel();
+        room.send(WriteRequest { stream: door.stream, value: raw.clone(), permit, answer });
+        Ok((raw, outcome))
+    }
+}
+
+async fn outcome(answer: oneshot::Receiver<Written>) -> Written {
+    let unknown = |why: &str| Written::NotConfirmed { read_back: None, why: why.to_owned() };
+    match tokio::time::timeout(WRITE_WITHIN, answer).await {
+        Ok(Ok(written)) => written,
+        Ok(Err(_)) => unknown("the adapter was started again, or stopped, before it answered"),
+        Err(_) => unknown("the adapter did not answer in time"),
+    }
+}
+
+/// Writes down what is tried.
+struct Record<'a> {
+    door: &'a Door,
+    by: &'a str,
+    value: &'a Value,
+    clock: &'a dyn Clock,
+}
+
+/// The text of a reading of `NAME/write`.
+#[derive(Serialize)]
+struct Line<'a> {
+    stage: &'static str,
+    by: &'a str,
+    value: serde_json::Value,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    raw: Option<serde_json::Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    read_back: Option<serde_json::Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<String>,
+}
+
+impl Record<'_> {
+    async fn asked(&self, raw: &Value) -> bool {
+        self.keep(Quality::Good, status_code::NONE, "asked", Some(raw), None, None).await
+    }
+
+    async fn refusal(&self, why: &Refusal) {
+        let status = match why {
+            Refusal::NotArmed(_) => status_code::NOT_ARMED,
+            _ => status_code::NOT_ALLOWED,
+        };
+        self.keep(Quality::Bad, status, "refused", None, None, Some(why.to_string())).await;
+    }
+
+    async fn outcome(&self, raw: &Value, written: &Written) {
+        match written {
+            Written::Confirmed { read_back } => {
+                self.keep(Quality::Good, status_code::NONE, "confirmed", Some(raw), Some(read_back), None)
+                    .await
+            }
+            Written::NotConfirmed { read_back, why } => {
+                let (status, back) = (status_code::NOT_CONFIRMED, read_back.as_ref());
+                self.keep(Quality::Uncertain, status, "not confirmed", Some(raw), back, Some(why.clone()))
+                    .await
+            }
+            Written::Refused { status, why } => {
+                self.keep(Quality::Bad, *status, "refused", Some(raw), None, Some(why.clone())).await
+            }
+        };
+    }
+
+    /// Is it durable?
+    async fn keep(
+        &self,
+        quality: Quality,
+        status: u32,
+        stage: &'static str,
+        raw: Option<&Value>,
+        read_back: Option<&Value>,
+        why: Option<String>,
+    ) -> bool {
+        let (raw, read_back) = (raw.map(shown), read_back.map(shown));
+        let line = Line { stage, by: self.by, value: shown(self.value), raw, read_back, why };
+        let text = serde_json::to_string(&line).unwrap_or_default();
+        let now_ns = self.clock.wall_ns();
+        let reading = NewReading {
+            stream: self.door.attempts,
+            value: Value::Text(text),
+            quality,
+            flags: 0,
+            status,
+            source_time_ns: now_ns,
+            receive_time_ns: now_ns,
+        };
+        let kept = match self.door.outlet.upgrade() {
+            Some(outlet) => outlet.deliver(vec![reading]).await.is_ok(),
+            None => false,
+        };
+        let (stream, by) = (self.door.spec.descriptor.name.as_str(), self.by);
+        tracing::info!(stream, by, stage, kept, "write");
+        kept
+    }
+}
+
+/// The raw value that stands for a scaled one; `None` where there is none.
+fn raw(descriptor: &Descriptor, scaled: &Value) -> Option<Value> {
+    let (scale, offset) = (descriptor.scale.to_f64(), descriptor.offset.to_f64());
+    let is_plain = descriptor.scale == selvedge_core::stream::Decimal::ONE
+        && descriptor.offset == selvedge_core::stream::Decimal::ZERO;
+    if is_plain {
+        return Some(scaled.clone());
+    }
+    let raw = (number(scaled)? - offset) / scale;
+    let whole = raw.round();
+    // Beyond 2^53 not every whole number is a float, and nothing that exact is asked for with a scale.
+    let is_whole = (raw - whole).abs() <= WHOLE_WITHIN * whole.abs().max(1.0) && whole.abs() < 9.0e15;
+    raw.is_finite().then_some(if is_whole { Value::Int(whole as i64) } else { Value::Float(raw) })
+}
+
+fn number(value: &Value) -> Option<f64> {
+    match value {
+        Value::Int(integer) => Some(*integer as f64),
+        Value::Unsigned(integer) => Some(*integer as f64),
+        Value::Float(float) => Some(*float).filter(|float| float.is_finite()),
+        _ => None,
+    }
+}
+
+fn allows(bounds: &Bounds, value: &Value) -> bool {
+    if !bounds.one_of.is_empty() {
+        let same = |allowed: &Value| match (number(allowed), number(value)) {
+            // Exactly the number that is written, whatever its type.
+            (Some(allowed), Some(asked)) => allowed.to_bits() == asked.to_bits() || allowed == asked,
+            _ => allowed == value,
+        };
+        return bounds.one_of.iter().any(same);
+    }
+    let (Some(min), Some(max), Some(asked)) = (bounds.min, bounds.max, number(value)) else { return false };
+    (min.to_f64()..=max.to_f64()).contains(&asked)
+}
+
+fn words(bounds: &Bounds) -> String {
+    let mut words = String::new();
+    if bounds.one_of.is_empty() {
+        let shown =
+            |decimal: Option<selvedge_core::stream::Decimal>| decimal.map_or(f64::NAN, |d| d.to_f64());
+        // Writing into a text does not fail.
+        let _ = write!(words, "{} to {}", shown(bounds.min), shown(bounds.max));
+    } else {
+        let all: Vec<String> = bounds.one_of.iter().map(|value| shown(value).to_string()).collect();
+        let _ = write!(words, "one of {}", all.join(", "));
+    }
+    words
+}
+
+fn shown(value: &Value) -> serde_json::Value {
+    match value {
+        Value::None => serde_json::Value::Null,
+        Value::Bool(flag) => json!(flag),
+        Value::Int(integer) => json!(integer),
+        Value::Unsigned(integer) => json!(integer),
+        Value::Float(float) => json!(float),
+        Value::Text(text) => json!(text),
+        Value::Bytes(bytes) => json!(bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>()),
+    }
+}
