@@ -1,5 +1,6 @@
 //! `selvedge adapter`: what a device says and what is on it, before anything is signed. No gateway needs to run.
 
+mod scan;
 mod test;
 
 use std::process::ExitCode;
@@ -19,6 +20,8 @@ enum Action {
     /// Print decoded readings of the configured devices.
     #[command(after_help = test::AFTER_HELP)]
     Test(test::Args),
+    /// Find out what is at an address, and write a configuration for it.
+    Scan(scan::Args),
 }
 
 /// A duration such as `10s`, for arguments.
@@ -31,5 +34,6 @@ pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
 pub fn run(args: Args, globals: &Globals) -> anyhow::Result<ExitCode> {
     match args.action {
         Action::Test(args) => test::run(args, globals),
+        Action::Scan(args) => scan::run(args, globals),
     }
 }
