@@ -158,6 +158,7 @@ impl Supervisor {
             if let Some(running) = before.get_mut(name) {
                 // A supervising task that panicked has stopped too.
                 let _ = (&mut running.task).await;
+                running.view.close();
             }
         }
         self.taken().await;

@@ -1,5 +1,6 @@
 //! `selvedge adapter`: what a device says and what is on it, before anything is signed. No gateway needs to run.
 
+mod arm;
 mod scan;
 mod test;
 
@@ -22,6 +23,14 @@ enum Action {
     Test(test::Args),
     /// Find out what is at an address, and write a configuration for it.
     Scan(scan::Args),
+    /// Let devices be written to for a while.
+    #[command(after_help = arm::ARM_HELP)]
+    Arm(arm::ArmArgs),
+    /// Let no device be written to.
+    Disarm,
+    /// Write a value to a machine, through the running gateway.
+    #[command(after_help = arm::WRITE_HELP)]
+    Write(arm::WriteArgs),
 }
 
 /// A duration such as `10s`, for arguments.
@@ -35,5 +44,8 @@ pub fn run(args: Args, globals: &Globals) -> anyhow::Result<ExitCode> {
     match args.action {
         Action::Test(args) => test::run(args, globals),
         Action::Scan(args) => scan::run(args, globals),
+        Action::Arm(args) => arm::arm(&args, globals),
+        Action::Disarm => arm::disarm(globals),
+        Action::Write(args) => arm::write(&args, globals),
     }
 }
