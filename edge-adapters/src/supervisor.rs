@@ -190,6 +190,13 @@ impl Supervisor {
         self.running.iter().map(|running| &running.source).find(|source| source.device() == device)
     }
 
+    /// The way out of a device.
+    #[cfg(test)]
+    pub(crate) fn outlet_of(&self, device: &str) -> Option<Outlet> {
+        let running = self.running.iter().find(|running| running.source.device() == device)?;
+        running.view.outlet(&self.deliveries)
+    }
+
     /// Names of devices that stay as they are.
     fn untouched(&self, sources: &[Arc<dyn Source>]) -> BTreeSet<String> {
         let before: BTreeMap<&str, &Head> =

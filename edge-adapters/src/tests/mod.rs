@@ -15,4 +15,6 @@ mod poll;
 mod poll_bad_devices;
 mod supervisor;
 mod support;
+mod toy;
 mod trial;
+mod write;
