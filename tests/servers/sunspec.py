@@ -14,7 +14,7 @@ Unit   what it is                                                             Su
    5   no SunSpec: holding 10 to 209 and 300 to 304, input 0 to 7, coils 0 to 15
    6   takes questions and never answers
    7   a chain of models without an end mark                                   40000
- 250   a gateway's word that the unit does not answer (any other number too)
+ any other: a gateway's word that the unit does not answer
 
 Lines on standard input: "oracle UNIT" prints one line of JSON with all that pysunspec2's client reads of the unit. It
 ends when its standard input ends.
@@ -31,6 +31,7 @@ import sys
 
 import sunspec2
 from pymodbus.constants import ExcCodes
+from pymodbus.pdu import ExceptionResponse
 from pymodbus.pdu.device import ModbusDeviceIdentification
 from pymodbus.server import ModbusTcpServer
 from pymodbus.server.requesthandler import ServerRequestHandler
@@ -60,10 +61,17 @@ REPEATS = 2
 
 
 class Handler(ServerRequestHandler):
-    """pymodbus's own handler, except that one unit never answers."""
+    """pymodbus's own handler, except that one unit never answers, and of one that is not there it says what a gateway
+    to a serial line does."""
+
+    units: list[int]
 
     def server_send(self, pdu, addr):
-        if pdu is None or pdu.dev_id != SILENT_UNIT:
+        if pdu is not None and pdu.dev_id not in self.units:
+            code = ExcCodes.GATEWAY_NO_RESPONSE
+            gone = ExceptionResponse(pdu.function_code & 0x7F, code, device_id=pdu.dev_id, transaction=pdu.transaction_id)
+            super().server_send(gone, addr)
+        elif pdu is None or pdu.dev_id != SILENT_UNIT:
             super().server_send(pdu, addr)
 
 
@@ -183,14 +191,19 @@ def devices(seed: int) -> list[SimDevice]:
     ]
 
 
+def exact(value):
+    """A float as text: readers of JSON may take a neighbour of it."""
+    return repr(value) if isinstance(value, float) else value
+
+
 def flat(group, path: str = "") -> dict:
     """Every point of a group of pysunspec2, by its path."""
     points = {}
     for name, point in group.points.items():
         if point.pdef["type"] == "pad" or (not path and name in ("ID", "L")):
             continue
-        points[path + name] = {"raw": point.value, "value": point.cvalue, "address": group.model.model_addr + point.offset,
-                               "type": point.pdef["type"]}
+        points[path + name] = {"raw": exact(point.value), "value": exact(point.cvalue), "type": point.pdef["type"],
+                               "address": group.model.model_addr + point.offset}
     for name, inner in group.groups.items():
         if isinstance(inner, list):
             for number, one in enumerate(inner, 1):
@@ -231,12 +244,13 @@ async def main() -> None:
     arguments.add_argument("--seed", type=int, default=1)
     chosen = arguments.parse_args()
     all_devices = devices(chosen.seed)
+    Handler.units = [device.id for device in all_devices]
     identity = ModbusDeviceIdentification(info_name={"VendorName": "Selvedge tests", "ProductCode": "sunspec.py",
                                                      "MajorMinorRevision": "1"})
     server = Server(all_devices, address=("127.0.0.1", chosen.port), identity=identity)
     await server.serve_forever(background=True)
     port = server.transport.sockets[0].getsockname()[1]
-    print(json.dumps({"port": port, "units": [device.id for device in all_devices]}), flush=True)
+    print(json.dumps({"port": port, "units": Handler.units}), flush=True)
     await obey(port)
     os._exit(0)
 
