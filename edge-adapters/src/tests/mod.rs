@@ -16,3 +16,5 @@ mod poll_bad_devices;
 mod supervisor;
 mod support;
 mod trial;
+#[cfg(feature = "opcua")]
+mod opcua_value;
