@@ -1,6 +1,10 @@
 //! OPC-UA, as a client (OPC 10000).
 
+pub(crate) mod link;
 pub mod node_id;
+pub mod pki;
+pub mod security;
+pub(crate) mod session;
 pub mod value;
 
 use opcua::types::status_code::SubStatusCode;
