@@ -17,4 +17,6 @@ mod supervisor;
 mod support;
 mod toy;
 mod trial;
+#[cfg(feature = "opcua")]
+mod opcua_value;
 mod write;
