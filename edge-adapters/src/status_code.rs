@@ -35,6 +35,27 @@ pub const NOT_ALLOWED: u32 = 0x8000_0021;
 /// A write of which nobody knows whether the device holds it.
 pub const NOT_CONFIRMED: u32 = 0x8000_0022;
 
+/// A text or bytes that are longer than a reading holds.
+pub const TOO_LONG: u32 = 0x8000_0040;
+/// Bytes as they travel; what they hold is not decoded here.
+pub const ENCODED: u32 = 0x8000_0041;
+/// The metric has another type than the configuration says.
+pub const OTHER_TYPE: u32 = 0x8000_0042;
+/// The source itself says that the value is bad.
+pub const SOURCE_BAD: u32 = 0x8000_0043;
+/// The source itself says that the value is uncertain.
+pub const SOURCE_UNCERTAIN: u32 = 0x8000_0044;
+/// The source itself says that the value is stale.
+pub const SOURCE_STALE: u32 = 0x8000_0045;
+/// The edge node died.
+pub const NODE_DEAD: u32 = 0x8000_0046;
+/// The device behind the edge node died.
+pub const DEVICE_DEAD: u32 = 0x8000_0047;
+/// A message of the edge node is missing; it must be born anew.
+pub const MISSED: u32 = 0x8000_0048;
+/// The edge node was born anew without this device or metric.
+pub const NOT_IN_BIRTH: u32 = 0x8000_0049;
+
 /// In words, for people; empty for [`NONE`].
 pub fn words(status: u32) -> String {
     let text = match status {
@@ -53,6 +74,16 @@ pub fn words(status: u32) -> String {
         NOT_ARMED => "not written: the gateway is not armed",
         NOT_ALLOWED => "not written: not allowed",
         NOT_CONFIRMED => "written, but not read back",
+        TOO_LONG => "longer than a reading holds",
+        ENCODED => "bytes as they travel, not decoded",
+        OTHER_TYPE => "another type than the configuration says",
+        SOURCE_BAD => "the source says that it is bad",
+        SOURCE_UNCERTAIN => "the source says that it is uncertain",
+        SOURCE_STALE => "the source says that it is stale",
+        NODE_DEAD => "the edge node died",
+        DEVICE_DEAD => "the device behind the edge node died",
+        MISSED => "a message of the edge node is missing",
+        NOT_IN_BIRTH => "the edge node was born anew without it",
         0x01 => "Modbus exception 1: illegal function",
         0x02 => "Modbus exception 2: illegal data address",
         0x03 => "Modbus exception 3: illegal data value",
