@@ -159,7 +159,7 @@ impl Host {
     ) -> bool {
         // Only a birth brings aliases.
         let is_birth = verb == Verb::Birth;
-        let kept = if is_birth { self.nodes.values().map(Node::aliases).sum() } else { 0_usize };
+        let kept = if is_birth { self.aliases() } else { 0 };
         let Some(node) = self.nodes.get_mut(&place.node) else { return false };
         let Ok(payload) = payload else {
             // Of a node that counts its messages the next one tells that this one is missing.
@@ -217,6 +217,11 @@ impl Host {
     /// What happened.
     pub const fn figures(&self) -> &Figures {
         &self.figures
+    }
+
+    /// Aliases that are kept.
+    pub fn aliases(&self) -> usize {
+        self.nodes.values().map(Node::aliases).sum()
     }
 
     /// How it is with an edge node.

@@ -34,8 +34,9 @@ impl Default for Asking {
 impl Asking {
     /// A birth is needed, but not before `soonest`. Gives the moment of the next request.
     pub fn want(&mut self, now: Duration, soonest: Duration) -> Duration {
-        if self.born.is_some_and(|born| now.saturating_sub(born) >= CALM) {
-            (self.wait, self.born) = (WAIT_MIN, None);
+        // Only the first trouble after a birth says how long all was well.
+        if self.born.take().is_some_and(|born| now.saturating_sub(born) >= CALM) {
+            self.wait = WAIT_MIN;
         }
         let allowed = self.last.map_or(Duration::ZERO, |last| last + self.wait);
         let due = soonest.max(allowed);

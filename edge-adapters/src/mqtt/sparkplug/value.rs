@@ -175,12 +175,12 @@ fn plain(metric: &Metric, kind: DataType) -> Option<Decoded> {
             float(metric.double_value.or(metric.float_value.map(f64::from))?)
         }
         DataType::Boolean => {
-            let bit = metric.boolean_value.or(match metric.int_value? {
-                0 => Some(false),
-                1 => Some(true),
-                _ => None,
-            });
-            Decoded::good(Value::Bool(bit?))
+            let bit = match (metric.boolean_value, metric.int_value) {
+                (Some(bit), _) => bit,
+                (None, Some(bit @ 0..=1)) => bit == 1,
+                _ => return None,
+            };
+            Decoded::good(Value::Bool(bit))
         }
         DataType::String | DataType::Text | DataType::Uuid => text(metric.string_value.as_ref()?),
         DataType::Bytes | DataType::File => bytes(metric.bytes_value.as_ref()?),
