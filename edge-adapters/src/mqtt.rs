@@ -34,6 +34,8 @@ pub(crate) mod listen;
 pub mod memory;
 pub mod payload;
 pub(crate) mod session;
+#[cfg(feature = "sparkplug")]
+pub mod sparkplug;
 pub mod topic;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -42,10 +42,28 @@ pub const ARRAY: u32 = 0x8000_0030;
 pub const NO_ELEMENT: u32 = 0x8000_0031;
 /// OPC-UA: a structure; the value holds its bytes.
 pub const STRUCTURE: u32 = 0x8000_0032;
-/// OPC-UA: a text or a string of bytes that is longer than a reading may hold.
-pub const TOO_LONG: u32 = 0x8000_0033;
 /// OPC-UA: the server has no namespace of the name that the node is configured with.
 pub const NO_NAMESPACE: u32 = 0x8000_0034;
+/// A text or bytes that are longer than a reading holds.
+pub const TOO_LONG: u32 = 0x8000_0033;
+/// Bytes as they travel; what they hold is not decoded here.
+pub const ENCODED: u32 = 0x8000_0041;
+/// The metric has another type than the configuration says.
+pub const OTHER_TYPE: u32 = 0x8000_0042;
+/// The source itself says that the value is bad.
+pub const SOURCE_BAD: u32 = 0x8000_0043;
+/// The source itself says that the value is uncertain.
+pub const SOURCE_UNCERTAIN: u32 = 0x8000_0044;
+/// The source itself says that the value is stale.
+pub const SOURCE_STALE: u32 = 0x8000_0045;
+/// The edge node died.
+pub const NODE_DEAD: u32 = 0x8000_0046;
+/// The device behind the edge node died.
+pub const DEVICE_DEAD: u32 = 0x8000_0047;
+/// A message of the edge node is missing; it must be born anew.
+pub const MISSED: u32 = 0x8000_0048;
+/// The edge node was born anew without this device or metric.
+pub const NOT_IN_BIRTH: u32 = 0x8000_0049;
 
 /// In words, for people; empty for [`NONE`].
 pub fn words(status: u32) -> String {
@@ -68,8 +86,17 @@ pub fn words(status: u32) -> String {
         ARRAY => "an array; `index` names no element of it",
         NO_ELEMENT => "the node does not hold the element that `index` names",
         STRUCTURE => "a structure; the value holds its bytes",
-        TOO_LONG => "longer than a reading may hold",
         NO_NAMESPACE => "the server has no namespace of this name",
+        TOO_LONG => "longer than a reading holds",
+        ENCODED => "bytes as they travel, not decoded",
+        OTHER_TYPE => "another type than the configuration says",
+        SOURCE_BAD => "the source says that it is bad",
+        SOURCE_UNCERTAIN => "the source says that it is uncertain",
+        SOURCE_STALE => "the source says that it is stale",
+        NODE_DEAD => "the edge node died",
+        DEVICE_DEAD => "the device behind the edge node died",
+        MISSED => "a message of the edge node is missing",
+        NOT_IN_BIRTH => "the edge node was born anew without it",
         0x01 => "Modbus exception 1: illegal function",
         0x02 => "Modbus exception 2: illegal data address",
         0x03 => "Modbus exception 3: illegal data value",

@@ -13,6 +13,8 @@ mod outlet;
 mod plan;
 mod poll;
 mod poll_bad_devices;
+#[cfg(feature = "sparkplug")]
+mod sparkplug;
 mod supervisor;
 mod support;
 mod toy;
