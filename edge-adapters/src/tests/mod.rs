@@ -9,16 +9,17 @@ mod mqtt_config;
 mod mqtt_payload;
 #[cfg(feature = "mqtt")]
 mod mqtt_session;
+#[cfg(feature = "opcua")]
+mod opcua_value;
 mod outlet;
 mod plan;
 mod poll;
 mod poll_bad_devices;
 #[cfg(feature = "sparkplug")]
 mod sparkplug;
+mod sunspec;
 mod supervisor;
 mod support;
 mod toy;
 mod trial;
-#[cfg(feature = "opcua")]
-mod opcua_value;
 mod write;
