@@ -24,4 +24,5 @@ mod network_show;
 mod peers;
 mod purity;
 mod rotate;
+mod scan;
 mod show;
