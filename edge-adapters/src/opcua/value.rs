@@ -18,7 +18,7 @@
 //! The source time is the server's `SourceTimestamp`; where there is none, its `ServerTimestamp`, which is the time at
 //! which the server heard of the value. Where there is neither, the time of receipt stands in its place, and the
 //! reading is uncertain by the status [`NO_TIME`](status_code::NO_TIME). A time that cannot be is kept as it is, and
-//! the reading is uncertain by the status [`CLOCK`](status_code::CLOCK).
+//! the reading is uncertain by the status [`ODD_TIME`](status_code::ODD_TIME).
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -94,7 +94,7 @@ pub fn take(data: &DataValue, picker: &Picker, receive_time_ns: i64) -> Taken {
     let source_time_ns = said.unwrap_or(receive_time_ns);
     let doubt = match said {
         None => Some(status_code::NO_TIME),
-        Some(time) if !is_sane(time, receive_time_ns) => Some(status_code::CLOCK),
+        Some(time) if !is_sane(time, receive_time_ns) => Some(status_code::ODD_TIME),
         Some(_) => None,
     };
     if let Some(status) = doubt
