@@ -79,7 +79,8 @@ struct Address {
 }
 
 fn address(keys: &mut Keys<'_>) -> Option<Address> {
-    let expected = "where the server is, such as \"opc.tcp://10.0.0.7:4840\" or \"opc.tcp://plc.example:4840/path\"";
+    let expected =
+        "where the server is, such as \"opc.tcp://10.0.0.7:4840\" or \"opc.tcp://plc.example:4840/path\"";
     let url = keys.required("address", expected);
     let parsed = url.strip_prefix("opc.tcp://").and_then(|rest| {
         let (place, _) = rest.split_once('/').unwrap_or((rest, ""));
@@ -141,7 +142,8 @@ fn pki(keys: &mut Keys<'_>) -> Pki {
         if digits.len() == THUMBPRINT_DIGITS && digits.bytes().all(|b| b.is_ascii_hexdigit()) {
             thumbprints.push(digits.to_ascii_lowercase());
         } else {
-            let expected = format!("SHA-1 thumbprints of certificates, {THUMBPRINT_DIGITS} hexadecimal digits each");
+            let expected =
+                format!("SHA-1 thumbprints of certificates, {THUMBPRINT_DIGITS} hexadecimal digits each");
             keys.wrong("server_thumbprints", quoted(&written), expected);
         }
     }
@@ -166,11 +168,19 @@ fn mode(keys: &mut Keys<'_>) -> Mode {
     let publishing = keys.duration("publishing_interval", second, &INTERVALS);
     let keep_alive = keys.duration("keep_alive", publishing.max(second * 10), &KEEP_ALIVES);
     if keep_alive < publishing {
-        keys.wrong("keep_alive", format!("{keep_alive:?}"), format!("`publishing_interval` or more: {publishing:?}"));
+        keys.wrong(
+            "keep_alive",
+            format!("{keep_alive:?}"),
+            format!("`publishing_interval` or more: {publishing:?}"),
+        );
     }
     let keep_for = keys.duration("keep_for", (keep_alive * 3).max(second * 600), &KEEP_FORS);
     if keep_for < keep_alive * 3 {
-        keys.wrong("keep_for", format!("{keep_for:?}"), format!("three times `keep_alive` or more: {:?}", keep_alive * 3));
+        keys.wrong(
+            "keep_for",
+            format!("{keep_for:?}"),
+            format!("three times `keep_alive` or more: {:?}", keep_alive * 3),
+        );
     }
     Mode::Subscribe(Wish { publishing, keep_alive, keep_for })
 }
@@ -241,7 +251,9 @@ fn filter(keys: &Keys<'_>, spec: &StreamSpec, index: Option<u32>, percent: Optio
     }
     match deadband {
         // A server would leave out what an interval or a silence asks for; of an array it looks at all elements.
-        Some(Deadband::Absolute(band)) if min_interval.is_zero() && max_silence.is_none() && index.is_none() => {
+        Some(Deadband::Absolute(band))
+            if min_interval.is_zero() && max_silence.is_none() && index.is_none() =>
+        {
             Some(Filter::Absolute(band / spec.descriptor.scale.to_f64().abs()))
         }
         _ => None,

@@ -147,7 +147,12 @@ async fn refuse_writes_while<T>(doing: impl Future<Output = T>, context: &Contex
 }
 
 /// The reading of a value that came now.
-pub(crate) fn reading(context: &Context, index: usize, data: &DataValue, source: &OpcUa) -> (NewReading, Taken) {
+pub(crate) fn reading(
+    context: &Context,
+    index: usize,
+    data: &DataValue,
+    source: &OpcUa,
+) -> (NewReading, Taken) {
     let receive_time_ns = context.clock.wall_ns();
     let taken = take(data, &source.items[index].picker, receive_time_ns);
     let reading = NewReading {

@@ -14,12 +14,12 @@ use opcua::core::ResponseMessage;
 use opcua::core::sync::RwLock;
 use opcua::crypto::{CertificateStore, random, verify_signature_data};
 use opcua::types::{
-    ApplicationDescription, ApplicationType, AttributeId, ByteString, CloseSessionRequest, CreateSessionRequest,
-    CreateSessionResponse, DataValue, EndpointDescription, GetEndpointsRequest, NodeId, ReadRequest, ReadValueId,
-    StatusCode, TimestampsToReturn, UAString, VariableId, Variant,
+    ApplicationDescription, ApplicationType, AttributeId, ByteString, CloseSessionRequest,
+    CreateSessionRequest, CreateSessionResponse, DataValue, EndpointDescription, GetEndpointsRequest, NodeId,
+    ReadRequest, ReadValueId, StatusCode, TimestampsToReturn, UAString, VariableId, Variant,
 };
 
-use super::link::{Asker, Dial, Link, fault_of, refused, words};
+use super::link::{Asker, Dial, Link, fault_of, words};
 use super::pki::{Own, Pki};
 use super::security::{Security, User, wrong};
 use crate::adapter::{Fault, FaultKind};
@@ -59,7 +59,6 @@ pub(crate) struct Kept {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
     pub(crate) read: usize,
-    pub(crate) write: usize,
     pub(crate) items: usize,
 }
 
@@ -165,7 +164,8 @@ impl Connect {
     fn choose(&self, offered: &[EndpointDescription]) -> Result<EndpointDescription, Fault> {
         let fits = |endpoint: &&EndpointDescription| {
             self.security.is_of(endpoint)
-                && (endpoint.endpoint_url.is_empty() || endpoint.endpoint_url.as_ref().starts_with("opc.tcp:"))
+                && (endpoint.endpoint_url.is_empty()
+                    || endpoint.endpoint_url.as_ref().starts_with("opc.tcp:"))
         };
         let takes = |endpoint: &&EndpointDescription| {
             let policies = endpoint.user_identity_tokens.as_deref().unwrap_or_default();
@@ -182,7 +182,11 @@ impl Connect {
     }
 
     /// Did the list that nobody protected say the same as the server says now?
-    fn compare(&self, answer: &CreateSessionResponse, policies: &[opcua::types::UserTokenPolicy]) -> Result<(), Fault> {
+    fn compare(
+        &self,
+        answer: &CreateSessionResponse,
+        policies: &[opcua::types::UserTokenPolicy],
+    ) -> Result<(), Fault> {
         let listed = answer.server_endpoints.as_deref().unwrap_or_default();
         let is_same = |endpoint: &&EndpointDescription| {
             let theirs = endpoint.user_identity_tokens.as_deref().unwrap_or_default();
@@ -193,7 +197,8 @@ impl Connect {
             return Ok(());
         }
         Err(wrong(
-            "the server's list of endpoints changed between its two readings: somebody may stand between".to_owned(),
+            "the server's list of endpoints changed between its two readings: somebody may stand between"
+                .to_owned(),
         ))
     }
 
@@ -205,7 +210,8 @@ impl Connect {
     ) -> Result<CreateSessionResponse, Fault> {
         let asker = link.asker();
         let nonce = random::byte_string(NONCE_BYTES);
-        let application_uri = own.map_or(self.pki.application_uri.as_str(), |own| own.application_uri.as_str());
+        let application_uri =
+            own.map_or(self.pki.application_uri.as_str(), |own| own.application_uri.as_str());
         let request = CreateSessionRequest {
             request_header: asker.header(),
             client_description: ApplicationDescription {
@@ -234,8 +240,14 @@ impl Connect {
             let certificate = opcua::crypto::X509::from_byte_string(&answer.server_certificate)
                 .map_err(|error| fault_of(&error))?;
             let policy = self.security.library_policy();
-            verify_signature_data(&answer.server_signature, policy, &certificate, &own.certificate, nonce.as_ref())
-                .map_err(|error| wrong(format!("the server could not prove that it holds its key: {error}")))?;
+            verify_signature_data(
+                &answer.server_signature,
+                policy,
+                &certificate,
+                &own.certificate,
+                nonce.as_ref(),
+            )
+            .map_err(|error| wrong(format!("the server could not prove that it holds its key: {error}")))?;
         }
         link.set_server_nonce(&answer.server_nonce)?;
         link.set_token(answer.authentication_token.clone());
@@ -327,7 +339,7 @@ pub(crate) fn unexpected(answer: &ResponseMessage) -> Fault {
 
 impl Limits {
     const fn usual() -> Self {
-        Self { read: CHUNK, write: CHUNK, items: CHUNK }
+        Self { read: CHUNK, items: CHUNK }
     }
 }
 
@@ -352,7 +364,6 @@ impl Session {
         let nodes = [
             VariableId::Server_NamespaceArray,
             VariableId::Server_ServerCapabilities_OperationLimits_MaxNodesPerRead,
-            VariableId::Server_ServerCapabilities_OperationLimits_MaxNodesPerWrite,
             VariableId::Server_ServerCapabilities_OperationLimits_MaxMonitoredItemsPerCall,
         ];
         let nodes: Vec<NodeId> = nodes.into_iter().map(NodeId::from).collect();
@@ -361,7 +372,7 @@ impl Session {
             Some(Variant::UInt32(limit)) if *limit > 0 => (*limit as usize).min(CHUNK),
             _ => CHUNK,
         };
-        self.limits = Limits { read: limit(1), write: limit(2), items: limit(3) };
+        self.limits = Limits { read: limit(1), items: limit(2) };
         self.namespaces = match found.first().and_then(|data| data.value.as_ref()) {
             Some(Variant::Array(array)) => array.values.iter().take(NAMESPACES_MAX).map(text).collect(),
             _ => return Err(Fault::new(FaultKind::Protocol, "the server has no NamespaceArray")),
@@ -423,9 +434,4 @@ fn text(variant: &Variant) -> String {
         Variant::String(text) => text.as_ref().to_owned(),
         _ => String::new(),
     }
-}
-
-/// The status of one node of an answer; `Ok` if it is not bad.
-pub(crate) fn good(status: StatusCode) -> Result<(), Fault> {
-    if status.is_bad() { Err(refused(status)) } else { Ok(()) }
 }

@@ -15,9 +15,9 @@ use std::time::Duration;
 
 use opcua::core::ResponseMessage;
 use opcua::types::{
-    CreateSubscriptionRequest, DataChangeNotification, DataValue, DeleteSubscriptionsRequest, ExtensionObject,
-    NotificationMessage, PublishRequest, PublishResponse, RepublishRequest, StatusChangeNotification,
-    StatusCode, SubscriptionAcknowledgement,
+    CreateSubscriptionRequest, DataChangeNotification, DataValue, ExtensionObject, NotificationMessage,
+    PublishRequest, PublishResponse, RepublishRequest, StatusChangeNotification, StatusCode,
+    SubscriptionAcknowledgement,
 };
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -118,15 +118,6 @@ impl Subscription {
     /// For the items of it.
     pub(crate) const fn id(&self) -> u32 {
         self.id
-    }
-
-    /// Ends it.
-    pub(crate) async fn delete(&self, asker: &Asker) -> Result<(), Fault> {
-        let request = DeleteSubscriptionsRequest {
-            request_header: asker.header(),
-            subscription_ids: Some(vec![self.id]),
-        };
-        asker.ask(request).await.map(|_| ())
     }
 }
 
@@ -260,7 +251,8 @@ impl Publisher {
     }
 
     fn acknowledge(&mut self, subscription: &Subscription, number: u32) {
-        self.acks.push(SubscriptionAcknowledgement { subscription_id: subscription.id, sequence_number: number });
+        self.acks
+            .push(SubscriptionAcknowledgement { subscription_id: subscription.id, sequence_number: number });
     }
 }
 

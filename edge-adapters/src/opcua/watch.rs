@@ -244,7 +244,10 @@ impl Watcher<'_> {
             return Ok(());
         }
         if !self.has_spoken {
-            let detail = format!("not one of {} nodes spoke after the server said that it watches them", unheard.len());
+            let detail = format!(
+                "not one of {} nodes spoke after the server said that it watches them",
+                unheard.len()
+            );
             return Err(End::Useless(Fault::new(FaultKind::Timeout, detail)));
         }
         let found = self.read(&unheard).await?;
@@ -280,8 +283,10 @@ impl Watcher<'_> {
     }
 
     async fn read(&self, which: &[usize]) -> Result<Vec<DataValue>, Fault> {
-        let nodes: Vec<NodeId> =
-            which.iter().map(|index| self.carried.watches.node(*index).cloned().unwrap_or_default()).collect();
+        let nodes: Vec<NodeId> = which
+            .iter()
+            .map(|index| self.carried.watches.node(*index).cloned().unwrap_or_default())
+            .collect();
         self.session.read(&nodes).await
     }
 
@@ -314,7 +319,12 @@ impl Watcher<'_> {
         }
         let (device, nodes) = (self.source.head.device.as_str(), which.len());
         let node = self.source.items[which[0]].node.to_string();
-        tracing::warn!(device, nodes, node, "the server says nothing of nodes that it watches; they are watched anew");
+        tracing::warn!(
+            device,
+            nodes,
+            node,
+            "the server says nothing of nodes that it watches; they are watched anew"
+        );
         self.context.health.subscription(|figures| figures.deaf += nodes as u64);
         let Carried { subscription, watches } = &mut *self.carried;
         forget(self.session, subscription, watches, which).await?;

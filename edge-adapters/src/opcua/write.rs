@@ -5,9 +5,10 @@
 
 use opcua::core::ResponseMessage;
 use opcua::types::{
-    Argument, Array, AttributeId, BrowsePath, CallMethodRequest, CallRequest, DataValue, NodeId, NumericRange,
-    QualifiedName, ReferenceTypeId, RelativePath, RelativePathElement, StatusCode,
-    TranslateBrowsePathsToNodeIdsRequest, Variant, VariantScalarTypeId, WriteRequest as WriteNodes, WriteValue,
+    Argument, Array, AttributeId, BrowsePath, CallMethodRequest, CallRequest, DataValue, NodeId,
+    NumericRange, QualifiedName, ReferenceTypeId, RelativePath, RelativePathElement, StatusCode,
+    TranslateBrowsePathsToNodeIdsRequest, Variant, VariantScalarTypeId, WriteRequest as WriteNodes,
+    WriteValue,
 };
 use selvedge_core::reading::{Quality, Value};
 
@@ -124,7 +125,11 @@ async fn attempt(source: &OpcUa, session: &Session, request: &WriteRequest) -> R
     }
 }
 
-async fn prepare_write(source: &OpcUa, session: &Session, request: &WriteRequest) -> Result<WriteValue, Stop> {
+async fn prepare_write(
+    source: &OpcUa,
+    session: &Session,
+    request: &WriteRequest,
+) -> Result<WriteValue, Stop> {
     let item = &source.items[request.stream];
     let node = resolved(session, &item.node)?;
     let kind = kind_of(session, &node).await?;
@@ -149,8 +154,7 @@ async fn prepare_write(source: &OpcUa, session: &Session, request: &WriteRequest
 
 async fn send_write(session: &Session, value: WriteValue) -> Result<(), Stop> {
     let asker = session.asker();
-    let request =
-        WriteNodes { request_header: asker.header(), nodes_to_write: Some(vec![value]) };
+    let request = WriteNodes { request_header: asker.header(), nodes_to_write: Some(vec![value]) };
     match asker.ask(request).await.map_err(Stop::sent)? {
         ResponseMessage::Write(answer) => one_good(answer.results.unwrap_or_default().first().copied()),
         other => Err(Stop::After(unexpected(&other))),
@@ -166,7 +170,8 @@ fn one_good(status: Option<StatusCode>) -> Result<(), Stop> {
 }
 
 fn resolved(session: &Session, name: &NodeName) -> Result<NodeId, Stop> {
-    let none = |error: super::node_id::NodeNameError| Stop::Refused(status_code::NO_NAMESPACE, error.to_string());
+    let none =
+        |error: super::node_id::NodeNameError| Stop::Refused(status_code::NO_NAMESPACE, error.to_string());
     name.resolve(&session.namespaces).map_err(none)
 }
 
@@ -185,8 +190,12 @@ async fn kind_of(session: &Session, node: &NodeId) -> Result<VariantScalarTypeId
     let nodes = std::slice::from_ref(node);
     let found = session.read_attribute(nodes, AttributeId::DataType).await.map_err(Stop::before)?;
     match found.first() {
-        Some(DataValue { value: Some(Variant::NodeId(id)), .. }) => built_in(id)
-            .ok_or_else(|| Stop::Refused(StatusCode::BadTypeMismatch.bits(), format!("the node's type {id} is not a plain one"))),
+        Some(DataValue { value: Some(Variant::NodeId(id)), .. }) => built_in(id).ok_or_else(|| {
+            Stop::Refused(
+                StatusCode::BadTypeMismatch.bits(),
+                format!("the node's type {id} is not a plain one"),
+            )
+        }),
         Some(data) => Err(Stop::refused(data.status())),
         None => Err(Stop::Before(Fault::new(FaultKind::Protocol, "an answer without a result"))),
     }
@@ -208,7 +217,8 @@ async fn prepare_call(session: &Session, call: &Call, value: &Value) -> Result<C
                 let why = format!("the method's argument {} has a type that is not a plain one", one.name);
                 Stop::Refused(StatusCode::BadTypeMismatch.bits(), why)
             })?;
-            let one = variant(value, kind).map_err(|why| Stop::Refused(StatusCode::BadTypeMismatch.bits(), why))?;
+            let one =
+                variant(value, kind).map_err(|why| Stop::Refused(StatusCode::BadTypeMismatch.bits(), why))?;
             vec![one]
         }
         more => {
@@ -279,7 +289,11 @@ async fn send_call(session: &Session, call: CallMethodRequest) -> Result<(), Sto
 }
 
 /// What the node holds now.
-async fn read_back(source: &OpcUa, session: &Session, index: usize) -> Result<crate::mapping::Decoded, Fault> {
+async fn read_back(
+    source: &OpcUa,
+    session: &Session,
+    index: usize,
+) -> Result<crate::mapping::Decoded, Fault> {
     let item = &source.items[index];
     let node = item.node.resolve(&session.namespaces).unwrap_or_default();
     let found = session.read(&[node]).await?;
@@ -295,7 +309,8 @@ fn is_same(held: &Value, sent: &Value) -> bool {
     }
     match (held.as_f64(), sent.as_f64()) {
         (Some(held_number), Some(sent_number)) => {
-            let as_single = matches!(held, Value::Float(_)) && f64::from(sent_number as f32).to_bits() == held_number.to_bits();
+            let as_single = matches!(held, Value::Float(_))
+                && f64::from(sent_number as f32).to_bits() == held_number.to_bits();
             held_number.total_cmp(&sent_number).is_eq() || as_single
         }
         _ => false,

@@ -9,6 +9,8 @@ mod mqtt_config;
 mod mqtt_payload;
 #[cfg(feature = "mqtt")]
 mod mqtt_session;
+#[cfg(feature = "opcua")]
+mod opcua_value;
 mod outlet;
 mod plan;
 mod poll;
@@ -19,6 +21,4 @@ mod supervisor;
 mod support;
 mod toy;
 mod trial;
-#[cfg(feature = "opcua")]
-mod opcua_value;
 mod write;
