@@ -8,13 +8,15 @@
 //! - [`written`]: the file as a tree, with lines
 //! - [`keys`]: reading one table, key by key
 //! - [`stream`]: the keys of every stream
-//! - [`modbus`], [`mqtt`]: the keys of a protocol
+//! - [`modbus`], [`mqtt`], [`opcua`]: the keys of a protocol
 //! - [`text`]: values that are written as text
 
 pub(crate) mod keys;
 mod modbus;
 #[cfg(feature = "mqtt")]
 mod mqtt;
+#[cfg(feature = "opcua")]
+mod opcua;
 mod stream;
 mod text;
 mod written;
@@ -41,6 +43,8 @@ const PROTOCOLS: &[Protocol] = &[
     ("modbus-tcp", |keys, head| Some(Arc::new(modbus::device(keys, head)?))),
     #[cfg(feature = "mqtt")]
     ("mqtt", |keys, head| Some(Arc::new(mqtt::device(keys, head)?))),
+    #[cfg(feature = "opcua")]
+    ("opcua", |keys, head| Some(Arc::new(opcua::device(keys, head)?))),
 ];
 
 /// A number or text, as written.

@@ -76,7 +76,7 @@ pub use adapter::{
     StreamSpec, all_streams,
 };
 pub use clock::{Clock, SystemClock};
-pub use health::{DeviceSnapshot, DeviceState, Health, MessageFigures};
+pub use health::{DeviceSnapshot, DeviceState, Health, MessageFigures, SubscriptionFigures};
 pub use outlet::{DELIVERIES_MAX, Delivery, Outlet, UnderWay, delivery_queue};
 pub use supervisor::{Changes, Device, Devices, Supervisor};
 pub use trial::{DecodedReading, Trial, TrialEvent};
