@@ -55,8 +55,10 @@ fn modbus_registers(data: &[u8]) {
     ];
     let kind = kinds[usize::from(*kind) % kinds.len()];
     let orders = Order::choices(kind);
-    let order = orders.get(usize::from(*order) % orders.len().max(1)).map_or(Order::default(), |(_, order)| *order);
-    let registers: Vec<u16> = rest.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]])).collect();
+    let order =
+        orders.get(usize::from(*order) % orders.len().max(1)).map_or(Order::default(), |(_, order)| *order);
+    let registers: Vec<u16> =
+        rest.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]])).collect();
     let not_available = registers.last().map(|word| u64::from(*word)).into_iter().collect();
     let _ = decode_registers(&Encoding { kind, order, not_available }, &registers);
 }

@@ -101,8 +101,8 @@ fn user(keys: &mut Keys<'_>, security: Security) -> User {
     let name = keys.text("user");
     let password = keys.text("password_file");
     let plain = keys.flag("plain_password", false);
-    let certificate = keys.text("user_certificate");
-    let key = keys.text("user_key");
+    let certificate = keys.path("user_certificate");
+    let key = keys.path("user_key");
     for (one, other, is_one, is_other) in [
         ("user", "password_file", name.is_some(), password.is_some()),
         ("user_certificate", "user_key", certificate.is_some(), key.is_some()),
@@ -123,15 +123,13 @@ fn user(keys: &mut Keys<'_>, security: Security) -> User {
         (Some(name), Some(password), _, _) => {
             User::Password { name, password: Secret::written(&password), plain }
         }
-        (_, _, Some(certificate), Some(key)) => {
-            User::Certificate { certificate: PathBuf::from(certificate), key: PathBuf::from(key) }
-        }
+        (_, _, Some(certificate), Some(key)) => User::Certificate { certificate, key },
         _ => User::Anonymous,
     }
 }
 
 fn pki(keys: &mut Keys<'_>) -> Pki {
-    let folder = keys.text("pki").unwrap_or_else(|| "opcua-pki".to_owned());
+    let folder = keys.path("pki").unwrap_or_else(|| keys.place_of("opcua-pki"));
     let application_uri = keys.text("application_uri").unwrap_or_else(|| "urn:selvedge:gateway".to_owned());
     if !application_uri.starts_with("urn:") && !application_uri.contains("://") {
         keys.wrong("application_uri", quoted(&application_uri), "a URI such as urn:example:plant7:gateway");
@@ -147,7 +145,7 @@ fn pki(keys: &mut Keys<'_>) -> Pki {
             keys.wrong("server_thumbprints", quoted(&written), expected);
         }
     }
-    Pki { folder: PathBuf::from(folder), thumbprints, application_uri }
+    Pki { folder, thumbprints, application_uri }
 }
 
 fn mode(keys: &mut Keys<'_>) -> Mode {
