@@ -57,6 +57,7 @@ pub mod config;
 pub mod fuzzing;
 pub mod health;
 pub mod mapping;
+pub mod metrics;
 pub mod modbus;
 #[cfg(feature = "mqtt")]
 pub mod mqtt;

@@ -3,6 +3,7 @@
 
 mod config;
 mod mapping;
+mod metrics;
 #[cfg(feature = "mqtt")]
 mod mqtt_config;
 #[cfg(feature = "mqtt")]
