@@ -31,10 +31,8 @@ impl Teller {
 
     fn line(&self, since: Duration, words: impl FnOnce() -> String) -> Option<String> {
         let every = if self.is_terminal { CHANGE_EVERY } else { LINE_EVERY };
-        (since >= every).then(|| match self.is_terminal {
-            true => format!("\r\x1b[K{}", words()),
-            false => format!("{}\n", words()),
-        })
+        (since >= every)
+            .then(|| if self.is_terminal { format!("\r\x1b[K{}", words()) } else { format!("{}\n", words()) })
     }
 }
 
