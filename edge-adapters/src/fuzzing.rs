@@ -60,7 +60,7 @@ fn modbus_registers(data: &[u8]) {
     let registers: Vec<u16> =
         rest.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]])).collect();
     let not_available = registers.last().map(|word| u64::from(*word)).into_iter().collect();
-    let _ = decode_registers(&Encoding { kind, order, not_available }, &registers);
+    let _ = decode_registers(&Encoding { kind, order, not_available, bit: None }, &registers);
 }
 
 /// A chain of models: the bytes are what a device answers, head by head. It ends, whatever they say.
