@@ -1,6 +1,7 @@
 //! Tests of the crate as a whole. Those that need time hold tokio's clock still and move it by hand
 //! ([`support::HeldTime`]), so that nothing sleeps and a slow machine changes nothing.
 
+#[cfg(feature = "modbus")]
 mod config;
 mod mapping;
 #[cfg(feature = "mqtt")]
@@ -10,14 +11,18 @@ mod mqtt_payload;
 #[cfg(feature = "mqtt")]
 mod mqtt_session;
 mod outlet;
+#[cfg(feature = "modbus")]
 mod plan;
+#[cfg(feature = "modbus")]
 mod poll;
+#[cfg(feature = "modbus")]
 mod poll_bad_devices;
 #[cfg(feature = "sparkplug")]
 mod sparkplug;
 mod supervisor;
 mod support;
 mod toy;
+#[cfg(feature = "modbus")]
 mod trial;
 #[cfg(feature = "opcua")]
 mod opcua_value;
