@@ -204,6 +204,9 @@ pub struct StreamSnapshot {
 pub struct ReadingSnapshot {
     /// The scaled value; `null` in JSON for none, and for an infinite number.
     pub value: Scaled,
+    /// What the configuration calls it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub word: Option<String>,
     /// Quality.
     pub quality: &'static str,
     /// Status code ([`status_code`](crate::status_code)).

@@ -141,6 +141,7 @@ impl Source for Mqtt {
         vec![Claim {
             key: "client_id",
             resource,
+            terms: None,
             expected: "a `client_id` of its own, or one [[device]] table for this broker",
         }]
     }

@@ -1,6 +1,7 @@
 //! Tests of the crate as a whole. Those that need time hold tokio's clock still and move it by hand
 //! ([`support::HeldTime`]), so that nothing sleeps and a slow machine changes nothing.
 
+#[cfg(feature = "modbus")]
 mod config;
 mod mapping;
 #[cfg(feature = "mqtt")]
@@ -12,8 +13,11 @@ mod mqtt_session;
 #[cfg(feature = "opcua")]
 mod opcua_value;
 mod outlet;
+#[cfg(feature = "modbus")]
 mod plan;
+#[cfg(feature = "modbus")]
 mod poll;
+#[cfg(feature = "modbus")]
 mod poll_bad_devices;
 #[cfg(feature = "sparkplug")]
 mod sparkplug;
@@ -21,5 +25,6 @@ mod sunspec;
 mod supervisor;
 mod support;
 mod toy;
+#[cfg(feature = "modbus")]
 mod trial;
 mod write;
