@@ -73,6 +73,9 @@ impl File {
 
     fn head(&mut self, scanned: &Scanned) {
         self.comment(&format!("Found by `selvedge adapter scan modbus {}`.", scanned.address));
+        if let Some(why) = &scanned.cut_short {
+            self.comment(&format!("Careful: the scan ended early, {why}. There may be more."));
+        }
         self.comment(
             "Take out what you do not need, then try it: selvedge adapter test --config FILE. The [[device]] tables can be \
              copied into a gateway's selvedge.toml.",
@@ -314,7 +317,7 @@ pub fn readable(range: &Readable) -> String {
         text += &format!(", at most {most} in a request");
     }
     if range.may_go_on {
-        text += ", perhaps further (the scan asks only so much)";
+        text += ", perhaps further (the scan asks only so much, and stops where nothing is answered)";
     }
     text
 }

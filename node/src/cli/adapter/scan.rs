@@ -149,7 +149,7 @@ pub(super) fn run(args: Args, globals: &Globals) -> anyhow::Result<ExitCode> {
     print(&scanned, written, globals.json)?;
     if nothing {
         return Err(Failed(format!(
-            "no unit of {} answered at {}; others may, such as --unit 0,247,255, and a slow gateway wants a longer --timeout",
+            "no unit of {} answered at {}; others may, such as --unit 0,126,247,255, and a slow gateway wants a longer --timeout",
             args.units.written, args.address
         ))
         .into());
@@ -220,6 +220,7 @@ fn to_words(scanned: &Scanned, written: Option<(&PathBuf, usize)>) -> String {
         }
         lines.extend(unit.readable.iter().map(|range| format!("          {}", readable(range))));
     }
+    lines.extend(scanned.cut_short.iter().map(|why| format!("the scan ended early, {why}")));
     if let Some((file, streams)) = written {
         let file = file.display();
         lines.push(format!(
@@ -252,6 +253,7 @@ fn to_json(scanned: &Scanned, written: Option<(&PathBuf, usize)>) -> String {
     json!({
         "address": scanned.address,
         "questions": scanned.questions,
+        "cut_short": scanned.cut_short,
         "units": scanned.units.iter().map(unit_json).collect::<Vec<_>>(),
         "file": written.map(|(file, streams)| json!({ "path": file, "streams": streams })),
     })
