@@ -12,19 +12,19 @@ pub mod glob;
 pub mod unit;
 mod walk;
 
+use std::collections::HashSet;
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
 use opcua::types::{NodeId, Variant};
-use selvedge_core::reading::Quality;
 
-use super::link::Dial;
+use super::OpcUa;
 use super::node_id::{Namespace, NodeName};
-use super::pki::Pki;
-use super::security::{Security, User};
 use super::session::Connect;
 use crate::adapter::Fault;
 use crate::clock::SystemClock;
+use crate::config::ConfigError;
 use crate::health::Health;
 use crate::mapping::Decoded;
 use glob::Glob;
@@ -43,20 +43,19 @@ const SESSION_TIMEOUT: Duration = Duration::from_mins(1);
 /// Which server, and as whom.
 #[derive(Debug, Clone)]
 pub struct Target {
-    /// `opc.tcp://host:port/path`.
-    pub url: String,
-    /// `host:port` of it.
-    pub host_and_port: String,
-    /// Its host alone.
-    pub host: String,
-    /// For a connection, and for each answer.
-    pub timeout: Duration,
-    /// What protects the connection.
-    pub security: Security,
-    /// Who this side says it is.
-    pub user: User,
-    /// Certificates.
-    pub pki: Pki,
+    keys: String,
+    connect: Connect,
+}
+
+/// What somebody gave for a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Given {
+    /// One text.
+    Text(String),
+    /// Several.
+    Texts(Vec<String>),
+    /// Yes or no.
+    Flag(bool),
 }
 
 /// What is looked for.
@@ -75,6 +74,8 @@ pub struct Request {
 pub struct Found {
     /// The url that was dialled.
     pub url: String,
+    /// The names of its namespaces, by their number at this moment.
+    pub namespaces: Vec<String>,
     /// `Objects` first, each node after its parent.
     pub nodes: Vec<Node>,
     /// There is more than was to be taken in.
@@ -147,20 +148,46 @@ pub struct Unit {
 }
 
 impl Target {
-    fn connect(&self) -> Connect {
-        Connect {
-            dial: Dial {
-                url: self.url.clone(),
-                host_and_port: self.host_and_port.clone(),
-                timeout: self.timeout,
-            },
-            host: self.host.clone(),
-            security: self.security,
-            user: self.user.clone(),
-            pki: self.pki.clone(),
+    /// By the keys of a device of the protocol `opcua` and their values, which are those of a configuration, and are
+    /// checked as they are there: `address`, `security`, `user`, `password_file`, `pki`, `timeout`…
+    ///
+    /// # Errors
+    /// What is wrong with them.
+    pub fn read<'a>(keys: impl IntoIterator<Item = (&'static str, &'a Given)>) -> Result<Self, Vec<ConfigError>> {
+        let mut text = String::new();
+        for (key, given) in keys {
+            // Writing to a string cannot fail.
+            let _ = match given {
+                Given::Text(value) => writeln!(text, "{key} = {}", file::quoted(value)),
+                Given::Texts(values) => {
+                    let list: Vec<String> = values.iter().map(|value| file::quoted(value)).collect();
+                    writeln!(text, "{key} = [{}]", list.join(", "))
+                }
+                Given::Flag(flag) => writeln!(text, "{key} = {flag}"),
+            };
+        }
+        // A device has a stream; this one is on every server, and is not read.
+        let device = format!(
+            "[[device]]\nname = \"browse\"\nprotocol = \"opcua\"\n{text}[[device.stream]]\nname = \"time\"\nnode = \"i=2258\"\n"
+        );
+        let sources = crate::config::sources(&device)?;
+        let source = sources.first().and_then(|source| source.as_any().downcast_ref::<OpcUa>());
+        let connect = Connect {
             name: "selvedge adapter browse".to_owned(),
             session_timeout: SESSION_TIMEOUT,
-        }
+            ..source.expect("the protocol is opcua").connect.clone()
+        };
+        Ok(Self { keys: text, connect })
+    }
+
+    /// The lines of a `[[device]]` table that lead there.
+    pub fn keys(&self) -> &str {
+        &self.keys
+    }
+
+    /// As dialled.
+    pub fn url(&self) -> &str {
+        &self.connect.dial.url
     }
 }
 
@@ -182,24 +209,20 @@ impl Found {
         self.path(at).into_iter().map(glob::escaped).collect::<Vec<_>>().join("/")
     }
 
+    /// Is this the node of that name?
+    pub fn is_named(&self, node: &Node, name: &NodeName) -> bool {
+        name.resolve(&self.namespaces).is_ok_and(|id| id == node.id)
+    }
+
     /// The variables that are meant, each once.
     pub fn variables(&self) -> impl Iterator<Item = (usize, &Node, &Variable)> {
-        let mut seen = std::collections::HashSet::new();
+        let mut seen = HashSet::new();
         self.nodes.iter().enumerate().filter_map(move |(at, node)| match &node.kind {
             Kind::Variable(Some(variable)) if node.is_meant && seen.insert(&node.id) => {
                 Some((at, node, &**variable))
             }
             _ => None,
         })
-    }
-}
-
-impl Variable {
-    /// Can a reading hold its value, or an element of it?
-    pub fn is_usable(&self) -> bool {
-        self.is_readable
-            && self.elements != Some(0)
-            && (self.now.quality == Quality::Bad || !matches!(self.now.status, crate::status_code::STRUCTURE))
     }
 }
 
@@ -210,15 +233,16 @@ impl Variable {
 /// does not want to show is no error of the whole: it is noted at the node.
 pub async fn browse(target: &Target, request: &Request) -> Result<Found, Fault> {
     let clock = Arc::new(SystemClock);
-    let health = Arc::new(Health::new("browse", "opcua", target.url.clone(), clock));
-    let session = target.connect().open(None, &health).await?;
+    let health = Arc::new(Health::new("browse", "opcua", target.url().to_owned(), clock));
+    let session = target.connect.open(None, &health).await?;
     let walked = tokio::select! {
         walked = walk::walk(&session, request) => walked,
         fault = session.closed() => Err(fault),
     };
+    let namespaces = session.namespaces.clone();
     session.close().await;
     let (nodes, is_cut, requests) = walked?;
-    Ok(Found { url: target.url.clone(), nodes, is_cut, requests })
+    Ok(Found { url: target.url().to_owned(), namespaces, nodes, is_cut, requests })
 }
 
 /// A node id with the name of its namespace, which stays when the server gives out its numbers anew. A number without a

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use opcua::types::{
-    AttributeId, DataTypeId, DataValue, EUInformation, NodeClass, NodeId, ObjectId, Range, ReferenceDescription,
+    AttributeId, DataValue, EUInformation, NodeClass, NodeId, ObjectId, Range, ReferenceDescription,
     ReferenceTypeId, StatusCode, Variant,
 };
 
@@ -262,7 +262,7 @@ fn described(values: &[DataValue], types: &HashMap<NodeId, String>) -> Variable 
     let [value, data_type, rank, access] = values else { unreachable!("as many as were asked for") };
     let data_type = match &data_type.value {
         Some(Variant::NodeId(id)) => types.get(&**id).cloned().unwrap_or_default(),
-        _ => DataTypeId::BaseDataType.to_string(),
+        _ => "BaseDataType".to_owned(),
     };
     let access = match access.value {
         Some(Variant::Byte(access)) => access,
