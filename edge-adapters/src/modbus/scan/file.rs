@@ -375,7 +375,7 @@ fn slug(text: &str) -> String {
 }
 
 /// Without what could begin a new line, or turn round or hide text on a screen.
-pub(crate) fn one_line(text: &str) -> String {
+pub fn one_line(text: &str) -> String {
     let is_shown = |letter: &char| {
         !letter.is_control()
             && !matches!(*letter, '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}')

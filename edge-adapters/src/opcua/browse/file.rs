@@ -54,6 +54,15 @@ impl std::str::FromStr for Choice {
     }
 }
 
+impl std::fmt::Display for Choice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Node(node) => node.fmt(f),
+            Self::Path(glob) => glob.fmt(f),
+        }
+    }
+}
+
 impl Choice {
     /// Is the node chosen by this?
     pub fn is_of(&self, found: &Found, at: usize) -> bool {
