@@ -12,6 +12,8 @@ mod mqtt_payload;
 #[cfg(feature = "mqtt")]
 mod mqtt_session;
 #[cfg(feature = "opcua")]
+mod opcua_glob;
+#[cfg(feature = "opcua")]
 mod opcua_value;
 mod outlet;
 #[cfg(feature = "modbus")]
