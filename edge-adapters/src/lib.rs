@@ -52,11 +52,15 @@ pub mod adapter;
 pub mod backoff;
 pub mod clock;
 pub mod config;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 pub mod health;
 pub mod mapping;
 pub mod modbus;
 #[cfg(feature = "mqtt")]
 pub mod mqtt;
+#[cfg(feature = "opcua")]
+pub mod opcua;
 pub mod outlet;
 pub mod status_code;
 pub mod supervisor;

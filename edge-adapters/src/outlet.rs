@@ -287,6 +287,11 @@ impl View {
         snapshot
     }
 
+    #[cfg(test)]
+    pub(crate) fn outlet(&self, sender: &mpsc::Sender<Delivery>) -> Outlet {
+        Outlet { sender: sender.clone(), shared: Arc::clone(&self.0) }
+    }
+
     pub(crate) fn changes(&self) -> watch::Receiver<DeviceState> {
         self.0.health.changes()
     }

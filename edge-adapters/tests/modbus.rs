@@ -3,5 +3,7 @@
 #[path = "support/mod.rs"]
 mod support;
 
+#[path = "modbus/scan.rs"]
+mod scan;
 #[path = "modbus/values.rs"]
 mod values;

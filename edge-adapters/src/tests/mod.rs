@@ -9,6 +9,8 @@ mod mqtt_config;
 mod mqtt_payload;
 #[cfg(feature = "mqtt")]
 mod mqtt_session;
+#[cfg(feature = "opcua")]
+mod opcua_value;
 mod outlet;
 mod plan;
 mod poll;
@@ -17,4 +19,6 @@ mod poll_bad_devices;
 mod sparkplug;
 mod supervisor;
 mod support;
+mod toy;
 mod trial;
+mod write;
