@@ -58,8 +58,12 @@ pub mod modbus;
 #[cfg(feature = "mqtt")]
 pub mod mqtt;
 pub mod outlet;
+#[cfg(feature = "mqtt")]
+pub(crate) mod secret;
 pub mod status_code;
 pub mod supervisor;
+#[cfg(feature = "mqtt")]
+pub(crate) mod tls;
 pub mod trial;
 pub mod write;
 

@@ -1,4 +1,4 @@
-//! MQTT 3.1.1, as a subscriber (OASIS Standard, 29 October 2014).
+//! MQTT 3.1.1 (OASIS Standard, 29 October 2014) and 5.0 (7 March 2019), with TLS or without.
 //!
 //! # Which streams there are
 //! The configuration names them ([`topic`]); a message on another topic is acknowledged, counted and shown, and
@@ -32,6 +32,8 @@ pub(crate) mod aside;
 pub(crate) mod client;
 pub(crate) mod listen;
 pub mod memory;
+pub(crate) mod network;
+pub(crate) mod packet;
 pub mod payload;
 pub(crate) mod session;
 pub mod topic;
@@ -40,8 +42,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::adapter::{Adapter, Claim, Head, Source, Start, StreamSpec};
-use client::{Connect, Options, Rumqttc, Service};
+use crate::secret::SecretFile;
+use crate::tls::Tls;
+use client::{Connect, Options, Service, Version};
 use memory::{Memory, source_of};
+use network::Network;
+use packet::encode::Will;
 use payload::Picker;
 use session::Session;
 use topic::Filter;
@@ -55,10 +61,18 @@ pub struct Mqtt {
     pub(crate) head: Head,
     pub(crate) host: String,
     pub(crate) port: u16,
+    pub(crate) version: Version,
     /// As configured.
     pub(crate) client_id: Option<String>,
     pub(crate) service: Service,
     pub(crate) keep_alive: Duration,
+    /// MQTT 5: how long the broker keeps the session of a gateway that is away.
+    pub(crate) session_expiry: Duration,
+    /// `None`: without encryption.
+    pub(crate) tls: Option<Tls>,
+    pub(crate) user: Option<String>,
+    pub(crate) password: Option<SecretFile>,
+    pub(crate) will: Option<Will>,
     /// For a connection, and for the answer to a subscription.
     pub(crate) timeout: Duration,
     pub(crate) packet_bytes_max: usize,
@@ -96,9 +110,9 @@ impl Shared {
 }
 
 impl Mqtt {
-    /// The rumqttc client.
-    pub(crate) fn rumqttc() -> Arc<dyn Connect> {
-        Arc::new(Rumqttc)
+    /// Over the network.
+    pub(crate) fn network() -> Arc<dyn Connect> {
+        Arc::new(Network)
     }
 
     fn client_id(&self) -> String {
@@ -113,11 +127,18 @@ impl Mqtt {
         Options {
             host: self.host.clone(),
             port: self.port,
+            version: self.version,
             client_id: self.client_id(),
             clean_session: self.is_rehearsal,
             keep_alive: self.keep_alive,
             timeout: self.timeout,
             packet_bytes_max: self.packet_bytes_max,
+            session_expiry: self.session_expiry,
+            tls: self.tls.clone(),
+            user: self.user.clone(),
+            password: self.password.clone(),
+            // A look says nothing to others of the gateway that runs.
+            will: self.will.clone().filter(|_| !self.is_rehearsal),
         }
     }
 }

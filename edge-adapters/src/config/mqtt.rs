@@ -67,7 +67,7 @@ pub(super) fn device(keys: &mut Keys<'_>, head: Head) -> Option<Mqtt> {
         pickers: Vec::new(),
         streams: Vec::new(),
         is_rehearsal: false,
-        connect: Mqtt::rumqttc(),
+        connect: Mqtt::network(),
         shared: Arc::<Shared>::default(),
     };
     for (topic, picker, spec) in entries.into_iter().flat_map(|entry| entry.streams) {

@@ -2,8 +2,8 @@
 //!
 //! Two loops run side by side on each connection, with a channel of [`HEARD_MAX`] places between them: one only
 //! listens, which also sends what is to be said; the other works. When the working one waits, because the node has no
-//! room or the window is full, the channel fills, the listening one waits too, and the broker with it: unless something
-//! waits to be said, for then the listening one goes on ([`listen`](fn@listen)), so that nothing waits in a circle.
+//! room or the window is full, the channel fills, the listening one reads nothing more, and the broker waits too; but what
+//! is to be said still goes out ([`listen`](fn@listen)), so that nothing waits in a circle.
 
 mod message;
 
@@ -156,7 +156,7 @@ impl Session {
         context.health.connected();
         self.greeted(resumed, &mut *speaker, context)?;
         let (heard_in, mut heard) = mpsc::channel(HEARD_MAX);
-        let listen = listen(listener, heard_in, speaker.unsaid());
+        let listen = listen(listener, heard_in);
         let work = self.work(&mut heard, &mut *speaker, context);
         tokio::pin!(listen, work);
         tokio::select! {
@@ -276,7 +276,7 @@ impl Session {
             match heard_now {
                 Heard::Message(message) => self.message(message, &mut gathered, context),
                 Heard::Subscribed(granted) => self.subscribed(&granted, context),
-                Heard::Connected { .. } => {}
+                Heard::Connected { .. } | Heard::Published { .. } => {}
             }
             // A message gives each stream one reading at most.
             let is_full = gathered.readings.len() + self.source.streams.len() > SUBMIT_READINGS_MAX;
