@@ -30,6 +30,8 @@
 
 pub(crate) mod aside;
 pub(crate) mod client;
+pub(crate) mod command;
+pub mod csv;
 pub(crate) mod listen;
 pub mod memory;
 pub(crate) mod network;
@@ -45,6 +47,7 @@ use crate::adapter::{Adapter, Claim, Head, Source, Start, StreamSpec};
 use crate::secret::SecretFile;
 use crate::tls::Tls;
 use client::{Connect, Options, Service, Version};
+use command::Command;
 use memory::{Memory, source_of};
 use network::Network;
 use packet::encode::Will;
@@ -82,6 +85,8 @@ pub struct Mqtt {
     pub(crate) topics: Vec<Filter>,
     /// In the order of `streams`.
     pub(crate) pickers: Vec<Picker>,
+    /// In the order of `streams`; `None`: it is not written.
+    pub(crate) commands: Vec<Option<Command>>,
     pub(crate) streams: Vec<StreamSpec>,
     /// Is this only a look? Then the broker is to keep nothing.
     pub(crate) is_rehearsal: bool,
@@ -121,6 +126,16 @@ impl Mqtt {
         };
         let client_id = self.client_id.clone().unwrap_or_else(made);
         if self.is_rehearsal { format!("{client_id}-test-{}", std::process::id()) } else { client_id }
+    }
+
+    /// Says which secrets others may read, at each start of an adapter.
+    fn warn_of_exposed(&self) {
+        let device = self.head.device.as_str();
+        let password = self.password.as_ref().and_then(SecretFile::exposed);
+        let key = self.tls.as_ref().and_then(Tls::exposed);
+        for exposed in password.into_iter().chain(key) {
+            tracing::warn!(device, "{exposed}");
+        }
     }
 
     fn options(&self) -> Options {
@@ -167,6 +182,7 @@ impl Source for Mqtt {
         self
     }
     fn build(&self) -> Box<dyn Adapter> {
+        self.warn_of_exposed();
         self.shared.lock().memory.begin_adapter();
         Box::new(Session::new(self.clone(), self.options()))
     }

@@ -91,7 +91,8 @@ fn certificates(path: &Path, bytes_max: u64) -> Result<Vec<CertificateDer<'stati
     if length > bytes_max {
         return Err(wrong(&format!("has more than {bytes_max} bytes")));
     }
-    let all: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path).map_err(|error| wrong(&error))?.collect();
+    let all: Result<Vec<_>, _> =
+        CertificateDer::pem_file_iter(path).map_err(|error| wrong(&error))?.collect();
     let all = all.map_err(|error| wrong(&format!("no certificates in PEM: {error}")))?;
     if all.is_empty() { Err(wrong(&"holds no certificate in PEM")) } else { Ok(all) }
 }
@@ -125,9 +126,9 @@ fn advice(error: &rustls::Error) -> Option<&'static str> {
             }
             _ => "the server's certificate is of no use",
         },
-        Error::InvalidMessage(InvalidMessage::InvalidContentType | InvalidMessage::UnknownProtocolVersion) => {
-            "that port does not speak TLS: another port, or no tls table"
-        }
+        Error::InvalidMessage(
+            InvalidMessage::InvalidContentType | InvalidMessage::UnknownProtocolVersion,
+        ) => "that port does not speak TLS: another port, or no tls table",
         Error::AlertReceived(alert) => match alert {
             AlertDescription::CertificateRequired => {
                 "the server wants a certificate of this client: set certificate_file and key_file"
@@ -135,7 +136,9 @@ fn advice(error: &rustls::Error) -> Option<&'static str> {
             AlertDescription::UnknownCA | AlertDescription::BadCertificate => {
                 "the server does not trust this client's certificate: have it signed by an authority that the server trusts"
             }
-            AlertDescription::CertificateExpired => "this client's certificate has expired: renew certificate_file",
+            AlertDescription::CertificateExpired => {
+                "this client's certificate has expired: renew certificate_file"
+            }
             AlertDescription::HandshakeFailure | AlertDescription::ProtocolVersion => {
                 "the server offers nothing that is still safe, or wants a certificate of this client"
             }

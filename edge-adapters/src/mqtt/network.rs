@@ -43,8 +43,7 @@ pub(crate) struct Network;
 impl Connect for Network {
     fn connect(&self, options: &Options) -> Connection {
         let outbox = Arc::new(Outbox::default());
-        let listener =
-            Listener { options: options.clone(), outbox: Arc::clone(&outbox), open: None };
+        let listener = Listener { options: options.clone(), outbox: Arc::clone(&outbox), open: None };
         (Box::new(listener), Box::new(Speaker { version: options.version, outbox, last_packet: 0 }))
     }
 }
@@ -159,9 +158,9 @@ async fn stream(options: &Options, secrets: &Secrets, due: Instant) -> Result<Bo
     let (Some(tls), Some(config)) = (&options.tls, &secrets.tls) else { return Ok(Box::new(tcp)) };
     let name = tls.name(host).map_err(|why| Fault::new(FaultKind::Unreachable, why))?;
     let shaking = TlsConnector::from(Arc::clone(config)).connect(name, tcp);
-    let shaken = timeout_at(due, shaking).await.map_err(|_| {
-        late(options, "no TLS handshake: does that port speak TLS")
-    })?;
+    let shaken = timeout_at(due, shaking)
+        .await
+        .map_err(|_| late(options, "no TLS handshake: does that port speak TLS"))?;
     Ok(Box::new(shaken.map_err(unreachable)?))
 }
 

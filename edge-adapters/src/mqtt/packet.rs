@@ -20,16 +20,6 @@ pub(crate) enum Version {
     V5,
 }
 
-impl Version {
-    /// As people write it.
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::V3 => "3.1.1",
-            Self::V5 => "5",
-        }
-    }
-}
-
 /// How a message is delivered (section 4.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[expect(clippy::enum_variant_names, reason = "the words of the standard")]

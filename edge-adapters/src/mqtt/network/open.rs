@@ -117,7 +117,9 @@ impl Open {
                 Incoming::Answer { which: Answer::PubAck, packet, outcome } => {
                     return Ok(Heard::Published { packet, outcome });
                 }
-                Incoming::Answer { .. } => return Err(protocol("it answers a message of quality 2, and none was sent")),
+                Incoming::Answer { .. } => {
+                    return Err(protocol("it answers a message of quality 2, and none was sent"));
+                }
                 Incoming::ConnAck(_) => return Err(protocol("a second CONNACK")),
                 Incoming::Disconnect(outcome) => {
                     return Err(Fault::new(FaultKind::Closed, failure("the broker closes", &outcome)));
@@ -188,7 +190,8 @@ impl Open {
 
     fn signs_of_life(&mut self, outbox: &Outbox, reads: bool) -> Result<(), Fault> {
         if self.life.asked.is_some() && reads {
-            let why = format!("no answer to a ping within {:?}; the connection is dead", self.life.answer_within);
+            let why =
+                format!("no answer to a ping within {:?}; the connection is dead", self.life.answer_within);
             return Err(Fault::new(FaultKind::Timeout, why));
         }
         let mut ping = Vec::with_capacity(2);
@@ -200,7 +203,8 @@ impl Open {
 
     fn closed(&self) -> Fault {
         if self.is_greeted {
-            let why = "the broker closed the connection, as it also does when another client uses this client id";
+            let why =
+                "the broker closed the connection, as it also does when another client uses this client id";
             return Fault::new(FaultKind::Closed, why);
         }
         let why = if self.has_tls {

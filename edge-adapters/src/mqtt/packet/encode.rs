@@ -146,11 +146,6 @@ pub(crate) fn ping(out: &mut Vec<u8>) {
     out.extend([0xC0, 0]);
 }
 
-/// DISCONNECT (section 3.14), for no special reason: the broker forgets the last will.
-pub(crate) fn disconnect(out: &mut Vec<u8>) {
-    out.extend([0xE0, 0]);
-}
-
 fn packet(first: u8, body: &[u8], out: &mut Vec<u8>) {
     out.push(first);
     prefixed(body, out);

@@ -10,7 +10,9 @@ pub(crate) fn refusal(version: Version, outcome: &Outcome) -> String {
         (Version::V3, 2) => "the client id; try another client_id",
         (Version::V3, 3) => "it is not available",
         (Version::V3, 4) => "wrong user name or password",
-        (Version::V3, 5) => "this client may not connect; look at user, password_file and the broker's rights",
+        (Version::V3, 5) => {
+            "this client may not connect; look at user, password_file and the broker's rights"
+        }
         (Version::V3, _) => "a code that MQTT 3.1.1 does not know",
         (Version::V5, code) => reason(code),
     };
