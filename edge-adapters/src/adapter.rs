@@ -224,6 +224,7 @@ impl Fault {
             FaultKind::Closed => status_code::CLOSED,
             FaultKind::Protocol => status_code::PROTOCOL,
             FaultKind::Exception(code) => code as u32,
+            FaultKind::Refused(status) => status,
             FaultKind::Adapter => status_code::ADAPTER,
         }
     }
@@ -242,6 +243,8 @@ pub enum FaultKind {
     Protocol,
     /// The device refused with this Modbus exception code.
     Exception(u8),
+    /// An OPC-UA server refused with this status code.
+    Refused(u32),
     /// The adapter itself failed.
     Adapter,
 }
@@ -254,6 +257,7 @@ impl fmt::Display for FaultKind {
             Self::Closed => "connection closed",
             Self::Protocol => "protocol error",
             Self::Exception(_) => "Modbus exception",
+            Self::Refused(_) => "refused",
             Self::Adapter => "the adapter failed",
         })
     }

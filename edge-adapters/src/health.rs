@@ -285,7 +285,7 @@ impl Health {
             FaultKind::Unreachable => &mut errors.unreachable,
             FaultKind::Closed => &mut errors.closed,
             FaultKind::Protocol => &mut errors.protocol,
-            FaultKind::Exception(_) => &mut errors.exception,
+            FaultKind::Exception(_) | FaultKind::Refused(_) => &mut errors.exception,
             FaultKind::Adapter => &mut errors.adapter,
         } += 1;
     }

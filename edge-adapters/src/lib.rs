@@ -57,6 +57,8 @@ pub mod mapping;
 pub mod modbus;
 #[cfg(feature = "mqtt")]
 pub mod mqtt;
+#[cfg(feature = "opcua")]
+pub mod opcua;
 pub mod outlet;
 #[cfg(feature = "mqtt")]
 pub(crate) mod secret;

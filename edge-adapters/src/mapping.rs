@@ -202,7 +202,7 @@ pub fn decode_registers(encoding: &Encoding, registers: &[u16]) -> Decoded {
     })
 }
 
-fn decode_float(float: f64) -> Decoded {
+pub(crate) fn decode_float(float: f64) -> Decoded {
     if float.is_nan() {
         return Decoded::not_available();
     }

@@ -5,8 +5,10 @@
 mod link;
 pub mod plan;
 mod poll;
+pub mod scan;
 #[cfg(any(test, feature = "server"))]
 pub mod server;
+pub mod sunspec;
 
 use std::time::Duration;
 

@@ -38,6 +38,8 @@ pub(crate) mod network;
 pub(crate) mod packet;
 pub mod payload;
 pub(crate) mod session;
+#[cfg(feature = "sparkplug")]
+pub mod sparkplug;
 pub mod topic;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

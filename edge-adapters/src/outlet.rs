@@ -102,6 +102,8 @@ struct Shared {
 
 #[derive(Debug)]
 struct Streams {
+    /// Nothing leaves any more: its handles may be another device's.
+    is_closed: bool,
     memories: Vec<Memory>,
     places: HashMap<StreamHandle, usize>,
 }
@@ -139,7 +141,7 @@ impl Outlet {
             })
             .collect();
         let places = memories.iter().enumerate().map(|(place, memory)| (memory.handle, place)).collect();
-        let streams = Mutex::new(Streams { memories, places });
+        let streams = Mutex::new(Streams { is_closed: false, memories, places });
         Self { sender, shared: Arc::new(Shared { health, clock, streams }) }
     }
 
@@ -151,6 +153,9 @@ impl Outlet {
     /// Delivers what a poll brought; drops and counts what finds no room.
     pub fn offer(&self, readings: Vec<NewReading>) {
         let mut streams = self.lock();
+        if streams.is_closed {
+            return;
+        }
         let wanted = self.notice(&mut streams, readings);
         for part in parts(wanted) {
             match self.sender.try_reserve() {
@@ -194,8 +199,12 @@ impl Outlet {
         while let Some(part) = parts.next() {
             let room = self.sender.reserve().await.map_err(|_| NotTaken)?;
             let (ack, durable) = oneshot::channel();
+            let mut streams = self.lock();
+            if streams.is_closed {
+                return Err(NotTaken);
+            }
             self.shared.health.delivered(part.len());
-            self.lock().handed_over(&part);
+            streams.handed_over(&part);
             let origins = if parts.peek().is_none() { origins.take() } else { None };
             room.send(Delivery { readings: part, origins: origins.unwrap_or_default(), ack: Some(ack) });
             answers.push_back(durable);
@@ -208,6 +217,9 @@ impl Outlet {
     pub fn mark_stale(&self, status: u32) {
         let receive_time_ns = self.shared.clock.wall_ns();
         let mut streams = self.lock();
+        if streams.is_closed {
+            return;
+        }
         let owed: Vec<NewReading> = streams
             .memories
             .iter()
@@ -264,10 +276,20 @@ impl Outlet {
 }
 
 impl View {
+    /// Nothing leaves the device any more. What left before is in the queue.
+    pub(crate) fn close(&self) {
+        self.0.lock().is_closed = true;
+    }
+
     pub(crate) fn snapshot(&self) -> DeviceSnapshot {
         let mut snapshot = self.0.health.figures();
         snapshot.streams = self.0.lock().memories.iter().map(Memory::snapshot).collect();
         snapshot
+    }
+
+    #[cfg(test)]
+    pub(crate) fn outlet(&self, sender: &mpsc::Sender<Delivery>) -> Option<Outlet> {
+        Some(Outlet { sender: sender.clone(), shared: Arc::clone(&self.0) })
     }
 
     pub(crate) fn changes(&self) -> watch::Receiver<DeviceState> {

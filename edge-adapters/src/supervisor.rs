@@ -158,6 +158,7 @@ impl Supervisor {
             if let Some(running) = before.get_mut(name) {
                 // A supervising task that panicked has stopped too.
                 let _ = (&mut running.task).await;
+                running.view.close();
             }
         }
         self.taken().await;
@@ -187,6 +188,13 @@ impl Supervisor {
     /// The source that runs under this name.
     pub fn source(&self, device: &str) -> Option<&Arc<dyn Source>> {
         self.running.iter().map(|running| &running.source).find(|source| source.device() == device)
+    }
+
+    /// The way out of a device.
+    #[cfg(test)]
+    pub(crate) fn outlet_of(&self, device: &str) -> Option<Outlet> {
+        let running = self.running.iter().find(|running| running.source.device() == device)?;
+        running.view.outlet(&self.deliveries)
     }
 
     /// Names of devices that stay as they are.

@@ -35,6 +35,7 @@ mod tests;
 mod tests_others;
 pub mod times;
 pub mod words;
+pub mod write;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -12,8 +12,9 @@
 //! | `/v0/evidence` | [`EvidenceAnswer`](crate::answers::evidence::EvidenceAnswer) |
 //! | `/v0/keys` | [`KeysAnswer`](crate::answers::keys::KeysAnswer) |
 //!
-//! One thing can be asked to be done: `POST /v0/rotate`, without a body, gives the gateway its next key and answers with a
-//! [`RotateAnswer`].
+//! Two things can be asked to be done, without a body. `POST /v0/rotate` gives the gateway its next key and answers with a
+//! [`RotateAnswer`]. `POST /v0/write?stream=&value=&by=` writes a value (as JSON) to a machine, if the configuration
+//! allows it and the gateway is armed, and answers with a [`WriteAnswer`](crate::answers::write::WriteAnswer).
 //!
 //! What goes wrong is an object `{"error": {"message": …, "reason": {"kind": …}}}` with a status of 4xx or 5xx. Readings are
 //! sent while they are read; when that fails half-way, the last line is such an object.
@@ -38,6 +39,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use edge_adapters::write::Desk;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -76,19 +78,26 @@ pub struct ApiState {
     live: watch::Receiver<Arc<Live>>,
     questions: Arc<Semaphore>,
     rotator: Option<Arc<Rotator>>,
+    desk: Option<Desk>,
 }
 
 impl ApiState {
     /// The state of a running node.
     pub fn new(reader: StoreReader, facts: Facts, live: watch::Receiver<Arc<Live>>) -> Self {
         let questions = Arc::new(Semaphore::new(QUESTIONS_MAX));
-        Self { reader, facts: Arc::new(facts), live, questions, rotator: None }
+        Self { reader, facts: Arc::new(facts), live, questions, rotator: None, desk: None }
     }
 
     /// The same of a node that can be asked for its next key.
     #[must_use]
     pub fn with_rotator(self, rotator: Arc<Rotator>) -> Self {
         Self { rotator: Some(rotator), ..self }
+    }
+
+    /// The same of a node that can be asked to write to its machines.
+    #[must_use]
+    pub fn with_desk(self, desk: Desk) -> Self {
+        Self { desk: Some(desk), ..self }
     }
 }
 

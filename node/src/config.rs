@@ -35,6 +35,8 @@ pub struct Settings {
     pub network: NetworkSettings,
     /// The devices.
     pub devices: Vec<Arc<dyn Source>>,
+    /// Everything but the devices, as it was read: equal in two files that differ in devices only.
+    pub rest: String,
 }
 
 /// As written.
@@ -203,6 +205,8 @@ pub fn load(path: &Path) -> Result<Settings, ConfigError> {
 /// All that is wrong with it.
 pub fn parse(text: &str) -> Result<Settings, Vec<Finding>> {
     let file: File = toml::from_str(text).map_err(|error| vec![explain(text, &error)])?;
+    let rest =
+        format!("{:?} {:?} {:?} {:?} {:?}", file.batch, file.journal, file.tips, file.clock, file.network);
     let mut findings = Vec::new();
     let mut wrong = |path: &[&str], what: &str| {
         findings.push(Finding { line: line_of_key(text, path), what: what.to_owned() });
@@ -252,6 +256,7 @@ pub fn parse(text: &str) -> Result<Settings, Vec<Finding>> {
         },
         network,
         devices,
+        rest,
     })
 }
 

@@ -108,6 +108,7 @@ pub struct Folder {
 
 /// Names inside a data folder.
 mod name {
+    pub(super) const ARMING: &str = "armed.toml";
     pub(super) const CONFIG: &str = "selvedge.toml";
     pub(super) const GENESIS: &str = "genesis.bin";
     pub(super) const IDENTITY: &str = "gateway.id";
@@ -275,6 +276,10 @@ impl Folder {
     /// Where a running node answers.
     pub fn socket_path(&self) -> PathBuf {
         self.path.join(name::SOCKET)
+    }
+    /// The file that arms the gateway for writing to its machines; it need not be there.
+    pub fn arming_path(&self) -> PathBuf {
+        self.path.join(name::ARMING)
     }
     /// The configuration.
     pub fn config_path(&self) -> PathBuf {

@@ -5,10 +5,12 @@
 //!
 //! # Layout
 //! - this file: starting and stopping
+//! - [`devices`]: the adapters, and another configuration of them
 //! - [`network`]: who may connect, whom to dial, and the desk for those who join
 //! - [`publisher`]: what only the running node knows, for questions
 //! - [`rotate`]: the next key
 
+mod devices;
 mod network;
 mod publisher;
 mod rotate;
@@ -19,11 +21,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use edge_adapters::{Delivery, Device, Supervisor, SystemClock, delivery_queue};
-use selvedge_core::border::{Config, Origin, Outcome, Restored, StartCheck, StreamHandle};
+use edge_adapters::{Changes, Source};
+use selvedge_core::border::{Config, Restored, StartCheck};
 use selvedge_crypto::Signer;
 use tokio::net::UnixListener;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -36,6 +38,7 @@ use crate::engine::{self, Engine, Running, SigningKeys};
 use crate::folder::Folder;
 use crate::net::{Net, NetHandle};
 use crate::store::{RealDisk, StoreError, StoreReader};
+use devices::Machines;
 use publisher::Publisher;
 pub use rotate::{RotateAnswer, Rotator};
 
@@ -55,13 +58,10 @@ pub struct Gateway {
     engine: Engine,
     running: Option<Running>,
     live: watch::Receiver<Arc<Live>>,
-    /// Ends the adapters.
-    stop_adapters: CancellationToken,
-    /// Ends everything else.
+    /// Ends everything but the adapters.
     stop_all: CancellationToken,
     /// `None` once the adapters were stopped.
-    supervisor: Option<Supervisor>,
-    pump: JoinHandle<()>,
+    machines: Option<Machines>,
     net: Option<Net>,
     others: Vec<JoinHandle<()>>,
 }
@@ -94,7 +94,7 @@ impl Gateway {
             Some(network::Started { net, for_engine, porter }) => (Some(net), Some(for_engine), Some(porter)),
             None => (None, None, None),
         };
-        begin_sources(folder, &settings, &restored.origins);
+        let origins = restored.origins.clone();
         let keys = SigningKeys::new([]);
         for (number, signer) in signers {
             keys.add(number, signer);
@@ -104,31 +104,21 @@ impl Gateway {
             engine::Parts { config, disk, store, restored, keys: keys.clone(), clock, network: for_engine };
         let (engine, running) = Engine::start(parts)?;
 
-        let devices = describe(&engine, &settings).await?;
-        let (stop_adapters, stop_all) = (CancellationToken::new(), CancellationToken::new());
-        let (supervisor, pump) = read_devices(&engine, devices, &stop_adapters)?;
+        let machines = Machines::start(&engine, folder, &settings.devices, &origins).await?;
+        let stop_all = CancellationToken::new();
         let handle = net.as_ref().map(Net::handle);
-        let publisher = Publisher::new(&engine, &supervisor, handle, folder, settings.batch)?;
+        let publisher = Publisher::new(&engine, machines.devices(), handle, folder, settings.batch)?;
         let publisher = publisher.listening(net.as_ref().map(Net::local_addr));
         let (live_out, live) = watch::channel(Arc::new(publisher.live()));
         let publishing = publisher.run(live_out, engine.events(), stop_all.clone());
         let rotator = Arc::new(Rotator::new(folder, passphrase, keys, &engine));
-        let state =
-            api::ApiState::new(engine.reader(), Facts::of(folder)?, live.clone()).with_rotator(rotator);
+        let state = api::ApiState::new(engine.reader(), Facts::of(folder)?, live.clone())
+            .with_rotator(rotator)
+            .with_desk(machines.desk());
         let mut others =
             vec![tokio::spawn(publishing), tokio::spawn(serve(listener, state, stop_all.clone()))];
         others.extend(porter.map(|porter| tokio::spawn(porter.run(stop_all.clone()))));
-        Ok(Self {
-            engine,
-            running: Some(running),
-            live,
-            stop_adapters,
-            stop_all,
-            supervisor: Some(supervisor),
-            pump,
-            net,
-            others,
-        })
+        Ok(Self { engine, running: Some(running), live, stop_all, machines: Some(machines), net, others })
     }
 
     /// Where it listens for peers; `None`: it has no network.
@@ -163,15 +153,18 @@ impl Gateway {
         let _ = snapshot.wait_for(|s| s.halted.is_some()).await;
     }
 
+    /// Goes over to these devices: those whose tables are the same are not disturbed.
+    ///
+    /// # Errors
+    /// When there are more streams than a gateway may have; the devices that were started until then run.
+    pub async fn change_devices(&mut self, sources: Vec<Arc<dyn Source>>) -> anyhow::Result<Changes> {
+        self.machines.as_mut().context("the adapters were stopped")?.change(sources).await
+    }
+
     /// Ends the adapters, hands over what they delivered, and closes the open batch. All else goes on.
     pub async fn stop_readings(&mut self) {
-        self.stop_adapters.cancel();
-        if let Some(supervisor) = self.supervisor.take() {
-            supervisor.stopped().await;
-        }
-        if !self.pump.is_finished() {
-            // The adapters are gone, so the queue ends; what is in it is handed over.
-            let _ = (&mut self.pump).await;
+        if let Some(machines) = self.machines.take() {
+            machines.stop().await;
         }
         // A loop that is gone has nothing open.
         let _ = self.engine.flush().await;
@@ -269,67 +262,6 @@ fn signers(folder: &Folder, restored: &Restored, passphrase: Option<&str>) -> an
         tracing::warn!("{warning}");
     }
     Ok(signers)
-}
-
-/// Tells sources who is asking, and what they were acknowledged last.
-fn begin_sources(folder: &Folder, settings: &Settings, origins: &[Origin]) {
-    let gateway = selvedge_crypto::ids::to_text(&folder.issuer());
-    for source in &settings.devices {
-        source.begin(&edge_adapters::Start { gateway: &gateway, origins });
-    }
-}
-
-/// Starts the adapters, and hands over what they deliver.
-fn read_devices(
-    engine: &Engine,
-    devices: Vec<Device>,
-    stop: &CancellationToken,
-) -> anyhow::Result<(Supervisor, JoinHandle<()>)> {
-    let (sender, deliveries) = delivery_queue();
-    let mut seed = [0; 8];
-    getrandom::fill(&mut seed).context("the system gives no randomness")?;
-    let clock: Arc<dyn edge_adapters::Clock> = Arc::new(SystemClock);
-    let supervisor = Supervisor::start(devices, &sender, &clock, u64::from_le_bytes(seed), stop);
-    Ok((supervisor, tokio::spawn(pump(engine.clone(), deliveries))))
-}
-
-/// Makes all streams known to the core, and gives each its handle.
-async fn describe(engine: &Engine, settings: &Settings) -> anyhow::Result<Vec<Device>> {
-    let mut next = 0;
-    let mut devices = Vec::new();
-    for source in &settings.devices {
-        let mut streams = Vec::new();
-        for spec in edge_adapters::all_streams(&**source) {
-            let handle = StreamHandle(next);
-            next += 1;
-            engine.describe(handle, spec.descriptor, spec.urgent).await?;
-            streams.push(handle);
-        }
-        devices.push(Device { source: source.clone(), streams });
-    }
-    Ok(devices)
-}
-
-/// Hands deliveries to the core, many under way at once, and acknowledges each when it is durable.
-async fn pump(engine: Engine, mut deliveries: mpsc::Receiver<Delivery>) {
-    while let Some(Delivery { readings, origins, ack }) = deliveries.recv().await {
-        let Ok(outcome) = engine.submit_later(readings, origins).await else {
-            // The loop is gone: nothing more can be taken, and senders learn it by the closed queue.
-            return;
-        };
-        tokio::spawn(async move {
-            match (outcome.await, ack) {
-                (Ok(Outcome::Durable), Some(ack)) => drop(ack.send(())),
-                (Ok(Outcome::Durable), None) => {}
-                (Ok(Outcome::Refused(why)), _) => tracing::error!(%why, "readings were refused"),
-                (Ok(Outcome::Unknown) | Err(_), _) => {
-                    tracing::error!(
-                        "readings may be lost: the store stopped before it said that they are durable"
-                    );
-                }
-            }
-        });
-    }
 }
 
 async fn serve(listener: UnixListener, state: api::ApiState, stop: CancellationToken) {

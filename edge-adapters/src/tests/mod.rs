@@ -19,6 +19,12 @@ mod outlet;
 mod plan;
 mod poll;
 mod poll_bad_devices;
+#[cfg(feature = "sparkplug")]
+mod sparkplug;
 mod supervisor;
 mod support;
+mod toy;
 mod trial;
+#[cfg(feature = "opcua")]
+mod opcua_value;
+mod write;

@@ -4,106 +4,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use selvedge_core::border::{NewReading, StreamHandle};
+use selvedge_core::border::StreamHandle;
 use selvedge_core::reading::{Quality, Value};
-use selvedge_core::stream::{Attestation, Decimal, Descriptor};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::support::{Log, brief};
-use crate::adapter::{Adapter, Claim, Context, Fault, FaultKind, Head, Report, Running, Source, StreamSpec};
+use super::toy::{End, Toy};
+use crate::adapter::Source;
 use crate::clock::SetClock;
 use crate::health::DeviceState;
 use crate::outlet::Delivery;
 use crate::status_code;
 use crate::supervisor::{Device, Supervisor};
-
-/// What the nth adapter of a source does after its first reading.
-#[derive(Debug, Clone, Copy)]
-enum End {
-    Panic,
-    Fail,
-    Return,
-    GoOn,
-    IgnoreStop,
-}
-
-#[derive(Debug)]
-struct Toy {
-    head: Head,
-    ends: &'static [End],
-    built: Arc<AtomicU32>,
-    streams: Vec<StreamSpec>,
-}
-
-impl Toy {
-    fn new(name: &'static str, ends: &'static [End]) -> Self {
-        let descriptor = Descriptor {
-            name: format!("{name}/s"),
-            device: name.into(),
-            address: String::new(),
-            source_type: String::new(),
-            unit: String::new(),
-            scale: Decimal::ONE,
-            offset: Decimal::ZERO,
-            attestation: Attestation::Gateway,
-        };
-        let streams = vec![StreamSpec { descriptor, urgent: false, report: Report::default(), write: None }];
-        let head = Head { device: name.into(), protocol: "toy", written: String::new() };
-        Self { head, ends, built: Arc::default(), streams }
-    }
-}
-
-impl Source for Toy {
-    fn head(&self) -> &Head {
-        &self.head
-    }
-    fn as_any(&self) -> &dyn std::any::Any {
-        self
-    }
-    fn address(&self) -> String {
-        String::new()
-    }
-    fn streams(&self) -> &[StreamSpec] {
-        &self.streams
-    }
-    fn claims(&self) -> Vec<Claim> {
-        Vec::new()
-    }
-    fn build(&self) -> Box<dyn Adapter> {
-        let nth = self.built.fetch_add(1, Ordering::SeqCst);
-        Box::new(Nth(nth, self.ends[nth as usize % self.ends.len()]))
-    }
-}
-
-struct Nth(u32, End);
-
-impl Adapter for Nth {
-    fn run(self: Box<Self>, context: Context) -> Running {
-        Box::pin(async move {
-            let now = context.clock.wall_ns();
-            context.health.up();
-            context.outlet.offer(vec![NewReading {
-                stream: context.streams[0],
-                value: Value::Unsigned(self.0.into()),
-                quality: Quality::Good,
-                flags: 0,
-                status: 0,
-                source_time_ns: now,
-                receive_time_ns: now,
-            }]);
-            match self.1 {
-                End::Panic => panic!("a bug in adapter {}", self.0),
-                End::Fail => return Err(Fault::new(FaultKind::Protocol, "cannot go on")),
-                End::Return => return Ok(()),
-                End::GoOn => context.stop.cancelled().await,
-                End::IgnoreStop => std::future::pending().await,
-            }
-            Ok(())
-        })
-    }
-}
 
 struct Toys {
     supervisor: Supervisor,
@@ -181,4 +95,83 @@ async fn dropping_the_supervisor_stops_its_adapters() {
     drop(toys.supervisor);
     assert!(toys.deliveries.recv().await.is_none(), "the queue ends when the last adapter has");
     assert!(!toys.stop.is_cancelled(), "others that share the token go on");
+}
+
+/// Another configuration touches only what changed, with the whole line of what changed.
+#[tokio::test(start_paused = true)]
+async fn a_change_leaves_untouched_devices_alone() {
+    let toy = |name: &str, written: &str, line: Option<&str>| {
+        let mut toy = Toy::new(name, &[End::GoOn]);
+        toy.head.written = written.into();
+        toy.line = line.map(str::to_owned);
+        toy
+    };
+    let mut toys = start(vec![
+        toy("same", "1", None),
+        toy("other", "1", None),
+        toy("gone", "1", None),
+        toy("on the line", "1", Some("tty")),
+        toy("beside it", "1", Some("tty")),
+    ]);
+    for _ in 0..5 {
+        toys.deliveries.recv().await.expect("each speaks once");
+    }
+    // The node: it takes everything, and answers the question whether it has.
+    let (readings, mut seen) = mpsc::unbounded_channel();
+    let mut deliveries = toys.deliveries;
+    tokio::spawn(async move {
+        while let Some(Delivery { readings: new, ack, .. }) = deliveries.recv().await {
+            let _ = ack.map(|ack| ack.send(()));
+            new.into_iter().for_each(|reading| drop(readings.send(reading)));
+        }
+    });
+    let new = [
+        toy("new", "1", None),
+        toy("same", "1", None),
+        toy("other", "2", None),
+        toy("on the line", "1", Some("tty")),
+        toy("beside it", "2", Some("tty")),
+    ];
+    let built: Vec<_> = new.iter().map(|toy| Arc::clone(&toy.built)).collect();
+    let sources = new.into_iter().map(|toy| Arc::new(toy) as Arc<dyn Source>).collect();
+    let mut next = 10;
+    let describe = async |_: &Arc<dyn Source>| {
+        next += 1;
+        Ok::<_, ()>(vec![StreamHandle(next)])
+    };
+    let changes = toys.supervisor.change(sources, describe).await.expect("a change");
+    assert_eq!(changes.kept, ["same"]);
+    assert_eq!(changes.restarted, ["other", "on the line", "beside it"]);
+    assert_eq!((changes.added, changes.removed), (vec!["new".to_owned()], vec!["gone".to_owned()]));
+    for _ in 0..4 {
+        let reading = seen.recv().await.expect("each new one speaks");
+        assert!(reading.stream.0 > 10, "{reading:?}");
+    }
+    let built: Vec<u32> = built.iter().map(|built| built.load(Ordering::SeqCst)).collect();
+    assert_eq!(built, [1, 0, 1, 1, 1], "the untouched one goes on with its old adapter");
+    let names: Vec<_> = toys.supervisor.devices().snapshots().into_iter().map(|d| d.device).collect();
+    assert_eq!(names, ["new", "same", "other", "on the line", "beside it"]);
+}
+
+/// Handles of a device that went may become another's: nothing of the old one may be taken for the new one's.
+#[tokio::test(start_paused = true)]
+async fn a_stopped_device_delivers_nothing_any_more() {
+    let mut toys = start(vec![Toy::new("gone", &[End::GoOn])]);
+    let first = toys.deliveries.recv().await.expect("it speaks").readings.remove(0);
+    let view = toys.supervisor.source("gone").is_some();
+    assert!(view);
+    let outlet = toys.supervisor.outlet_of("gone").expect("it runs");
+    let none = async |_: &Arc<dyn Source>| Ok::<_, ()>(Vec::new());
+    let change = toys.supervisor.change(Vec::new(), none);
+    let answer = async {
+        let barrier = toys.deliveries.recv().await.expect("the question whether all was taken");
+        assert!(barrier.readings.is_empty());
+        let _ = barrier.ack.map(|ack| ack.send(()));
+    };
+    let (changes, ()) = tokio::join!(change, answer);
+    assert_eq!(changes.expect("a change").removed, ["gone"]);
+    outlet.offer(vec![first.clone()]);
+    outlet.mark_stale(status_code::CLOSED);
+    assert!(outlet.hand_over(vec![first], Vec::new()).await.is_err());
+    assert!(toys.deliveries.try_recv().is_err());
 }

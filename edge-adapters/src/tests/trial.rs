@@ -62,7 +62,6 @@ async fn a_trial_of_a_dead_device_says_why() {
 
 #[tokio::test(start_paused = true)]
 async fn a_trial_of_a_wrong_configuration_says_what_is_wrong() {
-    let clock: Arc<dyn Clock> = Arc::new(SetClock::at(77));
     let errors = device("nowhere").unwrap_err();
     assert_eq!(errors[0].key, "address");
 }

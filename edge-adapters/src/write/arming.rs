@@ -66,7 +66,7 @@ struct File {
 
 impl Permit {
     /// Is it still armed?
-    pub(super) fn holds(&self) -> bool {
+    pub(crate) fn holds(&self) -> bool {
         self.arming.permit(&self.device).is_ok()
     }
 }

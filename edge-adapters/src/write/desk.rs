@@ -13,7 +13,7 @@ use selvedge_core::border::{NewReading, StreamHandle};
 use selvedge_core::reading::{Quality, Value};
 use selvedge_core::stream::Descriptor;
 use serde::Serialize;
-use serde_json::json;
+use serde_json::json as literal;
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
@@ -153,7 +153,7 @@ impl Desk {
         let bounds = door.spec.write.clone().unwrap_or_default();
         let raw = raw(descriptor, value).filter(|_| allows(&bounds, value));
         let Some(raw) = raw else {
-            let (value, allowed) = (shown(value).to_string(), words(&bounds));
+            let (value, allowed) = (json(value).to_string(), words(&bounds));
             return Err(Refusal::OutOfBounds { stream: name(), value, allowed });
         };
         let unarmed = || super::NotArmed {
@@ -242,8 +242,8 @@ impl Record<'_> {
         read_back: Option<&Value>,
         why: Option<String>,
     ) -> bool {
-        let (raw, read_back) = (raw.map(shown), read_back.map(shown));
-        let line = Line { stage, by: self.by, value: shown(self.value), raw, read_back, why };
+        let (raw, read_back) = (raw.map(json), read_back.map(json));
+        let line = Line { stage, by: self.by, value: json(self.value), raw, read_back, why };
         let text = serde_json::to_string(&line).unwrap_or_default();
         let now_ns = self.clock.wall_ns();
         let reading = NewReading {
@@ -310,20 +310,21 @@ fn words(bounds: &Bounds) -> String {
         // Writing into a text does not fail.
         let _ = write!(words, "{} to {}", shown(bounds.min), shown(bounds.max));
     } else {
-        let all: Vec<String> = bounds.one_of.iter().map(|value| shown(value).to_string()).collect();
+        let all: Vec<String> = bounds.one_of.iter().map(|value| json(value).to_string()).collect();
         let _ = write!(words, "one of {}", all.join(", "));
     }
     words
 }
 
-fn shown(value: &Value) -> serde_json::Value {
+/// A value as JSON; bytes as hexadecimal digits.
+pub fn json(value: &Value) -> serde_json::Value {
     match value {
         Value::None => serde_json::Value::Null,
-        Value::Bool(flag) => json!(flag),
-        Value::Int(integer) => json!(integer),
-        Value::Unsigned(integer) => json!(integer),
-        Value::Float(float) => json!(float),
-        Value::Text(text) => json!(text),
-        Value::Bytes(bytes) => json!(bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>()),
+        Value::Bool(flag) => literal!(flag),
+        Value::Int(integer) => literal!(integer),
+        Value::Unsigned(integer) => literal!(integer),
+        Value::Float(float) => literal!(float),
+        Value::Text(text) => literal!(text),
+        Value::Bytes(bytes) => literal!(bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>()),
     }
 }

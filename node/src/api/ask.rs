@@ -17,6 +17,7 @@ use crate::answers::segment::{SegmentAnswer, SegmentQuery};
 use crate::answers::status::StatusAnswer;
 use crate::answers::streams::StreamsAnswer;
 use crate::answers::tangle::TangleAnswer;
+use crate::answers::write::WriteAnswer;
 use crate::answers::{Answers, AskError, Facts, Time};
 use crate::chain;
 use crate::cli::Failed;
@@ -186,6 +187,20 @@ impl Ask {
                     .into(),
             )
             .into()),
+        }
+    }
+
+    /// Writes a value to a machine. Only a running node can: it holds the connection, and records the attempt.
+    ///
+    /// # Errors
+    /// When none runs, or why nothing was sent.
+    pub fn write(&self, stream: &str, value: &str, by: &str) -> anyhow::Result<WriteAnswer> {
+        match self {
+            Self::Node(client) => client.write(stream, value, by).map_err(failure),
+            Self::Store(_) => {
+                let why = "no node runs on this folder, and only a running one writes to machines: start it with `selvedge run`";
+                Err(Failed(why.into()).into())
+            }
         }
     }
 

@@ -25,6 +25,7 @@ use crate::answers::segment::{SegmentAnswer, SegmentQuery};
 use crate::answers::status::StatusAnswer;
 use crate::answers::streams::StreamsAnswer;
 use crate::answers::tangle::TangleAnswer;
+use crate::answers::write::WriteAnswer;
 
 /// Longest answer that is taken whole, in bytes. Readings come line by line and are not bounded.
 pub const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -237,6 +238,17 @@ impl Client {
         serde_json::from_slice(&self.whole(body).await?).map_err(unusable)
     }
 
+    /// Writes a value to a machine, on behalf of `by`.
+    ///
+    /// # Errors
+    /// As for [`get`](Self::get); [`AskError::Refused`] says why nothing was sent.
+    pub async fn write(&self, stream: &str, value: &str, by: &str) -> Result<WriteAnswer, ClientError> {
+        let pairs = [("stream", stream), ("value", value), ("by", by)];
+        let path = with_query("/v0/write", pairs.map(|(key, text)| (key, Some(text.to_owned()))));
+        let body = self.send(Method::POST, &path).await?;
+        serde_json::from_slice(&self.whole(body).await?).map_err(unusable)
+    }
+
     /// The proof of a reading.
     ///
     /// # Errors
@@ -426,6 +438,14 @@ impl BlockingClient {
     /// As there.
     pub fn keys(&self) -> Result<KeysAnswer, ClientError> {
         self.runtime.block_on(self.client.keys())
+    }
+
+    /// See [`Client::write`].
+    ///
+    /// # Errors
+    /// See there.
+    pub fn write(&self, stream: &str, value: &str, by: &str) -> Result<WriteAnswer, ClientError> {
+        self.runtime.block_on(self.client.write(stream, value, by))
     }
 
     /// See [`Client::rotate`].

@@ -21,6 +21,7 @@ use super::{ApiState, PROOF_HEADER, WAIT_MAX, WireError};
 use crate::answers::prove::ProofQuery;
 use crate::answers::readings::{ReadingsAnswer, ReadingsQuery};
 use crate::answers::segment::SegmentQuery;
+use crate::answers::write::WriteAnswer;
 use crate::answers::{Answers, AskError, Time};
 
 /// Readings are sent in pieces of about this many bytes.
@@ -44,6 +45,7 @@ pub(super) fn router(state: ApiState) -> Router {
         .route("/v0/evidence", get(evidence))
         .route("/v0/keys", get(keys))
         .route("/v0/rotate", post(rotate))
+        .route("/v0/write", post(write))
         .fallback(unknown)
         .method_not_allowed_fallback(only_get)
         .layer(middleware::from_fn(no_body))
@@ -77,7 +79,7 @@ async fn unknown(request: Request) -> Response {
     let path: String = request.uri().path().chars().take(64).collect();
     let what = format!(
         "nothing answers to {path:?}; expected /v0/status, /v0/streams, /v0/readings, /v0/proof, \
-         /v0/segment, /v0/tangle, /v0/peers, /v0/evidence or /v0/keys, or POST /v0/rotate"
+         /v0/segment, /v0/tangle, /v0/peers, /v0/evidence or /v0/keys, or POST /v0/rotate or /v0/write"
     );
     malformed(StatusCode::NOT_FOUND, what)
 }
@@ -85,7 +87,7 @@ async fn unknown(request: Request) -> Response {
 async fn only_get() -> Response {
     malformed(
         StatusCode::METHOD_NOT_ALLOWED,
-        "this API answers questions; expected GET (and POST for /v0/rotate only)".into(),
+        "this API answers questions; expected GET (and POST for /v0/rotate and /v0/write only)".into(),
     )
 }
 
@@ -163,7 +165,32 @@ async fn keys(State(state): State<ApiState>) -> Response {
     json(state.ask(|answers| answers.keys(Time::now())).await)
 }
 
-/// The only one that changes anything. It goes on when whoever asked is gone.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WriteQuery {
+    stream: String,
+    /// As JSON.
+    value: String,
+    by: String,
+}
+
+/// Goes on when whoever asked is gone.
+async fn write(
+    State(state): State<ApiState>,
+    asked: Result<Query<WriteQuery>, QueryRejection>,
+) -> Result<Response, AskError> {
+    let WriteQuery { stream, value, by } = query(asked)?;
+    let refused = |why: String| AskError::Refused { why };
+    let desk = state.desk.clone().ok_or_else(|| refused("this node writes to no machine".into()))?;
+    let value = crate::answers::write::value_of(&value).ok_or_else(|| AskError::Malformed {
+        what: format!("{value:?} is no number, text, true or false"),
+    })?;
+    let attempt = tokio::spawn(async move { desk.write(&stream, value, &by).await }).await;
+    let attempt = attempt.map_err(|why| AskError::Store { why: format!("the write failed: {why}") })?;
+    Ok(json(Ok(WriteAnswer::from(attempt.map_err(|why| refused(why.to_string()))?))))
+}
+
+/// Gives the gateway its next key. It goes on when whoever asked is gone.
 async fn rotate(State(state): State<ApiState>) -> Response {
     let Some(rotator) = state.rotator.clone() else {
         let why = "this node cannot be asked for another key".to_owned();

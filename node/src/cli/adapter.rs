@@ -1,27 +1,13 @@
-//! `selvedge adapter test`: what the devices say, decoded, before anything is signed.
+//! `selvedge adapter`: what a device says and what is on it, before anything is signed. No gateway needs to run.
 
-use std::io::Write as _;
-use std::path::PathBuf;
+mod arm;
+mod scan;
+mod test;
+
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
-use edge_adapters::{Clock, DeviceSnapshot, Source, SystemClock, Trial, TrialEvent};
-
-use super::{Failed, Globals};
-use crate::config;
-
-const AFTER_HELP: &str = "\
-Examples:
-  selvedge adapter test --data ./g1                 all devices, ten seconds
-  selvedge adapter test filler-plc --for 3s --data ./g1
-  selvedge adapter test --config other.toml --json
-
-It connects, reads, decodes and prints. Nothing is signed, stored or written to a device, and no gateway needs to run.
-With a broker (mqtt) it looks on as a client of its own: what a running gateway waits for still reaches it.
-
-Exit codes: 0 every device answered; 1 one did not; 2 the configuration is wrong or cannot be read.";
+use super::Globals;
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
@@ -33,20 +19,18 @@ pub struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum Action {
     /// Print decoded readings of the configured devices.
-    #[command(after_help = AFTER_HELP)]
-    Test(TestArgs),
-}
-
-#[derive(Debug, clap::Args)]
-struct TestArgs {
-    /// Only this device.
-    device: Option<String>,
-    /// For how long.
-    #[arg(long = "for", default_value = "10s", value_parser = parse_duration, value_name = "DURATION")]
-    duration: Duration,
-    /// Configuration; that of the data folder if not given.
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
+    #[command(after_help = test::AFTER_HELP)]
+    Test(test::Args),
+    /// Find out what is at an address, and write a configuration for it.
+    Scan(scan::Args),
+    /// Let devices be written to for a while.
+    #[command(after_help = arm::ARM_HELP)]
+    Arm(arm::ArmArgs),
+    /// Let no device be written to.
+    Disarm,
+    /// Write a value to a machine, through the running gateway.
+    #[command(after_help = arm::WRITE_HELP)]
+    Write(arm::WriteArgs),
 }
 
 /// A duration such as `10s`, for arguments.
@@ -57,127 +41,11 @@ pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
 
 /// Runs it.
 pub fn run(args: Args, globals: &Globals) -> anyhow::Result<ExitCode> {
-    let Action::Test(args) = args.action;
-    super::start_log("error");
-    let path = args.config.clone().unwrap_or_else(|| globals.data.join("selvedge.toml"));
-    let settings = config::load(&path)?;
-    let devices = chosen(settings.devices, args.device.as_deref())?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let silent = runtime.block_on(read_all(devices, args.duration, globals.json))?;
-    if silent.is_empty() {
-        return Ok(ExitCode::SUCCESS);
+    match args.action {
+        Action::Test(args) => test::run(args, globals),
+        Action::Scan(args) => scan::run(args, globals),
+        Action::Arm(args) => arm::arm(&args, globals),
+        Action::Disarm => arm::disarm(globals),
+        Action::Write(args) => arm::write(&args, globals),
     }
-    Err(Failed(format!("no good reading from {}", silent.join(", "))).into())
-}
-
-fn chosen(devices: Vec<Arc<dyn Source>>, only: Option<&str>) -> anyhow::Result<Vec<Arc<dyn Source>>> {
-    anyhow::ensure!(!devices.is_empty(), "the configuration has no [[device]]; put one in");
-    let Some(only) = only else { return Ok(devices) };
-    let names: Vec<String> = devices.iter().map(|d| d.device().to_owned()).collect();
-    let found: Vec<_> = devices.into_iter().filter(|d| d.device() == only).collect();
-    anyhow::ensure!(!found.is_empty(), "no device {only:?}; the configuration has {}", names.join(", "));
-    Ok(found)
-}
-
-/// Reads all devices at once. Returns those that gave no good reading.
-async fn read_all(
-    devices: Vec<Arc<dyn Source>>,
-    duration: Duration,
-    json: bool,
-) -> anyhow::Result<Vec<String>> {
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let (lines, mut printed) = tokio::sync::mpsc::channel(64);
-    let mut tasks = Vec::new();
-    for device in devices {
-        let lines = lines.clone();
-        let trial = Trial::start(device, duration, &clock);
-        tasks.push(tokio::spawn(async move { read_one(trial, json, &lines).await }));
-    }
-    drop(lines);
-    let mut out = std::io::stdout().lock();
-    while let Some(line) = printed.recv().await {
-        if writeln!(out, "{line}").is_err() {
-            // Nobody reads any more.
-            break;
-        }
-    }
-    let mut silent = Vec::new();
-    for task in tasks {
-        let (name, is_good) = task.await.context("a device's task failed")?;
-        if !is_good {
-            silent.push(name);
-        }
-    }
-    Ok(silent)
-}
-
-async fn read_one(mut trial: Trial, json: bool, lines: &tokio::sync::mpsc::Sender<String>) -> (String, bool) {
-    while let Some(event) = trial.next().await {
-        let device = trial.snapshot().device;
-        let line = match &event {
-            TrialEvent::Device(snapshot) => device_line(snapshot, json),
-            TrialEvent::Reading(reading) => reading_line(&device, reading, json),
-        };
-        if lines.send(line).await.is_err() {
-            break;
-        }
-    }
-    let snapshot = trial.snapshot();
-    let is_good = snapshot.last_good_ns.is_some();
-    // Nobody may be reading any more.
-    let _ = lines.send(summary_line(&snapshot, json)).await;
-    (snapshot.device, is_good)
-}
-
-fn device_line(device: &DeviceSnapshot, json: bool) -> String {
-    if json {
-        return serde_json::json!({ "device": device.device, "state": device.state, "error": device.error })
-            .to_string();
-    }
-    let why = device.error.as_ref().map_or(String::new(), |e| format!(": {e}"));
-    format!("{} at {} is {}{why}", device.device, device.address, device.state.name())
-}
-
-fn reading_line(device: &str, reading: &edge_adapters::trial::DecodedReading, json: bool) -> String {
-    let time = crate::answers::shown::Time(reading.source_time_ns);
-    if json {
-        let raw = crate::answers::shown::Scalar::raw(&reading.raw);
-        return serde_json::json!({
-            "device": device, "stream": reading.stream, "value": reading.value, "unit": reading.unit, "raw": raw,
-            "quality": reading.quality.name(), "status": reading.status,
-            "source_time": time.to_string(),
-            "receive_time": crate::answers::shown::Time(reading.receive_time_ns).to_string(),
-        })
-        .to_string();
-    }
-    let unit = selvedge_proof::unit_text(&reading.unit);
-    let status = if reading.status == 0 { String::new() } else { format!(" status {}", reading.status) };
-    format!(
-        "{time}  {:<32} {:>14} {unit:<8} {}{status}  raw {}",
-        reading.stream,
-        reading.value.to_string(),
-        reading.quality.name(),
-        crate::answers::shown::Scalar::raw(&reading.raw).words()
-    )
-}
-
-fn summary_line(device: &DeviceSnapshot, json: bool) -> String {
-    if json {
-        return serde_json::json!({ "device": device.device, "summary": device }).to_string();
-    }
-    if let Some(figures) = &device.messages {
-        return format!(
-            "{}: {} messages, {} on topics without a stream, {} readings, {} of them bad",
-            device.device, figures.messages, figures.unmatched, device.readings, figures.undecodable
-        );
-    }
-    format!(
-        "{}: {} polls, {} requests, {} answers, {} readings; round trip {:.1} ms on average",
-        device.device,
-        device.polls,
-        device.requests,
-        device.answers,
-        device.readings,
-        device.round_trip.mean_us as f64 / 1_000.0
-    )
 }

@@ -1,5 +1,6 @@
 //! `selvedge run`: the daemon.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -64,8 +65,10 @@ async fn daemon(
     // Before anything is started, so that a signal during the start is not missed.
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+    let mut hangup = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
     let devices = settings.devices.len();
-    let gateway = Gateway::start(folder, settings, passphrase).await?;
+    let mut reload = Reload { path: folder.config_path(), rest: settings.rest.clone() };
+    let mut gateway = Gateway::start(folder, settings, passphrase).await?;
     tracing::info!(
         network = %selvedge_crypto::ids::to_text(&folder.network().id()),
         gateway = %selvedge_crypto::ids::to_text(&folder.issuer()),
@@ -74,10 +77,13 @@ async fn daemon(
     );
     notify(&[sd_notify::NotifyState::Ready]);
     let watchdog = tokio::spawn(feed_watchdog(gateway.engine().clone()));
-    let halted = tokio::select! {
-        _ = terminate.recv() => false,
-        _ = interrupt.recv() => false,
-        () = gateway.halted() => true,
+    let halted = loop {
+        tokio::select! {
+            _ = terminate.recv() => break false,
+            _ = interrupt.recv() => break false,
+            () = gateway.halted() => break true,
+            _ = hangup.recv() => reload.take(&mut gateway).await,
+        }
     };
     notify(&[sd_notify::NotifyState::Stopping]);
     tracing::info!("stopping; a second signal ends at once");
@@ -94,6 +100,49 @@ async fn daemon(
         }
         Ok(()) => Err(Failed("the node stopped by itself".into()).into()),
         Err(why) => Err(Failed(format!("{why:#}")).into()),
+    }
+}
+
+/// Another configuration while the gateway runs (SIGHUP).
+struct Reload {
+    path: PathBuf,
+    /// What takes effect at a start only, as it was then.
+    rest: String,
+}
+
+impl Reload {
+    /// Reads the file and goes over to its devices. A file that is wrong changes nothing.
+    async fn take(&mut self, gateway: &mut Gateway) {
+        let settings = match config::load(&self.path) {
+            Ok(settings) => settings,
+            Err(why) => {
+                for line in why.to_string().lines() {
+                    tracing::error!("{line}");
+                }
+                tracing::error!(
+                    "the configuration is wrong, so nothing was changed; mend it and send SIGHUP again"
+                );
+                return;
+            }
+        };
+        if settings.rest != self.rest {
+            let file = self.path.display().to_string();
+            tracing::warn!(file, "what stands outside of [[device]] takes effect at the next start only");
+        }
+        match gateway.change_devices(settings.devices).await {
+            Ok(changes) => {
+                let count =
+                    |names: &[String]| if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+                tracing::info!(
+                    restarted = count(&changes.restarted),
+                    added = count(&changes.added),
+                    removed = count(&changes.removed),
+                    untouched = changes.kept.len(),
+                    "the configuration was taken"
+                );
+            }
+            Err(why) => tracing::error!("the configuration was taken in part: {why:#}"),
+        }
     }
 }
 

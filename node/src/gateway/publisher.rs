@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use edge_adapters::Supervisor;
+use edge_adapters::supervisor::Devices;
 use selvedge_core::border::{BatchPolicy, Event, PeerId};
 use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
@@ -28,7 +28,7 @@ pub(super) struct Publisher {
     /// The one that was looked at last. What is taken from elsewhere is no older, so that each connection that it
     /// names is found there.
     snapshot: Arc<Snapshot>,
-    devices: edge_adapters::supervisor::Devices,
+    devices: Devices,
     net: Option<NetHandle>,
     /// The newest figures of the connections, and when they were taken.
     net_status: Option<(Instant, Arc<NetStatus>)>,
@@ -49,7 +49,7 @@ pub(super) struct Publisher {
 impl Publisher {
     pub(super) fn new(
         engine: &Engine,
-        supervisor: &Supervisor,
+        devices: Devices,
         net: Option<NetHandle>,
         folder: &Folder,
         batch: BatchPolicy,
@@ -57,7 +57,7 @@ impl Publisher {
         let mut publisher = Self {
             snapshot: engine.snapshot().borrow().clone(),
             snapshots: engine.snapshot(),
-            devices: supervisor.devices(),
+            devices,
             net,
             net_status: None,
             listen: None,

@@ -1,22 +1,33 @@
-//! Others' transactions, from bytes to attached: decode, check, key, signature, references.
+//! Others' transactions, from bytes to attached.
+//!
+//! - this file: decode, check, key, signature
+//! - [`settle`]: what it refers to
+//! - [`attach`]: into window and chains, own ones too
+//! - [`overdue`]: what waited too long, or was never answered
+
+mod attach;
+mod overdue;
+mod settle;
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use crate::border::{Effect, Event, NewKey, Now, PeerId, SignatureCheck, Ticket, Write};
+use crate::border::{Effect, Now, PeerId, SignatureCheck, Ticket};
 use crate::check::{Facts, KeyPayload, check};
 use crate::codec;
 use crate::genesis::PublicKey;
 use crate::hash::{Hash, Id, Issuer, context, derive};
 use crate::limits;
-use crate::payload::{Batch, PayloadKind};
 use crate::pending::{Stage, Waiting};
-use crate::record::{GENESIS_NUMBER, Record, Stored, flag};
+use crate::record::Stored;
 use crate::reject::Reject;
 use crate::scheme::transaction_message;
 use crate::transaction::{Body, Envelope, Reference};
 
 use super::Node;
+use settle::Settled;
+
+pub(super) use attach::Ready;
 
 /// What became of an envelope that came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,35 +42,6 @@ pub(super) enum Received {
     Unwelcome,
     /// No node can accept it.
     Refused,
-}
-
-/// What became of a reference.
-enum Settled {
-    /// It is the genesis.
-    Genesis,
-    /// It is attached.
-    Held(Stored),
-    /// Something else is attached under that id: it can never be settled by attaching.
-    Never,
-    /// The store has to say.
-    Unknown,
-    /// Nobody here holds it.
-    Absent,
-}
-
-/// What is to be attached, with everything about it settled.
-pub(super) struct Ready {
-    pub(super) id: Id,
-    pub(super) envelope: Arc<[u8]>,
-    pub(super) body: Body,
-    /// What it refers to, `prev` first; `None`: the genesis.
-    pub(super) settled: Vec<Option<Stored>>,
-    /// The key that signed it: place in the issuer's list; `None`: the one it brings.
-    pub(super) key: Option<u16>,
-    pub(super) brings: Option<NewKey>,
-    /// Who sent it, and was it fetched? Of no meaning for an own one.
-    pub(super) from: PeerId,
-    pub(super) fetched: bool,
 }
 
 impl Node {
@@ -177,51 +159,6 @@ impl Node {
             self.advance(now, id, out);
         }
         Received::New
-    }
-
-    fn load(&mut self, now: Now, id: Id, references: Vec<Reference>, out: &mut Vec<Effect>) {
-        let ticket = self.ticket();
-        let Some(waiting) = self.pending.waiting.get_mut(&id) else { return };
-        waiting.loading = Some(ticket);
-        waiting.asked.clone_from(&references);
-        waiting.asked_at_number = self.window.next_number();
-        waiting.due_us = now.monotonic_us + limits::COMPLETION_TIMEOUT_US;
-        self.pending.tickets.insert(ticket, id);
-        out.push(Effect::Load { ticket, references });
-    }
-
-    pub(super) fn loaded(
-        &mut self,
-        now: Now,
-        ticket: Ticket,
-        found: &[Option<Stored>],
-        out: &mut Vec<Effect>,
-    ) {
-        let Some(id) = self.pending.tickets.remove(&ticket) else {
-            return self.heads_checked(now, ticket, found, out);
-        };
-        let Some(waiting) = self.pending.waiting.get_mut(&id) else { return };
-        waiting.loading = None;
-        if waiting.stage == Stage::Lookup {
-            if let Some(Some(stored)) = found.first() {
-                self.pending.remove(&id);
-                // Somebody may wait for it who was told that nobody holds it.
-                return self.advance_waiters(now, id, *stored, out);
-            }
-            waiting.stage = Stage::NoKey;
-        } else {
-            // What was attached since, an answer of "nothing" may have missed: it may have left the window already, or leave
-            // it before this one has all that it waits for.
-            let is_current = self.window.base() <= waiting.asked_at_number;
-            for (reference, stored) in waiting.asked.iter().zip(found) {
-                match stored.or_else(|| self.window.stored(&reference.id)).as_ref() {
-                    Some(stored) => drop(waiting.held.insert(reference.id, *stored)),
-                    None if is_current || planted!(StaleAnswer) => drop(waiting.absent.insert(reference.id)),
-                    None => {}
-                }
-            }
-        }
-        self.advance(now, id, out);
     }
 
     /// Brings a waiting transaction as far as it goes, and then whatever waited for it.
@@ -387,305 +324,6 @@ impl Node {
             self.advance(now, id, out);
         }
     }
-
-    fn settle(&self, waiting: &Waiting, reference: &Reference) -> Settled {
-        if reference.is_genesis() {
-            return Settled::Genesis;
-        }
-        let stored = self.window.stored(&reference.id).or_else(|| waiting.held.get(&reference.id).copied());
-        match stored {
-            Some(s) if planted!(BelievesPlaces) => Settled::Held(s),
-            Some(s) if s.issuer == reference.issuer && s.sequence == reference.sequence => Settled::Held(s),
-            Some(_) => Settled::Never,
-            None if needs_load(&self.window, &self.issuers, waiting, reference) => Settled::Unknown,
-            None => Settled::Absent,
-        }
-    }
-
-    /// Settles all references; what is missing is loaded or wanted.
-    fn settle_all(
-        &mut self,
-        now: Now,
-        id: Id,
-        key: Option<u16>,
-        out: &mut Vec<Effect>,
-    ) -> Result<Option<Ready>, Reject> {
-        let Some(waiting) = self.pending.waiting.get(&id) else { return Ok(None) };
-        if waiting.body.witness.as_ref().is_some_and(|w| w.epoch > 0) {
-            // An epoch not known yet.
-            return Ok(None);
-        }
-        let mut settled = Vec::with_capacity(waiting.references.len());
-        let (mut absent, mut unknown, mut never) = (Vec::new(), false, false);
-        for reference in &waiting.references {
-            match self.settle(waiting, reference) {
-                Settled::Genesis => settled.push(None),
-                Settled::Held(stored) => settled.push(Some(stored)),
-                Settled::Never => never = true,
-                Settled::Unknown => unknown = true,
-                Settled::Absent if planted!(AttachesWithoutPast) => settled.push(None),
-                Settled::Absent => absent.push(*reference),
-            }
-        }
-        if unknown {
-            self.load_unknown(now, id, out);
-        }
-        for reference in &absent {
-            self.pending.wait_for(reference, id);
-        }
-        if unknown || never || !absent.is_empty() {
-            return Ok(None);
-        }
-        self.check_key_in_force(now, id, key, settled, out)
-    }
-
-    /// The key that signed it must be the one in force at `prev`, which is held by now.
-    fn check_key_in_force(
-        &mut self,
-        now: Now,
-        id: Id,
-        key: Option<u16>,
-        settled: Vec<Option<Stored>>,
-        out: &mut Vec<Effect>,
-    ) -> Result<Option<Ready>, Reject> {
-        let Some(waiting) = self.pending.waiting.get(&id) else { return Ok(None) };
-        if let (Some(prev), Some(used)) = (settled[0], key)
-            && prev.key != used
-            && !planted!(OldKeyHolds)
-        {
-            let envelope = Envelope::reopen(&waiting.envelope)?;
-            let number = envelope.key_number;
-            let Some((expected, in_force)) = self.key_at(&waiting.body, prev) else { return Ok(None) };
-            if expected != number {
-                return Err(Reject::WrongKeyNumber { got: number, expected });
-            }
-            // A forker brought two keys with this number: check with that of this branch.
-            self.ask_to_verify(now, id, Some(prev.key), &in_force, out)?;
-            return Ok(None);
-        }
-        let chain = self.issuers.get(&waiting.body.issuer);
-        let brings_key = !matches!(waiting.key_payload, KeyPayload::None);
-        if brings_key && chain.is_some_and(|c| c.keys.len() >= limits::KEYS_PER_ISSUER_MAX) {
-            return Ok(None);
-        }
-        let (issuer, sequence) = (waiting.body.issuer, waiting.body.sequence);
-        if self.is_crowded(&issuer, sequence) && !self.is_needed(&id, issuer) {
-            // Two others of its place were attached while its signature was being checked.
-            self.pending.remove(&id);
-            return Ok(None);
-        }
-        let Some(waiting) = self.pending.remove(&id) else { return Ok(None) };
-        let (from, fetched) = (waiting.peer, waiting.fetched);
-        let brings = match waiting.key_payload {
-            KeyPayload::None => None,
-            KeyPayload::Enrol(new, _) => Some(new),
-            KeyPayload::Rotate(rotate) => {
-                let in_force = key.and_then(|place| chain_key_number(self, &waiting.body, place));
-                in_force.map(|n| NewKey { key_number: n + 1, key: Arc::new(rotate.key) })
-            }
-        };
-        let (envelope, body) = (waiting.envelope, waiting.body);
-        Ok(Some(Ready { id, envelope, body, settled, key, brings, from, fetched }))
-    }
-
-    fn load_unknown(&mut self, now: Now, id: Id, out: &mut Vec<Effect>) {
-        let Some(waiting) = self.pending.waiting.get(&id) else { return };
-        if waiting.loading.is_some() {
-            return;
-        }
-        let references = asked_of(&self.window, &self.issuers, waiting);
-        self.load(now, id, references, out);
-    }
-
-    fn attach_foreign(&mut self, now: Now, ready: Ready, out: &mut Vec<Effect>) -> Stored {
-        let (from, fetched, envelope) = (ready.from, ready.fetched, ready.envelope.clone());
-        let reference = Reference { issuer: ready.body.issuer, sequence: ready.body.sequence, id: ready.id };
-        let mut said = Vec::new();
-        let is_own = reference.issuer == self.config.issuer;
-        let batch = if is_own {
-            let head = self.issuers.get(&reference.issuer).and_then(|c| c.heads.first());
-            let extends = head.map_or(reference.sequence == 0, |h| h.id == ready.body.prev);
-            self.adopt(now, &ready.body, ready.id, extends, &mut said)
-        } else {
-            None
-        };
-        let (stored, write, mut events) = self.attach(now, ready, batch, None);
-        events.append(&mut said);
-        self.unsynced.insert(stored.number, envelope.clone());
-        let ticket = self.persist_attached(stored.number, write, self.config.foreign_within_us, events, out);
-        if is_own && stored.flags & flag::SECOND_BRANCH == 0 {
-            self.own.note_foreign(ticket, reference);
-        }
-        if let Some(peer) = self.gossip.get_mut(from) {
-            peer.counts.attached += 1;
-        }
-        self.gossip.changed(now.monotonic_us);
-        self.plan_telling(now.monotonic_us, &reference);
-        if !fetched {
-            self.spread(now.monotonic_us, reference, &envelope, from, out);
-        }
-        self.plan_approval(now);
-        stored
-    }
-
-    /// Puts a transaction into window and chains. What to write, and what to say once it is durable.
-    pub(super) fn attach(
-        &mut self,
-        now: Now,
-        ready: Ready,
-        batch: Option<Arc<Batch>>,
-        journal: Option<u64>,
-    ) -> (Stored, Write, Vec<Effect>) {
-        let record = self.record_of(&ready);
-        let stored = Stored::from(&record);
-        let own = record.issuer == self.config.issuer;
-        let reference = Reference { issuer: record.issuer, sequence: record.sequence, id: record.id };
-        let mut events = Vec::from([Effect::Emit(Event::Attached {
-            number: record.number,
-            reference,
-            kind: record.kind,
-            own,
-        })]);
-        if let (true, Some(brought)) = (record.kind == PayloadKind::Enrol as u16, &ready.brings) {
-            let (issuer, key) = (record.issuer, brought.key.clone());
-            events.push(Effect::Emit(Event::Enrolled { issuer, key }));
-        }
-        if self.issuers.attach(&record, ready.body.prev, ready.brings.clone()) {
-            events.push(Effect::Emit(Event::Forked { issuer: record.issuer, sequence: record.sequence }));
-        }
-        if own && ready.brings.is_some() {
-            self.own_keys.look(self.issuers.get(&record.issuer));
-        }
-        let bit = self.issuers.member_bit(&record.issuer);
-        self.window.attach(record.clone(), now.monotonic_us, bit, own);
-        let write =
-            Write::Transaction { record, envelope: ready.envelope, key: ready.brings, batch, journal };
-        (stored, write, events)
-    }
-
-    fn record_of(&self, ready: &Ready) -> Record {
-        let body = &ready.body;
-        let numbers: Vec<u64> =
-            ready.settled.iter().map(|s| s.map_or(GENESIS_NUMBER, |s| s.number)).collect();
-        let prev_is_second = ready.settled[0].is_some_and(|s| s.flags & flag::SECOND_BRANCH != 0);
-        let mut flags = 0;
-        if body.has_payload() || planted!(NotesForNotes) {
-            flags |= flag::PAYLOAD;
-        }
-        if body.witness.is_some() {
-            flags |= flag::WITNESS;
-        }
-        if self.issuers.is_second_branch(&body.issuer, body.sequence, prev_is_second) {
-            flags |= flag::SECOND_BRANCH;
-        }
-        let keys = self.issuers.get(&body.issuer).map_or(0, |c| c.keys.len()) as u16;
-        Record {
-            number: self.window.next_number(),
-            id: ready.id,
-            issuer: body.issuer,
-            sequence: body.sequence,
-            key: if ready.brings.is_some() { keys } else { ready.key.unwrap_or(0) },
-            flags,
-            kind: body.kind,
-            prev: numbers[0],
-            approves: [numbers[1], numbers[2]],
-            further: numbers[3..].into(),
-        }
-    }
-
-    /// Drops what waited too long, and asks again for work that was never answered.
-    pub(super) fn sweep_pending(&mut self, now: Now, out: &mut Vec<Effect>) {
-        self.pending.ask_due = true;
-        let expired = |since: u64, after: u64| now.monotonic_us >= since.saturating_add(after);
-        let old =
-            self.pending.waiting.iter().filter(|(_, w)| expired(w.since_us, limits::PENDING_TIMEOUT_US));
-        let old: Vec<Id> = old.map(|(id, _)| *id).collect();
-        for id in &old {
-            if let Some(gone) = self.pending.remove(id) {
-                // What it refers to never came: it was of no use.
-                self.wasted(now, gone.peer, gone.envelope.len(), out);
-            }
-        }
-        let stuck = |w: &Waiting| {
-            let is_working = w.loading.is_some() || matches!(w.stage, Stage::Verifying(..) | Stage::Lookup);
-            is_working && now.monotonic_us >= w.due_us
-        };
-        let stuck: Vec<Id> =
-            self.pending.waiting.iter().filter(|(_, w)| stuck(w)).map(|(id, _)| *id).collect();
-        for id in stuck {
-            self.ask_again(now, id, out);
-        }
-        if core::mem::take(&mut self.pending.overflowed) {
-            let all: Vec<Id> = self.pending.waiting.keys().copied().collect();
-            for id in all {
-                self.advance(now, id, out);
-            }
-        }
-    }
-
-    fn ask_again(&mut self, now: Now, id: Id, out: &mut Vec<Effect>) {
-        let Some(waiting) = self.pending.waiting.get_mut(&id) else { return };
-        let mut stale = waiting.loading.take();
-        if let Stage::Verifying(ticket, _) = waiting.stage {
-            stale = stale.or(Some(ticket));
-            waiting.stage = Stage::NoKey;
-        }
-        let lookup = (waiting.stage == Stage::Lookup).then_some(Reference {
-            issuer: waiting.body.issuer,
-            sequence: waiting.body.sequence,
-            id,
-        });
-        if let Some(ticket) = stale {
-            self.pending.tickets.remove(&ticket);
-        }
-        match lookup {
-            Some(own) => self.load(now, id, Vec::from([own]), out),
-            None => self.advance(now, id, out),
-        }
-    }
-
-    /// A load or a check failed: the sweep asks again soon.
-    pub(super) fn retry_pending(&mut self, now: Now, ticket: Ticket) -> Option<&'static str> {
-        let id = self.pending.tickets.get(&ticket)?;
-        let waiting = self.pending.waiting.get_mut(id)?;
-        waiting.due_us = now.monotonic_us + limits::RETRY_US;
-        Some(if matches!(waiting.stage, Stage::Verifying(..)) {
-            "checking a signature"
-        } else {
-            "loading from the store"
-        })
-    }
-}
-
-/// References of this one that only the store can answer.
-fn asked_of(
-    window: &crate::window::Window,
-    issuers: &crate::issuers::Issuers,
-    waiting: &Waiting,
-) -> Vec<Reference> {
-    let mut asked: Vec<Reference> =
-        waiting.references.iter().filter(|r| needs_load(window, issuers, waiting, r)).copied().collect();
-    asked.dedup();
-    asked.truncate(limits::REFERENCES_PER_ASK_MAX);
-    asked
-}
-
-fn needs_load(
-    window: &crate::window::Window,
-    issuers: &crate::issuers::Issuers,
-    waiting: &Waiting,
-    reference: &Reference,
-) -> bool {
-    !reference.is_genesis()
-        && window.by_id(&reference.id).is_none()
-        && !waiting.held.contains_key(&reference.id)
-        && !waiting.absent.contains(&reference.id)
-        && !window.is_whole()
-        && issuers.may_be_attached(&reference.issuer, reference.sequence)
-}
-
-fn chain_key_number(node: &Node, body: &Body, place: u16) -> Option<u32> {
-    node.issuers.get(&body.issuer)?.keys.get(usize::from(place)).map(|k| k.key_number)
 }
 
 fn envelope_hash(bytes: &[u8]) -> Hash {

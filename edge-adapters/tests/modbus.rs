@@ -1,0 +1,9 @@
+//! The Modbus adapter against real devices: pymodbus in processes of their own.
+
+#[path = "support/mod.rs"]
+mod support;
+
+#[path = "modbus/scan.rs"]
+mod scan;
+#[path = "modbus/values.rs"]
+mod values;
