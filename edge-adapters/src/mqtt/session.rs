@@ -2,10 +2,11 @@
 //!
 //! Two loops run side by side on each connection, with a channel of [`HEARD_MAX`] places between them: one only
 //! listens, which also sends what is to be said; the other works. When the working one waits, because the node has no
-//! room or the window is full, the channel fills, the listening one waits too, and the broker with it: unless something
-//! waits to be said, for then the listening one goes on ([`listen`](fn@listen)), so that nothing waits in a circle.
+//! room or the window is full, the channel fills, the listening one reads nothing more, and the broker waits too; but what
+//! is to be said still goes out ([`listen`](fn@listen)), so that nothing waits in a circle.
 
 mod message;
+mod writing;
 
 use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
@@ -25,6 +26,7 @@ use super::topic::{Filter, Routes};
 use crate::adapter::{Adapter, Context, Fault, FaultKind, Running};
 use crate::backoff::{Backoff, BackoffPolicy};
 use crate::outlet::{NotTaken, UnderWay};
+use writing::{Writing, refuse};
 
 /// Messages that may be taken and not acknowledged: as many as the journal keeps origins of one source. Beyond that
 /// nothing is taken, and the broker waits.
@@ -101,6 +103,7 @@ pub(crate) struct Session {
     last_of_topic: HashMap<String, [u8; 16]>,
     aside: Aside,
     last_line: Option<Instant>,
+    writing: Option<Writing>,
 }
 
 impl Session {
@@ -123,6 +126,7 @@ impl Session {
             last_of_topic: HashMap::new(),
             aside: Aside::default(),
             last_line: None,
+            writing: None,
         }
     }
 
@@ -143,20 +147,28 @@ impl Session {
             context.outlet.mark_stale(fault.status());
             let wait = backoff.next_wait();
             context.health.down(&fault, wait);
-            sleep(wait).await;
+            self.not_confirmed("the connection ended before the stream showed the value");
+            tokio::select! {
+                () = sleep(wait) => {}
+                never = refuse(&context.writes) => match never {},
+            }
         }
     }
 
     /// One connection, from its beginning to its end.
     async fn connection(&mut self, context: &Context) -> Result<Infallible, End> {
         let (mut listener, mut speaker) = self.source.connect.connect(&self.options);
-        let Heard::Connected { resumed } = listener.next().await? else {
+        let greeting = tokio::select! {
+            greeting = listener.next() => greeting?,
+            never = refuse(&context.writes) => match never {},
+        };
+        let Heard::Connected { resumed } = greeting else {
             return Err(Fault::new(FaultKind::Protocol, "a message before the connection stood").into());
         };
         context.health.connected();
         self.greeted(resumed, &mut *speaker, context)?;
         let (heard_in, mut heard) = mpsc::channel(HEARD_MAX);
-        let listen = listen(listener, heard_in, speaker.unsaid());
+        let listen = listen(listener, heard_in);
         let work = self.work(&mut heard, &mut *speaker, context);
         tokio::pin!(listen, work);
         tokio::select! {
@@ -228,6 +240,12 @@ impl Session {
                     let why = format!("no answer to the subscription within {:?}", self.source.timeout);
                     return Err(Fault::new(FaultKind::Timeout, why).into());
                 }
+                () = until(self.writing.as_ref().map(|writing| writing.due)) => {
+                    self.not_confirmed("the stream did not show the value in time");
+                }
+                request = context.writes.next(), if self.writing.is_none() && self.asked.is_empty() => {
+                    self.write(request, speaker);
+                }
                 () = unsaid.less(), if !has_room => {}
                 next = heard.recv(), if has_room => {
                     let Some(next) = next else { return Ok(()) };
@@ -276,6 +294,7 @@ impl Session {
             match heard_now {
                 Heard::Message(message) => self.message(message, &mut gathered, context),
                 Heard::Subscribed(granted) => self.subscribed(&granted, context),
+                Heard::Published { packet, outcome } => self.published(packet, &outcome),
                 Heard::Connected { .. } => {}
             }
             // A message gives each stream one reading at most.

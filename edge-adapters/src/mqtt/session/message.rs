@@ -130,6 +130,7 @@ impl Session {
                 continue;
             };
             let time = payload.time(picker);
+            self.shows(*stream, message, &decoded.value);
             let doubt = match time {
                 SourceTime::At(_) => None,
                 _ if message.retained => Some(status_code::RETAINED),
