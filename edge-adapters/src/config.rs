@@ -41,6 +41,8 @@ const PROTOCOLS: &[Protocol] = &[
     ("modbus-tcp", |keys, head| Some(Arc::new(modbus::device(keys, head)?))),
     #[cfg(feature = "mqtt")]
     ("mqtt", |keys, head| Some(Arc::new(mqtt::device(keys, head)?))),
+    #[cfg(feature = "sparkplug")]
+    ("sparkplug", |keys, head| Some(Arc::new(mqtt::sparkplug::device(keys, head)?))),
 ];
 
 /// A number or text, as written.
