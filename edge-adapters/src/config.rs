@@ -54,6 +54,8 @@ const PROTOCOLS: &[Protocol] = &[
     ("mqtt", |keys, head| Some(Arc::new(mqtt::device(keys, head)?))),
     #[cfg(feature = "opcua")]
     ("opcua", |keys, head| Some(Arc::new(opcua::device(keys, head)?))),
+    #[cfg(feature = "sparkplug")]
+    ("sparkplug", |keys, head| Some(Arc::new(mqtt::sparkplug::device(keys, head)?))),
 ];
 
 /// A number or text, as written.

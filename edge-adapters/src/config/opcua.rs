@@ -1,7 +1,6 @@
 //! Devices of the protocol `opcua`: one server each.
 
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use super::keys::{Keys, quoted};

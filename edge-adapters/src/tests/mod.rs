@@ -6,7 +6,13 @@ mod config;
 mod mapping;
 mod metrics;
 #[cfg(feature = "mqtt")]
+mod mqtt_command;
+#[cfg(feature = "mqtt")]
 mod mqtt_config;
+#[cfg(feature = "mqtt")]
+mod mqtt_csv;
+#[cfg(feature = "mqtt")]
+mod mqtt_packet;
 #[cfg(feature = "mqtt")]
 mod mqtt_payload;
 #[cfg(feature = "mqtt")]
