@@ -3,7 +3,11 @@
 
 #[cfg(feature = "modbus")]
 mod config;
+#[cfg(feature = "modbus")]
+mod lines;
 mod mapping;
+#[cfg(feature = "modbus")]
+mod modbus_config;
 mod metrics;
 #[cfg(feature = "mqtt")]
 mod mqtt_command;
