@@ -40,6 +40,7 @@ pub mod payload;
 pub(crate) mod session;
 #[cfg(feature = "sparkplug")]
 pub mod sparkplug;
+pub mod survey;
 pub mod topic;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -146,9 +146,7 @@ async fn load(options: &Options) -> Result<Secrets, Fault> {
 }
 
 async fn stream(options: &Options, secrets: &Secrets, due: Instant) -> Result<Box<dyn Stream>, Fault> {
-    let unreachable = |error: io::Error| {
-        Fault::new(FaultKind::Unreachable, explain(&error).unwrap_or_else(|| error.to_string()))
-    };
+    let unreachable = |error: io::Error| Fault::new(FaultKind::Unreachable, error.to_string());
     let host = options.host.trim_start_matches('[').trim_end_matches(']');
     let connecting = TcpStream::connect((host, options.port));
     let tcp = timeout_at(due, connecting).await.map_err(|_| late(options, "no TCP connection"))?;
@@ -161,7 +159,11 @@ async fn stream(options: &Options, secrets: &Secrets, due: Instant) -> Result<Bo
     let shaken = timeout_at(due, shaking)
         .await
         .map_err(|_| late(options, "no TLS handshake: does that port speak TLS"))?;
-    Ok(Box::new(shaken.map_err(unreachable)?))
+    let shaken = shaken.map_err(|error| {
+        let cut = || format!("the broker ended the TLS handshake ({error}): does that port speak TLS");
+        Fault::new(FaultKind::Unreachable, explain(&error).unwrap_or_else(cut))
+    })?;
+    Ok(Box::new(shaken))
 }
 
 fn late(options: &Options, what: &str) -> Fault {

@@ -49,7 +49,9 @@ pub enum NodeNameError {
     #[error("ns= is followed by a number from 0 to 65535")]
     Index,
     /// `nsu=` with nothing, too much, or with an escape that is none.
-    #[error("nsu= is followed by the name of a namespace of 1 to 4096 characters, with `;` as %3B and `%` as %25")]
+    #[error(
+        "nsu= is followed by the name of a namespace of 1 to 4096 characters, with `;` as %3B and `%` as %25"
+    )]
     Uri,
     /// `i=` with something else than a number.
     #[error("i= is followed by a number from 0 to 4294967295")]

@@ -87,8 +87,12 @@ impl Pki {
             (false, false) => self.bootstrap().map_err(|why| {
                 wrong(format!("no certificate could be made in {}: {why}", self.folder.display()))
             })?,
-            (true, false) => return Err(wrong(format!("there is {}, but no {}", certificate.display(), key.display()))),
-            (false, true) => return Err(wrong(format!("there is {}, but no {}", key.display(), certificate.display()))),
+            (true, false) => {
+                return Err(wrong(format!("there is {}, but no {}", certificate.display(), key.display())));
+            }
+            (false, true) => {
+                return Err(wrong(format!("there is {}, but no {}", key.display(), certificate.display())));
+            }
         }
         let own = CertificateStore::read_cert(&certificate).map_err(wrong)?;
         let key = CertificateStore::read_pkey(&key).map_err(wrong)?;
@@ -96,7 +100,9 @@ impl Pki {
         let names = names(der.as_ref()).unwrap_or_default();
         let Some(application_uri) = names.uris.into_iter().next() else {
             let certificate = certificate.display();
-            return Err(wrong(format!("{certificate} carries no application URI among its alternative names")));
+            return Err(wrong(format!(
+                "{certificate} carries no application URI among its alternative names"
+            )));
         };
         Ok(Own { certificate: own, der, key, application_uri })
     }
@@ -150,9 +156,9 @@ impl Pki {
             return Err(self.reject(der.as_ref(), &certificate, &thumbprint));
         }
         let it = format!("the server's certificate {thumbprint}");
-        certificate.is_time_valid(&std::time::SystemTime::now().into()).map_err(|error| {
-            wrong(format!("{it}: {error}; the gateway's own clock may be wrong too"))
-        })?;
+        certificate
+            .is_time_valid(&std::time::SystemTime::now().into())
+            .map_err(|error| wrong(format!("{it}: {error}; the gateway's own clock may be wrong too")))?;
         if !certificate.key_length().is_ok_and(|bits| policy.is_valid_keylength(bits)) {
             return Err(wrong(format!("{it} has a key of a length that {} does not allow", policy.to_str())));
         }
@@ -180,14 +186,17 @@ impl Pki {
         entries.take(TRUSTED_MAX).flatten().any(|entry| {
             let path = entry.path();
             let is_short = entry.metadata().is_ok_and(|meta| meta.len() <= CERTIFICATE_BYTES_MAX);
-            is_short && CertificateStore::read_cert(&path).is_ok_and(|found| found.as_byte_string().as_ref() == der)
+            is_short
+                && CertificateStore::read_cert(&path)
+                    .is_ok_and(|found| found.as_byte_string().as_ref() == der)
         })
     }
 
     /// Keeps the certificate for a person to judge, and says what to do.
     fn reject(&self, der: &[u8], certificate: &X509, thumbprint: &str) -> Fault {
         let name = certificate.common_name().unwrap_or_default();
-        let plain: String = name.chars().filter(|c| c.is_ascii_alphanumeric() || "-_.".contains(*c)).take(40).collect();
+        let plain: String =
+            name.chars().filter(|c| c.is_ascii_alphanumeric() || "-_.".contains(*c)).take(40).collect();
         let file = format!("{plain}[{thumbprint}].der");
         let path = self.file("rejected", &file);
         let is_full = || {

@@ -50,7 +50,10 @@ pub struct Security {
 pub const SECURITIES: [(&str, Security); 7] = [
     ("None", Security { policy: Policy::None, mode: Mode::None }),
     ("Basic256Sha256/Sign", Security { policy: Policy::Basic256Sha256, mode: Mode::Sign }),
-    ("Basic256Sha256/SignAndEncrypt", Security { policy: Policy::Basic256Sha256, mode: Mode::SignAndEncrypt }),
+    (
+        "Basic256Sha256/SignAndEncrypt",
+        Security { policy: Policy::Basic256Sha256, mode: Mode::SignAndEncrypt },
+    ),
     ("Aes128_Sha256_RsaOaep/Sign", Security { policy: Policy::Aes128Sha256RsaOaep, mode: Mode::Sign }),
     (
         "Aes128_Sha256_RsaOaep/SignAndEncrypt",
@@ -146,7 +149,9 @@ impl Secret {
         let secret = text.trim_end();
         if secret.is_empty() || secret.len() > SECRET_BYTES_MAX {
             let (found, path) = (secret.len(), path.display());
-            return Err(wrong(format!("the password file {path}: {found} bytes, expected 1 to {SECRET_BYTES_MAX}")));
+            return Err(wrong(format!(
+                "the password file {path}: {found} bytes, expected 1 to {SECRET_BYTES_MAX}"
+            )));
         }
         Ok(secret.to_owned())
     }
@@ -227,7 +232,8 @@ impl User {
                 let certificate = CertificateStore::read_cert(certificate)
                     .map_err(|why| wrong(format!("user_certificate: {why}")))?;
                 // Its own words hold the path, and nothing of the key.
-                let key = CertificateStore::read_pkey(key).map_err(|why| wrong(format!("user_key: {why}")))?;
+                let key =
+                    CertificateStore::read_pkey(key).map_err(|why| wrong(format!("user_key: {why}")))?;
                 Ok(IdentityToken::new_x509(certificate, key))
             }
         }
@@ -238,7 +244,9 @@ impl User {
 fn protects(security: Security, policy: &UserTokenPolicy) -> bool {
     match policy.security_policy_uri.as_ref() {
         "" => security.is_secured(),
-        uri => SECURITIES.iter().any(|(_, known)| known.is_secured() && known.library_policy().to_uri() == uri),
+        uri => {
+            SECURITIES.iter().any(|(_, known)| known.is_secured() && known.library_policy().to_uri() == uri)
+        }
     }
 }
 

@@ -14,9 +14,9 @@ use opcua::core::ResponseMessage;
 use opcua::core::sync::RwLock;
 use opcua::crypto::{CertificateStore, random, verify_signature_data};
 use opcua::types::{
-    ApplicationDescription, ApplicationType, AttributeId, ByteString, CloseSessionRequest, CreateSessionRequest,
-    CreateSessionResponse, DataValue, EndpointDescription, GetEndpointsRequest, NodeId, ReadRequest, ReadValueId,
-    StatusCode, TimestampsToReturn, UAString, VariableId, Variant,
+    ApplicationDescription, ApplicationType, AttributeId, ByteString, CloseSessionRequest,
+    CreateSessionRequest, CreateSessionResponse, DataValue, EndpointDescription, GetEndpointsRequest, NodeId,
+    ReadRequest, ReadValueId, StatusCode, TimestampsToReturn, UAString, VariableId, Variant,
 };
 
 use super::link::{Asker, Dial, Link, fault_of, refused, words};
@@ -165,7 +165,8 @@ impl Connect {
     fn choose(&self, offered: &[EndpointDescription]) -> Result<EndpointDescription, Fault> {
         let fits = |endpoint: &&EndpointDescription| {
             self.security.is_of(endpoint)
-                && (endpoint.endpoint_url.is_empty() || endpoint.endpoint_url.as_ref().starts_with("opc.tcp:"))
+                && (endpoint.endpoint_url.is_empty()
+                    || endpoint.endpoint_url.as_ref().starts_with("opc.tcp:"))
         };
         let takes = |endpoint: &&EndpointDescription| {
             let policies = endpoint.user_identity_tokens.as_deref().unwrap_or_default();
@@ -182,7 +183,11 @@ impl Connect {
     }
 
     /// Did the list that nobody protected say the same as the server says now?
-    fn compare(&self, answer: &CreateSessionResponse, policies: &[opcua::types::UserTokenPolicy]) -> Result<(), Fault> {
+    fn compare(
+        &self,
+        answer: &CreateSessionResponse,
+        policies: &[opcua::types::UserTokenPolicy],
+    ) -> Result<(), Fault> {
         let listed = answer.server_endpoints.as_deref().unwrap_or_default();
         let is_same = |endpoint: &&EndpointDescription| {
             let theirs = endpoint.user_identity_tokens.as_deref().unwrap_or_default();
@@ -193,7 +198,8 @@ impl Connect {
             return Ok(());
         }
         Err(wrong(
-            "the server's list of endpoints changed between its two readings: somebody may stand between".to_owned(),
+            "the server's list of endpoints changed between its two readings: somebody may stand between"
+                .to_owned(),
         ))
     }
 
@@ -205,7 +211,8 @@ impl Connect {
     ) -> Result<CreateSessionResponse, Fault> {
         let asker = link.asker();
         let nonce = random::byte_string(NONCE_BYTES);
-        let application_uri = own.map_or(self.pki.application_uri.as_str(), |own| own.application_uri.as_str());
+        let application_uri =
+            own.map_or(self.pki.application_uri.as_str(), |own| own.application_uri.as_str());
         let request = CreateSessionRequest {
             request_header: asker.header(),
             client_description: ApplicationDescription {
@@ -234,8 +241,14 @@ impl Connect {
             let certificate = opcua::crypto::X509::from_byte_string(&answer.server_certificate)
                 .map_err(|error| fault_of(&error))?;
             let policy = self.security.library_policy();
-            verify_signature_data(&answer.server_signature, policy, &certificate, &own.certificate, nonce.as_ref())
-                .map_err(|error| wrong(format!("the server could not prove that it holds its key: {error}")))?;
+            verify_signature_data(
+                &answer.server_signature,
+                policy,
+                &certificate,
+                &own.certificate,
+                nonce.as_ref(),
+            )
+            .map_err(|error| wrong(format!("the server could not prove that it holds its key: {error}")))?;
         }
         link.set_server_nonce(&answer.server_nonce)?;
         link.set_token(answer.authentication_token.clone());

@@ -15,6 +15,8 @@ mod mqtt_packet;
 mod mqtt_payload;
 #[cfg(feature = "mqtt")]
 mod mqtt_session;
+#[cfg(feature = "opcua")]
+mod opcua_value;
 mod outlet;
 mod plan;
 mod poll;
@@ -25,6 +27,4 @@ mod supervisor;
 mod support;
 mod toy;
 mod trial;
-#[cfg(feature = "opcua")]
-mod opcua_value;
 mod write;

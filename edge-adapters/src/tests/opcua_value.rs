@@ -127,10 +127,8 @@ fn an_element_of_an_array_by_its_index_and_nothing_without_one() {
 
 #[test]
 fn the_status_of_the_server_stands_in_the_reading() {
-    let with = |variant: Variant, status: u32| DataValue {
-        status: Some(StatusCode::from(status)),
-        ..said(variant)
-    };
+    let with =
+        |variant: Variant, status: u32| DataValue { status: Some(StatusCode::from(status)), ..said(variant) };
     let sensor = StatusCode::BadSensorFailure.bits();
     assert_eq!(plain(&with(21.5.into(), sensor)), Decoded::bad(sensor), "a value that must not be used");
     let usable = StatusCode::UncertainLastUsableValue.bits();
@@ -357,9 +355,8 @@ fn no_text_makes_the_reader_of_names_fail() {
     const PARTS: [&str; 12] = ["ns=", "nsu=", "i=", "s=", "g=", "b=", ";", "%", "%3B", "7", "urn:é", "="];
     for seed in 0..cases() {
         let mut random = SplitMix(seed);
-        let text: String = (0..random.next() % 8)
-            .map(|_| PARTS[(random.next() % PARTS.len() as u64) as usize])
-            .collect();
+        let text: String =
+            (0..random.next() % 8).map(|_| PARTS[(random.next() % PARTS.len() as u64) as usize]).collect();
         if let Ok(name) = text.parse::<NodeName>() {
             let again: NodeName = name.to_string().parse().unwrap_or_else(|e| panic!("{text:?} {name}: {e}"));
             assert_eq!(again, name, "seed {seed}: {text:?}");
