@@ -52,6 +52,8 @@ pub mod adapter;
 pub mod backoff;
 pub mod clock;
 pub mod config;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 pub mod health;
 pub mod mapping;
 pub mod modbus;

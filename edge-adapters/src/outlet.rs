@@ -288,8 +288,8 @@ impl View {
     }
 
     #[cfg(test)]
-    pub(crate) fn outlet(&self, sender: &mpsc::Sender<Delivery>) -> Option<Outlet> {
-        Some(Outlet { sender: sender.clone(), shared: Arc::clone(&self.0) })
+    pub(crate) fn outlet(&self, sender: &mpsc::Sender<Delivery>) -> Outlet {
+        Outlet { sender: sender.clone(), shared: Arc::clone(&self.0) }
     }
 
     pub(crate) fn changes(&self) -> watch::Receiver<DeviceState> {

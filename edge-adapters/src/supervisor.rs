@@ -41,7 +41,8 @@ pub struct Supervisor {
     running: Vec<Running>,
     devices: Devices,
     desk: Desk,
-    deliveries: mpsc::Sender<Delivery>,
+    /// Weak, so that the queue ends with the last adapter.
+    deliveries: mpsc::WeakSender<Delivery>,
     clock: Arc<dyn Clock>,
     seed: u64,
     stop: CancellationToken,
@@ -124,13 +125,13 @@ impl Supervisor {
             running: Vec::new(),
             devices: Devices::default(),
             desk: Desk::new(arming, Arc::clone(clock)),
-            deliveries: deliveries.clone(),
+            deliveries: deliveries.downgrade(),
             clock: Arc::clone(clock),
             seed,
             stop: stop.clone(),
             _stop: stop.drop_guard(),
         };
-        supervisor.running = devices.into_iter().map(|device| supervisor.run(device)).collect();
+        supervisor.running = devices.into_iter().map(|device| supervisor.run(device, deliveries.clone())).collect();
         supervisor.show();
         supervisor
     }
@@ -139,6 +140,11 @@ impl Supervisor {
     /// line; others are stopped, and started anew with the handles that `describe` gives. It is asked only after
     /// everything that the stopped ones delivered was taken.
     ///
+    /// Whoever wants to call this keeps a sender of the queue, which otherwise ends with the last adapter.
+    ///
+    /// # Panics
+    /// When the queue has ended.
+    ///
     /// # Errors
     /// What `describe` says of the first device that it refuses; those before it run, the refused and later ones do not.
     pub async fn change<E>(
@@ -146,6 +152,7 @@ impl Supervisor {
         sources: Vec<Arc<dyn Source>>,
         mut describe: impl AsyncFnMut(&Arc<dyn Source>) -> Result<Vec<StreamHandle>, E>,
     ) -> Result<Changes, E> {
+        let deliveries = self.deliveries.upgrade().expect("a sender that is kept while there may be a change");
         let untouched = self.untouched(&sources);
         let mut before: BTreeMap<String, Running> =
             self.running.drain(..).map(|running| (running.source.device().to_owned(), running)).collect();
@@ -161,7 +168,7 @@ impl Supervisor {
                 running.view.close();
             }
         }
-        self.taken().await;
+        taken(&deliveries).await;
         let mut changes = Changes { kept, ..Changes::default() };
         let mut refused = None;
         for source in sources {
@@ -175,7 +182,7 @@ impl Supervisor {
                 continue;
             }
             match describe(&source).await {
-                Ok(streams) => self.running.push(self.run(Device { source, streams })),
+                Ok(streams) => self.running.push(self.run(Device { source, streams }, deliveries.clone())),
                 Err(why) => refused = Some(why),
             }
             if ended.contains(&name) { &mut changes.restarted } else { &mut changes.added }.push(name);
@@ -194,7 +201,7 @@ impl Supervisor {
     #[cfg(test)]
     pub(crate) fn outlet_of(&self, device: &str) -> Option<Outlet> {
         let running = self.running.iter().find(|running| running.source.device() == device)?;
-        running.view.outlet(&self.deliveries)
+        Some(running.view.outlet(&self.deliveries.upgrade()?))
     }
 
     /// Names of devices that stay as they are.
@@ -216,17 +223,7 @@ impl Supervisor {
         same.filter(|source| !on_touched_line(source)).map(|source| source.device().to_owned()).collect()
     }
 
-    /// Waits until everything that was delivered up to now was taken from the queue.
-    async fn taken(&self) {
-        let (ack, taken) = oneshot::channel();
-        let barrier = Delivery { readings: Vec::new(), origins: Vec::new(), ack: Some(ack) };
-        if self.deliveries.send(barrier).await.is_ok() {
-            // Dropped without a word: nobody takes anything any more.
-            let _ = taken.await;
-        }
-    }
-
-    fn run(&self, device: Device) -> Running {
+    fn run(&self, device: Device, deliveries: mpsc::Sender<Delivery>) -> Running {
         let Device { source, streams } = device;
         let all = all_streams(&*source);
         assert_eq!(streams.len(), all.len(), "one handle for each stream of {}", source.device());
@@ -238,7 +235,7 @@ impl Supervisor {
             Arc::clone(clock),
         ));
         let specs = streams.iter().copied().zip(all);
-        let outlet = Outlet::new(specs, self.deliveries.clone(), Arc::clone(&health), Arc::clone(clock));
+        let outlet = Outlet::new(specs, deliveries, Arc::clone(&health), Arc::clone(clock));
         let view = outlet.view();
         let (doors, writes) = doors(&*source, &streams, &outlet);
         let stop = self.stop.child_token();
@@ -278,6 +275,16 @@ impl Supervisor {
             // A supervising task that panicked has stopped too.
             let _ = running.task.await;
         }
+    }
+}
+
+/// Waits until everything that was delivered up to now was taken from the queue.
+async fn taken(deliveries: &mpsc::Sender<Delivery>) {
+    let (ack, taken) = oneshot::channel();
+    let barrier = Delivery { readings: Vec::new(), origins: Vec::new(), ack: Some(ack) };
+    if deliveries.send(barrier).await.is_ok() {
+        // Dropped without a word: nobody takes anything any more.
+        let _ = taken.await;
     }
 }
 

@@ -30,6 +30,8 @@ pub(super) struct Machines {
     /// Ends the adapters.
     stop: CancellationToken,
     pump: JoinHandle<()>,
+    /// Kept, so that another configuration can bring devices where there are none.
+    deliveries: mpsc::Sender<Delivery>,
 }
 
 /// Which device has which handles. They are numbers below [`STREAMS_MAX`], and those of a device that went are given to
@@ -75,7 +77,7 @@ impl Machines {
         let (seed, stop) = (u64::from_le_bytes(seed), CancellationToken::new());
         let supervisor = Supervisor::start_armable(devices, &sender, &clock, seed, &stop, Some(arming));
         let pump = tokio::spawn(pump(engine.clone(), deliveries));
-        Ok(Self { engine: engine.clone(), gateway, supervisor, handles, stop, pump })
+        Ok(Self { engine: engine.clone(), gateway, supervisor, handles, stop, pump, deliveries: sender })
     }
 
     /// For reading figures.
@@ -111,6 +113,7 @@ impl Machines {
     pub(super) async fn stop(self) {
         self.stop.cancel();
         self.supervisor.stopped().await;
+        drop(self.deliveries);
         // The adapters are gone, so the queue ends; what is in it is handed over.
         let _ = self.pump.await;
     }

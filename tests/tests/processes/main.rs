@@ -23,5 +23,6 @@ mod network_restore;
 mod network_show;
 mod peers;
 mod purity;
+mod reload;
 mod rotate;
 mod show;

@@ -1,0 +1,133 @@
+//! Everything that decodes what comes from outside, as functions of bytes, for coverage-guided fuzzing (`fuzz/run`).
+//!
+//! A decoder is right when it returns: what it made of the bytes does not matter here. What must hold of it besides is
+//! asserted, so that the fuzzer looks for it.
+
+use crate::config;
+use crate::mapping::{Encoding, Kind, Order, decode_registers};
+
+/// All decoders by name.
+pub const DECODERS: &[(&str, fn(&[u8]))] = &[
+    ("config", configuration),
+    ("modbus-registers", modbus_registers),
+    #[cfg(feature = "mqtt")]
+    ("mqtt-payload", mqtt::payload),
+    #[cfg(feature = "mqtt")]
+    ("mqtt-topic", mqtt::topic),
+    #[cfg(feature = "opcua")]
+    ("opcua-node-id", opcua_node_id),
+    #[cfg(feature = "sparkplug")]
+    ("sparkplug", sparkplug),
+    ("sunspec-chain", sunspec_chain),
+    ("sunspec-model", sunspec_model),
+];
+
+/// A configuration file: refused with reasons, or taken with descriptors that the core takes.
+fn configuration(data: &[u8]) {
+    use selvedge_core::codec::Canonical as _;
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    match config::sources(text) {
+        Ok(sources) => {
+            let specs = sources.iter().flat_map(|source| source.streams());
+            assert!(specs.into_iter().all(|spec| spec.descriptor.check().is_ok()), "{text}");
+        }
+        Err(errors) => assert!(!errors.is_empty() && errors.iter().all(|e| !e.expected.is_empty())),
+    }
+}
+
+/// Registers of any kind in any order.
+fn modbus_registers(data: &[u8]) {
+    let [kind, order, rest @ ..] = data else { return };
+    let kinds = [
+        Kind::Bit(kind >> 4),
+        Kind::Bool,
+        Kind::I8,
+        Kind::U8,
+        Kind::I16,
+        Kind::U16,
+        Kind::I32,
+        Kind::U32,
+        Kind::I64,
+        Kind::U64,
+        Kind::F32,
+        Kind::F64,
+        Kind::Text(u16::from(*kind).max(1).min(250)),
+    ];
+    let kind = kinds[usize::from(*kind) % kinds.len()];
+    let orders = Order::choices(kind);
+    let order = orders.get(usize::from(*order) % orders.len().max(1)).map_or(Order::default(), |(_, order)| *order);
+    let registers: Vec<u16> = rest.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]])).collect();
+    let not_available = registers.last().map(|word| u64::from(*word)).into_iter().collect();
+    let _ = decode_registers(&Encoding { kind, order, not_available }, &registers);
+}
+
+/// A chain of models: the bytes are what a device answers, head by head. It ends, whatever they say.
+fn sunspec_chain(data: &[u8]) {
+    use crate::modbus::sunspec::chain::{Next, Walk};
+    let mut words = data.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]]));
+    let Some(mut walk) = Walk::start(words.next().unwrap_or_default(), &[0x5375, 0x6E53]) else { return };
+    let mut heads = 0;
+    while let Next::Head(_) = walk.next() {
+        walk.head(words.next().unwrap_or(1), words.next());
+        heads += 1;
+        assert!(heads <= 65_536, "a walk has an end");
+    }
+}
+
+/// A model: its id, and its registers.
+fn sunspec_model(data: &[u8]) {
+    use crate::modbus::sunspec::chain::Link;
+    let mut words = data.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]]));
+    let id = words.next().unwrap_or_default();
+    let registers: Vec<u16> = words.collect();
+    let link = Link { id, address: 40_002, length: registers.len() as u16 };
+    let _ = crate::modbus::sunspec::decode::decode(link, &registers);
+}
+
+/// The name of a node: what is taken is shown as a text that means the same.
+#[cfg(feature = "opcua")]
+fn opcua_node_id(data: &[u8]) {
+    use crate::opcua::node_id::NodeName;
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    if let Ok(name) = text.parse::<NodeName>() {
+        let shown = name.to_string();
+        assert_eq!(shown.parse::<NodeName>().as_ref(), Ok(&name), "{text:?} is shown as {shown:?}");
+    }
+}
+
+/// Topic up to the first zero byte, then the payload.
+#[cfg(feature = "sparkplug")]
+fn sparkplug(data: &[u8]) {
+    let end = data.iter().position(|byte| *byte == 0).unwrap_or(data.len());
+    let topic = String::from_utf8_lossy(&data[..end]);
+    let _ = crate::mqtt::sparkplug::describe(&topic, data.get(end + 1..).unwrap_or_default());
+}
+
+#[cfg(feature = "mqtt")]
+mod mqtt {
+    use crate::mqtt::payload::{Kind, Payload, Picker};
+    use crate::mqtt::topic;
+
+    /// The first byte chooses the type, up to the next zero byte stands the pointer, then the payload.
+    pub(super) fn payload(data: &[u8]) {
+        let [kind, rest @ ..] = data else { return };
+        let end = rest.iter().position(|byte| *byte == 0).unwrap_or(rest.len());
+        let pointer = String::from_utf8_lossy(&rest[..end]).into_owned();
+        let payload = rest.get(end + 1..).unwrap_or_default();
+        let kind = Kind::ALL[usize::from(*kind) % Kind::ALL.len()];
+        let pointer = Some(pointer).filter(|p| p.is_empty() || p.starts_with('/'));
+        let picker = Picker { kind, time: pointer.clone(), pointer, not_available: Vec::new() };
+        let mut payload = Payload::new(payload);
+        let _ = (payload.value(&picker), payload.time(&picker));
+    }
+
+    /// A name and a topic with their placeholders.
+    pub(super) fn topic(data: &[u8]) {
+        let Ok(text) = std::str::from_utf8(data) else { return };
+        let (name, topic) = text.split_once('\n').unwrap_or(("{a}", text));
+        let each = [("a".to_owned(), vec!["1".to_owned(), "2".to_owned()])].into_iter().collect();
+        if let Ok(expansion) = topic::expand(name, topic, &each, 100) {
+            assert!(expansion.streams.len() <= 100);
+        }
+    }
+}
