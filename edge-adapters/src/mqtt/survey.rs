@@ -18,11 +18,11 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-pub use kind::{Field, FieldKind, PayloadKind};
+pub use kind::{Field, FieldKind, PayloadKind, Rows};
 pub use look::{Request, Url, look};
 pub use propose::{Head, propose};
 
-use super::topic::TOPIC_BYTES_MAX;
+use super::topic::Filter;
 use kind::Seen;
 
 /// Topics that are looked at. Messages on further ones are counted.
@@ -36,7 +36,7 @@ pub struct Survey {
     topics: BTreeMap<String, Topic>,
     /// Messages that came.
     messages: u64,
-    /// Of them, those on topics beyond [`TOPICS_MAX`], or whose name is too long to be subscribed to by it.
+    /// Of them, those on topics beyond [`TOPICS_MAX`], or whose name no stream could have.
     left_out: u64,
 }
 
@@ -69,6 +69,9 @@ pub struct TopicReport {
     pub fields: Vec<Field>,
     /// Fields beyond [`FIELDS_MAX`], or too deep or too long to be pointed to.
     pub fields_left_out: u64,
+    /// How its rows are written, if it has some.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rows: Option<Rows>,
     /// What a person should know besides.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
@@ -90,7 +93,7 @@ impl Survey {
     pub fn heard(&mut self, topic: &str, payload: &[u8], retained: bool, at: Duration) {
         self.messages += 1;
         let is_known = self.topics.contains_key(topic);
-        if !is_known && (self.topics.len() >= TOPICS_MAX || topic.len() > TOPIC_BYTES_MAX) {
+        if !is_known && (self.topics.len() >= TOPICS_MAX || !is_configurable(topic)) {
             self.left_out += 1;
             return;
         }
@@ -120,6 +123,12 @@ impl Survey {
     }
 }
 
+/// Could a stream have this topic? Not one that is too long, or looks like a filter or a template.
+fn is_configurable(topic: &str) -> bool {
+    Filter::new(topic).is_ok_and(|filter| filter.is_plain())
+        && !topic.split('/').any(|level| level.starts_with('{') && level.ends_with('}'))
+}
+
 impl Topic {
     fn report(&self, topic: &str) -> TopicReport {
         let live = self.messages - self.retained;
@@ -134,6 +143,7 @@ impl Topic {
             kind: self.seen.kind(),
             fields: self.seen.fields(),
             fields_left_out: self.seen.left_out(),
+            rows: self.seen.rows(),
             note: self.seen.note(),
         }
     }

@@ -15,6 +15,8 @@ mod mqtt_packet;
 mod mqtt_payload;
 #[cfg(feature = "mqtt")]
 mod mqtt_session;
+#[cfg(feature = "mqtt")]
+mod mqtt_survey;
 #[cfg(feature = "opcua")]
 mod opcua_value;
 mod outlet;

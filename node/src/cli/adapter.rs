@@ -1,6 +1,7 @@
 //! `selvedge adapter`: what a device says and what is on it, before anything is signed. No gateway needs to run.
 
 mod arm;
+mod listen;
 mod scan;
 mod test;
 
@@ -23,6 +24,8 @@ enum Action {
     Test(test::Args),
     /// Find out what is at an address, and write a configuration for it.
     Scan(scan::Args),
+    /// Find out what a broker has, and write a configuration for it.
+    Listen(listen::Args),
     /// Let devices be written to for a while.
     #[command(after_help = arm::ARM_HELP)]
     Arm(arm::ArmArgs),
@@ -44,6 +47,7 @@ pub fn run(args: Args, globals: &Globals) -> anyhow::Result<ExitCode> {
     match args.action {
         Action::Test(args) => test::run(args, globals),
         Action::Scan(args) => scan::run(args, globals),
+        Action::Listen(args) => listen::run(args, globals),
         Action::Arm(args) => arm::arm(&args, globals),
         Action::Disarm => arm::disarm(globals),
         Action::Write(args) => arm::write(&args, globals),

@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::Value as Json;
 
 use super::FIELDS_MAX;
+use crate::mqtt::csv::with_point;
 use crate::mqtt::payload::time_ns;
 
 /// A document is looked into so deep.
@@ -122,6 +123,15 @@ pub struct Field {
     pub example: String,
 }
 
+/// How rows of separated values are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Rows {
+    /// Between two cells.
+    pub separator: char,
+    /// Is `1,5` one and a half?
+    pub decimal_comma: bool,
+}
+
 /// What was seen of one topic.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Seen {
@@ -129,6 +139,7 @@ pub(super) struct Seen {
     fields: BTreeMap<Place, (FieldKind, u64, String)>,
     left_out: u64,
     separator: Option<char>,
+    decimal_comma: bool,
     note: Option<String>,
 }
 
@@ -183,7 +194,8 @@ impl Seen {
         if let Some((separator, cells)) = row(text) {
             self.separator = Some(separator);
             for (at, cell) in cells.iter().enumerate() {
-                self.note_field(Place::Column(at + 1), text_kind(cell), cell);
+                self.decimal_comma |= has_decimal_comma(separator, cell);
+                self.note_field(Place::Column(at + 1), cell_kind(separator, cell), cell);
             }
             return PayloadKind::Csv;
         }
@@ -257,12 +269,14 @@ impl Seen {
         self.left_out
     }
 
+    /// How its rows are written.
+    pub(super) fn rows(&self) -> Option<Rows> {
+        let separator = self.separator.filter(|_| self.kind() == PayloadKind::Csv)?;
+        Some(Rows { separator, decimal_comma: self.decimal_comma })
+    }
+
     pub(super) fn note(&self) -> Option<String> {
-        match (self.kind(), self.separator) {
-            (PayloadKind::Csv, Some(separator)) => Some(format!("separator {separator:?}")),
-            (PayloadKind::Sparkplug, _) => self.note.clone(),
-            _ => None,
-        }
+        self.note.clone().filter(|_| self.kind() == PayloadKind::Sparkplug)
     }
 }
 
@@ -314,10 +328,21 @@ fn row(text: &str) -> Option<(char, Vec<&str>)> {
         return None;
     }
     let rows = [';', '\t', '|', ','].map(|separator| (separator, text.split(separator).collect::<Vec<_>>()));
-    rows.into_iter().filter(|(_, cells)| (2..=FIELDS_MAX).contains(&cells.len())).find(|(_, cells)| {
-        let texts = cells.iter().filter(|cell| text_kind(cell) == FieldKind::Text).count();
-        texts * 2 < cells.len()
-    })
+    rows.into_iter().filter(|(_, cells)| (2..=FIELDS_MAX).contains(&cells.len())).find(
+        |(separator, cells)| {
+            let texts = cells.iter().filter(|cell| cell_kind(*separator, cell) == FieldKind::Text).count();
+            texts * 2 < cells.len()
+        },
+    )
+}
+
+fn cell_kind(separator: char, cell: &str) -> FieldKind {
+    if has_decimal_comma(separator, cell) { FieldKind::Number } else { text_kind(cell) }
+}
+
+fn has_decimal_comma(separator: char, cell: &str) -> bool {
+    let number = || with_point(cell.trim()).and_then(|text| text.parse::<f64>().ok());
+    separator != ',' && cell.contains(',') && number().is_some()
 }
 
 /// What a message of Sparkplug B says of itself.

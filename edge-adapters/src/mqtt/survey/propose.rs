@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use selvedge_core::limits::NAME_BYTES_MAX;
+use selvedge_core::limits::{NAME_BYTES_MAX, TEXT_FIELD_BYTES_MAX};
 
 use super::kind::{Field, FieldKind, PayloadKind};
 use super::{Report, TopicReport};
@@ -25,7 +25,8 @@ pub struct Head {
 /// The text of a configuration, and how many streams are in it.
 pub fn propose(head: &Head, report: &Report) -> (String, usize) {
     let mut out = String::new();
-    let mut proposal = Proposal { out: &mut out, names: BTreeSet::new(), left_out: 0 };
+    let mut proposal =
+        Proposal { out: &mut out, names: BTreeSet::new(), left_out: 0, address_bytes: head.address.len() };
     proposal.line("# Proposed by `selvedge adapter listen mqtt`. Names, types and units are guesses: look through them, take out");
     proposal.line("# what you do not need, then try it: selvedge adapter test --config FILE");
     proposal.line("[[device]]");
@@ -53,7 +54,7 @@ pub fn propose(head: &Head, report: &Report) -> (String, usize) {
     let (streams, left_out) = (proposal.names.len(), proposal.left_out);
     if left_out > 0 {
         proposal.line(&format!(
-            "\n# {left_out} further fields are not in here: {STREAMS_MAX} streams is the most"
+            "\n# {left_out} further fields are not in here: {STREAMS_MAX} streams are the most, and a place has {TEXT_FIELD_BYTES_MAX} bytes at most"
         ));
     }
     (out, streams)
@@ -63,6 +64,7 @@ struct Proposal<'a> {
     out: &'a mut String,
     names: BTreeSet<String>,
     left_out: usize,
+    address_bytes: usize,
 }
 
 impl Proposal<'_> {
@@ -98,7 +100,9 @@ impl Proposal<'_> {
         }
         let time = topic.fields.iter().find(|field| field.kind == FieldKind::Time);
         for field in topic.fields.iter().filter(|field| field.kind.stream_type().is_some()) {
-            if self.names.len() >= STREAMS_MAX {
+            // A descriptor says where the value is: `mqtt ADDRESS topic TOPIC column PLACE`.
+            let place = self.address_bytes + topic.topic.len() + field.place.len() + 24;
+            if self.names.len() >= STREAMS_MAX || place > TEXT_FIELD_BYTES_MAX {
                 self.left_out += 1;
                 continue;
             }
@@ -122,12 +126,13 @@ impl Proposal<'_> {
             PayloadKind::Json => self.line(&format!("pointer = {}", quoted(&field.place))),
             PayloadKind::Csv => {
                 self.line("format = \"csv\"");
-                let separator = topic.note.as_deref().and_then(|note| note.strip_prefix("separator "));
-                let separator = separator.map_or(',', |written| {
-                    if written == "'\\t'" { '\t' } else { written.chars().nth(1).unwrap_or(',') }
-                });
-                if separator != ',' {
-                    self.line(&format!("separator = {}", quoted(&separator.to_string())));
+                if let Some(rows) = topic.rows {
+                    if rows.separator != ',' {
+                        self.line(&format!("separator = {}", quoted(&rows.separator.to_string())));
+                    }
+                    if rows.decimal_comma {
+                        self.line("decimal_comma = true");
+                    }
                 }
                 self.line(&format!("column = {}", field.place));
             }
