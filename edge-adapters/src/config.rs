@@ -8,19 +8,22 @@
 //! - [`written`]: the file as a tree, with lines
 //! - [`keys`]: reading one table, key by key
 //! - [`stream`]: the keys of every stream
-//! - [`modbus`], [`mqtt`]: the keys of a protocol
+//! - [`modbus`], [`mqtt`], [`opcua`]: the keys of a protocol
 //! - [`text`]: values that are written as text
 
 pub(crate) mod keys;
 mod modbus;
 #[cfg(feature = "mqtt")]
 mod mqtt;
+#[cfg(feature = "opcua")]
+mod opcua;
 mod stream;
 mod text;
 mod written;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 
 use selvedge_core::limits::STREAMS_MAX;
@@ -41,6 +44,8 @@ const PROTOCOLS: &[Protocol] = &[
     ("modbus-tcp", |keys, head| Some(Arc::new(modbus::device(keys, head)?))),
     #[cfg(feature = "mqtt")]
     ("mqtt", |keys, head| Some(Arc::new(mqtt::device(keys, head)?))),
+    #[cfg(feature = "opcua")]
+    ("opcua", |keys, head| Some(Arc::new(opcua::device(keys, head)?))),
 ];
 
 /// A number or text, as written.
@@ -83,11 +88,20 @@ pub struct ConfigError {
     pub expected: String,
 }
 
-/// Every device of a configuration file, checked, in order of the file.
+/// Every device of a configuration file, checked, in order of the file. Files that it names are meant from the working
+/// directory.
 ///
 /// # Errors
 /// All that is wrong with them, by line.
 pub fn sources(text: &str) -> Result<Vec<Arc<dyn Source>>, Vec<ConfigError>> {
+    sources_in(Path::new(""), text)
+}
+
+/// The same of a file in this folder, from which the files are meant that it names.
+///
+/// # Errors
+/// As for [`sources`].
+pub fn sources_in(folder: &Path, text: &str) -> Result<Vec<Arc<dyn Source>>, Vec<ConfigError>> {
     let of_file = |line, found: String, expected: &str| ConfigError {
         line,
         device: 0,
@@ -107,7 +121,7 @@ pub fn sources(text: &str) -> Result<Vec<Arc<dyn Source>>, Vec<ConfigError>> {
     let tables: Vec<&Table> =
         tables.ok_or_else(|| vec![of_file(Some(devices.line), "no table".to_owned(), "[[device]]")])?;
 
-    let findings = Findings::default();
+    let findings = Findings::of(folder);
     let mut sources = Vec::new();
     for (number, table) in tables.iter().enumerate() {
         sources.push(device(Keys::new(table, &findings, number)));

@@ -18,6 +18,7 @@
 //! | `config.rs`, `config/` | `[[device]]` tables: types (`config.rs`), texts (`text.rs`), checks (`check.rs`) |
 //! | `mapping.rs` | pure: registers and bits to value and quality, raw to scaled value |
 //! | `modbus.rs`, `modbus/` | Modbus TCP: pure planner (`plan.rs`), one connection (`link.rs`), polling (`poll.rs`), a server (`server.rs`, feature `server`) |
+//! | `modbus/scan.rs`, `modbus/sunspec.rs` | what answers at an address, as a configuration; SunSpec models (pure) |
 //! | `mqtt.rs`, `mqtt/` | MQTT 3.1.1 (feature `mqtt`): pure topics (`topic.rs`), payloads (`payload.rs`) and memory of messages (`memory.rs`), one connection (`client.rs`), the session (`session.rs`) |
 //! | `trial.rs` | one device read for a while without any node, for `selvedge adapter test` |
 //!
@@ -79,7 +80,7 @@ pub use adapter::{
     StreamSpec, all_streams,
 };
 pub use clock::{Clock, SystemClock};
-pub use health::{DeviceSnapshot, DeviceState, Health, MessageFigures};
+pub use health::{DeviceSnapshot, DeviceState, Health, MessageFigures, SubscriptionFigures};
 pub use outlet::{DELIVERIES_MAX, Delivery, Outlet, UnderWay, delivery_queue};
 pub use supervisor::{Changes, Device, Devices, Supervisor};
 pub use trial::{DecodedReading, Trial, TrialEvent};

@@ -12,6 +12,8 @@
 mod ask;
 pub mod file;
 mod ranges;
+#[cfg(test)]
+mod tests;
 mod unit;
 
 use std::time::Duration;

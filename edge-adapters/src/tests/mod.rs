@@ -25,6 +25,7 @@ mod poll;
 mod poll_bad_devices;
 #[cfg(feature = "sparkplug")]
 mod sparkplug;
+mod sunspec;
 mod supervisor;
 mod support;
 mod toy;

@@ -25,4 +25,5 @@ mod peers;
 mod purity;
 mod reload;
 mod rotate;
+mod scan;
 mod show;
