@@ -123,7 +123,7 @@ mod mqtt {
 
     /// What a broker sends; the first byte chooses the version.
     pub(super) fn packet(data: &[u8]) {
-        let [version, mut bytes @ ..] = data else { return };
+        let Some((version, mut bytes)) = data.split_first() else { return };
         let version = if version & 1 == 0 { Version::V3 } else { Version::V5 };
         while let Ok(Some((_, taken))) = decode(version, 1 << 16, bytes) {
             assert!((2..=bytes.len()).contains(&taken), "a packet takes what it has");
