@@ -43,7 +43,7 @@ type Protocol = (&'static str, fn(&mut Keys<'_>, Head) -> Option<Arc<dyn Source>
 const PROTOCOLS: &[Protocol] = &[
     ("modbus-tcp", |keys, head| Some(Arc::new(modbus::device(keys, head)?))),
     #[cfg(feature = "mqtt")]
-    ("mqtt", |keys, head| Some(Arc::new(mqtt::device(keys, head)?))),
+    ("mqtt", |keys, head| Some(Arc::new(mqtt::device(keys, head)))),
     #[cfg(feature = "opcua")]
     ("opcua", |keys, head| Some(Arc::new(opcua::device(keys, head)?))),
 ];

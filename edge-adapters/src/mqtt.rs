@@ -141,7 +141,7 @@ impl Mqtt {
         }
     }
 
-    fn options(&self) -> Options {
+    pub(crate) fn options(&self) -> Options {
         Options {
             host: self.host.clone(),
             port: self.port,
