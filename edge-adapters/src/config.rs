@@ -51,7 +51,7 @@ const PROTOCOLS: &[Protocol] = &[
     #[cfg(feature = "modbus-tls")]
     ("modbus-tls", |keys, head| Some(Arc::new(modbus::device(keys, head)?))),
     #[cfg(feature = "mqtt")]
-    ("mqtt", |keys, head| Some(Arc::new(mqtt::device(keys, head)?))),
+    ("mqtt", |keys, head| Some(Arc::new(mqtt::device(keys, head)))),
     #[cfg(feature = "opcua")]
     ("opcua", |keys, head| Some(Arc::new(opcua::device(keys, head)?))),
     #[cfg(feature = "sparkplug")]

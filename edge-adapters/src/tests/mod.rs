@@ -21,6 +21,8 @@ mod mqtt_packet;
 mod mqtt_payload;
 #[cfg(feature = "mqtt")]
 mod mqtt_session;
+#[cfg(feature = "mqtt")]
+mod mqtt_survey;
 #[cfg(feature = "opcua")]
 mod opcua_glob;
 #[cfg(feature = "opcua")]

@@ -2,6 +2,7 @@
 
 mod arm;
 mod browse;
+mod listen;
 mod scan;
 mod test;
 
@@ -30,6 +31,8 @@ enum Action {
     Scan(scan::Args),
     /// Show the address space of a server, and write a configuration of what is chosen.
     Browse(browse::Args),
+    /// Find out what a broker has, and write a configuration for it.
+    Listen(listen::Args),
     /// Let devices be written to for a while.
     #[command(after_help = arm::ARM_HELP)]
     Arm(arm::ArmArgs),
@@ -87,6 +90,7 @@ pub fn run(args: Args, globals: &Globals) -> anyhow::Result<ExitCode> {
         Action::Test(args) => test::run(args, globals),
         Action::Scan(args) => scan::run(args, globals),
         Action::Browse(args) => browse::run(args, globals),
+        Action::Listen(args) => listen::run(args, globals),
         Action::Arm(args) => arm::arm(&args, globals),
         Action::Disarm => arm::disarm(globals),
         Action::Write(args) => arm::write(&args, globals),
