@@ -57,7 +57,10 @@ async fn every_type_is_read_over_tls_and_only_with_the_right_certificates() {
             format!("certificate_file = \"{certificate}\"\nkey_file = \"{key}\"\n")
         });
         let ca = at(ca_folder, "ca.pem");
-        format!("{}timeout = \"5s\"\n[device.tls]\nca_file = \"{ca}\"\nserver_name = \"{name}\"\n{own}", device.lines)
+        format!(
+            "{}timeout = \"5s\"\n[device.tls]\nca_file = \"{ca}\"\nserver_name = \"{name}\"\n{own}",
+            device.lines
+        )
     };
     let (right, wrong) = (folder.path(), other.path());
     all_values_are_read(&tls(right, Some(right), "device.plant"), &device.said).await;
@@ -121,9 +124,7 @@ async fn a_late_answer_is_never_another_registers_value(over: &str) {
     plant.until("values", |plant| plant.good("u/5") >= 3 && plant.good("u/50") >= 3).await;
     for round in 1..=3 {
         device.server.command("mode late 50 350");
-        plant
-            .until("time-outs", |plant| plant.device("u").errors.timeout >= round)
-            .await;
+        plant.until("time-outs", |plant| plant.device("u").errors.timeout >= round).await;
         device.server.command("mode normal");
         let so_far = (plant.good("u/5"), plant.good("u/50"));
         plant

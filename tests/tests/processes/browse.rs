@@ -50,10 +50,16 @@ fn a_tree_is_shown_and_chosen_nodes_become_a_configuration() {
     let folder = TempDir::new().expect("a folder");
     let file = folder.path().join("filler.toml");
     let out = file.to_str().expect("UTF-8");
-    let chosen = ["--out", out, "--name", "filler", "--select", LEVEL, "--select", "**/Arrays/Words", "--json"];
+    let chosen =
+        ["--out", out, "--name", "filler", "--select", LEVEL, "--select", "**/Arrays/Words", "--json"];
     let told = browse(&said, &chosen).expect(0).json();
     assert_eq!(told["file"]["streams"], 4, "{told}");
-    let level = told["nodes"].as_array().expect("nodes").iter().find(|node| node["node"] == LEVEL).expect("the level");
+    let level = told["nodes"]
+        .as_array()
+        .expect("nodes")
+        .iter()
+        .find(|node| node["node"] == LEVEL)
+        .expect("the level");
     let seen = [&level["path"], &level["value"], &level["unit"], &level["type"], &level["access"]];
     let expected: [Value; 5] =
         ["Objects/Line1/Filler/Level".into(), 52.5.into(), "L".into(), "Double".into(), "r".into()];
