@@ -118,9 +118,7 @@ impl Point {
     pub fn is_implemented(&self) -> bool {
         match self.decoded().map(|decoded| decoded.value) {
             None => self.registers.iter().any(|register| *register != 0),
-            Some(Value::None) => false,
-            Some(Value::Text(text)) => !text.is_empty(),
-            Some(_) => true,
+            Some(value) => value != Value::None,
         }
     }
 }
