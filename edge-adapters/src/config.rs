@@ -51,9 +51,11 @@ const PROTOCOLS: &[Protocol] = &[
     #[cfg(feature = "modbus-tls")]
     ("modbus-tls", |keys, head| Some(Arc::new(modbus::device(keys, head)?))),
     #[cfg(feature = "mqtt")]
-    ("mqtt", |keys, head| Some(Arc::new(mqtt::device(keys, head)?))),
+    ("mqtt", |keys, head| Some(Arc::new(mqtt::device(keys, head)))),
     #[cfg(feature = "opcua")]
     ("opcua", |keys, head| Some(Arc::new(opcua::device(keys, head)?))),
+    #[cfg(feature = "sparkplug")]
+    ("sparkplug", |keys, head| Some(Arc::new(mqtt::sparkplug::device(keys, head)?))),
 ];
 
 /// A number or text, as written.
@@ -182,7 +184,8 @@ fn check_claims(tables: &[&Table], sources: &[Option<Arc<dyn Source>>], findings
                         terms.as_ref().map_or_else(String::new, |terms| format!(" with {terms}"))
                     };
                     let first = quoted(first);
-                    let found = format!("{resource}{}, which device {first} uses{} too", on(&terms), on(shared));
+                    let found =
+                        format!("{resource}{}, which device {first} uses{} too", on(&terms), on(shared));
                     Keys::new(tables[number], findings, number).wrong(key, found, expected);
                 }
                 None => drop(claimed.insert(resource, (source.device().to_owned(), terms))),

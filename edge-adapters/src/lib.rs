@@ -57,6 +57,7 @@ pub mod config;
 pub mod fuzzing;
 pub mod health;
 pub mod mapping;
+pub mod metrics;
 #[cfg(feature = "modbus")]
 pub mod modbus;
 #[cfg(feature = "mqtt")]
@@ -64,8 +65,12 @@ pub mod mqtt;
 #[cfg(feature = "opcua")]
 pub mod opcua;
 pub mod outlet;
+#[cfg(feature = "mqtt")]
+pub(crate) mod secret;
 pub mod status_code;
 pub mod supervisor;
+#[cfg(feature = "mqtt")]
+pub(crate) mod tls;
 pub mod trial;
 pub mod write;
 

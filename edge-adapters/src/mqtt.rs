@@ -1,4 +1,4 @@
-//! MQTT 3.1.1, as a subscriber (OASIS Standard, 29 October 2014).
+//! MQTT 3.1.1 (OASIS Standard, 29 October 2014) and 5.0 (7 March 2019), with TLS or without.
 //!
 //! # Which streams there are
 //! The configuration names them ([`topic`]); a message on another topic is acknowledged, counted and shown, and
@@ -30,20 +30,32 @@
 
 pub(crate) mod aside;
 pub(crate) mod client;
+pub(crate) mod command;
+pub mod csv;
+pub(crate) mod layer;
 pub(crate) mod listen;
 pub mod memory;
+pub(crate) mod network;
+pub(crate) mod packet;
 pub mod payload;
 pub(crate) mod session;
 #[cfg(feature = "sparkplug")]
 pub mod sparkplug;
+pub mod survey;
 pub mod topic;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::adapter::{Adapter, Claim, Head, Source, Start, StreamSpec};
-use client::{Connect, Options, Rumqttc, Service};
+use crate::secret::SecretFile;
+use crate::tls::Tls;
+use client::{Connect, Options, Service, Version};
+use command::Command;
+use layer::Layered;
 use memory::{Memory, source_of};
+use network::Network;
+use packet::encode::Will;
 use payload::Picker;
 use session::Session;
 use topic::Filter;
@@ -57,10 +69,18 @@ pub struct Mqtt {
     pub(crate) head: Head,
     pub(crate) host: String,
     pub(crate) port: u16,
+    pub(crate) version: Version,
     /// As configured.
     pub(crate) client_id: Option<String>,
     pub(crate) service: Service,
     pub(crate) keep_alive: Duration,
+    /// MQTT 5: how long the broker keeps the session of a gateway that is away.
+    pub(crate) session_expiry: Duration,
+    /// `None`: without encryption.
+    pub(crate) tls: Option<Tls>,
+    pub(crate) user: Option<String>,
+    pub(crate) password: Option<SecretFile>,
+    pub(crate) will: Option<Will>,
     /// For a connection, and for the answer to a subscription.
     pub(crate) timeout: Duration,
     pub(crate) packet_bytes_max: usize,
@@ -70,7 +90,11 @@ pub struct Mqtt {
     pub(crate) topics: Vec<Filter>,
     /// In the order of `streams`.
     pub(crate) pickers: Vec<Picker>,
+    /// In the order of `streams`; `None`: it is not written.
+    pub(crate) commands: Vec<Option<Command>>,
     pub(crate) streams: Vec<StreamSpec>,
+    /// A protocol over MQTT; `None`: topics and payloads are what the configuration says.
+    pub(crate) layered: Option<Arc<dyn Layered>>,
     /// Is this only a look? Then the broker is to keep nothing.
     pub(crate) is_rehearsal: bool,
     pub(crate) connect: Arc<dyn Connect>,
@@ -98,9 +122,9 @@ impl Shared {
 }
 
 impl Mqtt {
-    /// The rumqttc client.
-    pub(crate) fn rumqttc() -> Arc<dyn Connect> {
-        Arc::new(Rumqttc)
+    /// Over the network.
+    pub(crate) fn network() -> Arc<dyn Connect> {
+        Arc::new(Network)
     }
 
     fn client_id(&self) -> String {
@@ -111,15 +135,32 @@ impl Mqtt {
         if self.is_rehearsal { format!("{client_id}-test-{}", std::process::id()) } else { client_id }
     }
 
-    fn options(&self) -> Options {
+    /// Says which secrets others may read, at each start of an adapter.
+    fn warn_of_exposed(&self) {
+        let device = self.head.device.as_str();
+        let password = self.password.as_ref().and_then(SecretFile::exposed);
+        let key = self.tls.as_ref().and_then(Tls::exposed);
+        for exposed in password.into_iter().chain(key) {
+            tracing::warn!(device, "{exposed}");
+        }
+    }
+
+    pub(crate) fn options(&self) -> Options {
         Options {
             host: self.host.clone(),
             port: self.port,
+            version: self.version,
             client_id: self.client_id(),
-            clean_session: self.is_rehearsal,
+            clean_session: self.is_rehearsal || self.layered.is_some(),
             keep_alive: self.keep_alive,
             timeout: self.timeout,
             packet_bytes_max: self.packet_bytes_max,
+            session_expiry: self.session_expiry,
+            tls: self.tls.clone(),
+            user: self.user.clone(),
+            password: self.password.clone(),
+            // A look says nothing to others of the gateway that runs.
+            will: self.will.clone().filter(|_| !self.is_rehearsal),
         }
     }
 }
@@ -138,17 +179,19 @@ impl Source for Mqtt {
         // A broker closes one connection of a client id when another comes, and they would take turns for ever.
         let resource =
             format!("mqtt {}:{} client id {:?}", self.host.to_ascii_lowercase(), self.port, self.client_id());
-        vec![Claim {
+        let client_id = Claim {
             key: "client_id",
             resource,
             terms: None,
             expected: "a `client_id` of its own, or one [[device]] table for this broker",
-        }]
+        };
+        std::iter::once(client_id).chain(self.layered.iter().flat_map(|layered| layered.claims())).collect()
     }
     fn as_any(&self) -> &dyn std::any::Any {
         self
     }
     fn build(&self) -> Box<dyn Adapter> {
+        self.warn_of_exposed();
         self.shared.lock().memory.begin_adapter();
         Box::new(Session::new(self.clone(), self.options()))
     }

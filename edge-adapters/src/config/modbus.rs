@@ -108,13 +108,15 @@ fn tls(keys: &mut Keys<'_>) -> Option<Transport> {
         keys.wrong("tls", "nothing", "a table [device.tls] with at least `ca_file`");
         return None;
     };
-    let expected = "a PEM file with the certificate of the authority that signed the device's, or with the device's own";
-    let ca_file = table.required("ca_file", expected);
-    let (certificate_file, key_file) = (table.text("certificate_file"), table.text("key_file"));
+    let expected =
+        "a PEM file with the certificate of the authority that signed the device's, or with the device's own";
+    if !table.has("ca_file") {
+        table.wrong("ca_file", "nothing", expected);
+    }
+    let ca_file = table.path("ca_file");
+    let (certificate_file, key_file) = (table.path("certificate_file"), table.path("key_file"));
     let own = match (certificate_file, key_file) {
-        (Some(certificate), Some(key)) => {
-            Some(Own { certificate_file: certificate.into(), key_file: key.into() })
-        }
+        (Some(certificate), Some(key)) => Some(Own { certificate_file: certificate, key_file: key }),
         (None, None) => None,
         (Some(_), None) => {
             table.wrong("key_file", "nothing", "the key that belongs to `certificate_file`");
@@ -125,14 +127,13 @@ fn tls(keys: &mut Keys<'_>) -> Option<Transport> {
             None
         }
     };
-    let tls = Tls { ca_file: ca_file.into(), own, server_name: table.text("server_name") };
-    if !tls.ca_file.as_os_str().is_empty()
-        && let Err(wrong) = tls.check()
-    {
+    let server_name = table.text("server_name");
+    let tls = ca_file.map(|ca_file| Tls { ca_file, own, server_name });
+    if let Some(Err(wrong)) = tls.as_ref().map(Tls::check) {
         table.wrong(wrong.key, wrong.found, wrong.expected);
     }
     table.finish();
-    Some(Transport::Tls { address, tls: tls.into() })
+    Some(Transport::Tls { address, tls: tls?.into() })
 }
 
 impl Unit<'_> {
@@ -154,7 +155,8 @@ impl Unit<'_> {
         let kind = encoding.kind;
         let source_type = format!("{kind} {}", encoding.order.letters(kind)).trim_end().to_owned();
         let words = Some(read_words(keys, &words)).filter(|words| !words.is_empty());
-        let told = words.as_ref().map_or_else(|| source_type.clone(), |words| with_words(&source_type, words));
+        let told =
+            words.as_ref().map_or_else(|| source_type.clone(), |words| with_words(&source_type, words));
         let at = format!("{} {} {address}", self.place, table.name());
         let mut spec = common.spec(keys, self.head, at.clone(), told);
         spec.words = words;
@@ -193,7 +195,9 @@ fn named_bits(keys: &Keys<'_>, written: &[(String, Scalar)], kind: Kind) -> Vec<
             Scalar::Integer(bit) if (0..i64::from(width)).contains(bit) => {
                 bits.push((name.clone(), *bit as u8));
             }
-            other => keys.wrong("bits", format!("{name} = {other}"), format!("0 to {} for {kind}", width - 1)),
+            other => {
+                keys.wrong("bits", format!("{name} = {other}"), format!("0 to {} for {kind}", width - 1))
+            }
         }
     }
     bits

@@ -1,5 +1,10 @@
 //! Devices of the protocol `mqtt`: one broker each.
 
+mod places;
+#[cfg(feature = "sparkplug")]
+pub(super) mod sparkplug;
+
+use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,39 +15,105 @@ use super::Scalar;
 use super::keys::{Keys, quoted};
 use super::stream::Common;
 use crate::adapter::{Head, StreamSpec};
-use crate::mqtt::client::Service;
+use crate::mqtt::client::{Service, Version};
+use crate::mqtt::command::{Command, Template};
+use crate::mqtt::packet::encode::Will;
 use crate::mqtt::payload::{Kind, Mark, Picker};
-use crate::mqtt::topic::{self, Filter};
+use crate::mqtt::topic::{self, Expansion, Filter};
 use crate::mqtt::{CLIENT_ID_BYTES_MAX, Mqtt, Shared};
+use crate::secret::SecretFile;
+use crate::tls::Tls;
 
 const KEEP_ALIVES: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(1);
 const TIMEOUTS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_mins(1);
 /// A packet that is never longer than this cannot fill the memory: 256 MiB is the longest that MQTT knows.
 const PACKET_BYTES: RangeInclusive<i64> = 1_024..=16 * 1024 * 1024;
 
+const SESSION_EXPIRIES: RangeInclusive<Duration> = Duration::from_mins(1)..=Duration::from_hours(24 * 3_650);
+/// How long a broker of MQTT 5 keeps the session if nothing else is written.
+const SESSION_EXPIRY: Duration = Duration::from_hours(24 * 30);
+/// Beyond this whoever asked for the write has been told that nothing is known.
+const CONFIRM_WITHIN: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(25);
+/// A user name is at most this long.
+const USER_BYTES_MAX: usize = 1_024;
+/// A last will is at most this long.
+const WILL_BYTES_MAX: usize = 4_096;
+
 /// What one entry gives.
 struct Entry {
     filter: Filter,
-    streams: Vec<(Filter, Picker, StreamSpec)>,
+    streams: Vec<Stream>,
+}
+
+struct Stream {
+    topic: Filter,
+    picker: Picker,
+    command: Option<Command>,
+    spec: StreamSpec,
+}
+
+/// Keys of a `write` table.
+struct Write {
+    topic: String,
+    service: Service,
+    retain: bool,
+    template: Template,
+    confirm_within: Duration,
+}
+
+/// Reads the keys of a broker, whatever is spoken over MQTT: all but the streams.
+fn broker(keys: &mut Keys<'_>, head: Head) -> Mqtt {
+    let seconds = Duration::from_secs;
+    let (host, port) = keys.host_and_port();
+    let version = keys.choice("version", Version::V3, &[("3.1.1", Version::V3), ("5", Version::V5)]);
+    let user = user(keys);
+    let password = secret(keys, "password_file");
+    if password.is_some() && user.is_none() && version == Version::V3 {
+        // MQTT 3.1.1, section 3.1.2.9.
+        keys.wrong("password_file", "it without `user`", "both, or version = \"5\"");
+    }
+    let tls = keys.table("tls").map(tls);
+    Mqtt {
+        head,
+        host,
+        port,
+        version,
+        client_id: client_id(keys),
+        session_expiry: SESSION_EXPIRY,
+        tls,
+        user,
+        password,
+        will: None,
+        service: Service::AtLeastOnce,
+        keep_alive: keys.duration("keep_alive", seconds(30), &KEEP_ALIVES),
+        timeout: keys.duration("timeout", seconds(5), &TIMEOUTS),
+        packet_bytes_max: keys.integer("max_packet_bytes", 1_048_576, PACKET_BYTES) as usize,
+        filters: Vec::new(),
+        topics: Vec::new(),
+        pickers: Vec::new(),
+        commands: Vec::new(),
+        streams: Vec::new(),
+        layered: None,
+        is_rehearsal: false,
+        connect: Mqtt::network(),
+        shared: Arc::<Shared>::default(),
+    }
 }
 
 /// Reads the keys of one broker.
-pub(super) fn device(keys: &mut Keys<'_>, head: Head) -> Option<Mqtt> {
-    let seconds = Duration::from_secs;
-    let (host, port) = keys.host_and_port();
-    let client_id = client_id(keys);
-    let service = match keys.integer("qos", 1, 0..=2) {
+pub(super) fn device(keys: &mut Keys<'_>, head: Head) -> Mqtt {
+    let mut mqtt = broker(keys, head);
+    mqtt.service = match keys.integer("qos", 1, 0..=2) {
         0 => Service::AtMostOnce,
         1 => Service::AtLeastOnce,
         _ => Service::ExactlyOnce,
     };
-    let keep_alive = keys.duration("keep_alive", seconds(30), &KEEP_ALIVES);
-    let timeout = keys.duration("timeout", seconds(5), &TIMEOUTS);
-    let packet_bytes_max = keys.integer("max_packet_bytes", 1_048_576, PACKET_BYTES) as usize;
+    mqtt.session_expiry = session_expiry(keys, mqtt.version);
+    mqtt.will = keys.table("last_will").map(last_will);
     let (mut entries, mut filters): (Vec<Entry>, Vec<Filter>) = (Vec::new(), Vec::new());
-    let place = format!("mqtt {host}:{port}");
+    let place = format!("mqtt {}:{}", mqtt.host, mqtt.port);
     for mut table in keys.streams() {
-        if let Some(entry) = entry(&mut table, &head, &place) {
+        if let Some(entry) = entry(&mut table, &mqtt.head, &place) {
             filters.push(entry.filter.clone());
             if let Err((one, other)) = topic::subscriptions(&filters) {
                 overlapping(&table, &one, &other);
@@ -52,30 +123,14 @@ pub(super) fn device(keys: &mut Keys<'_>, head: Head) -> Option<Mqtt> {
         }
         table.finish();
     }
-    let filters = topic::subscriptions(&filters).unwrap_or_default();
-    let mut mqtt = Mqtt {
-        head,
-        host,
-        port,
-        client_id,
-        service,
-        keep_alive,
-        timeout,
-        packet_bytes_max,
-        filters,
-        topics: Vec::new(),
-        pickers: Vec::new(),
-        streams: Vec::new(),
-        is_rehearsal: false,
-        connect: Mqtt::rumqttc(),
-        shared: Arc::<Shared>::default(),
-    };
-    for (topic, picker, spec) in entries.into_iter().flat_map(|entry| entry.streams) {
-        mqtt.topics.push(topic);
-        mqtt.pickers.push(picker);
-        mqtt.streams.push(spec);
+    mqtt.filters = topic::subscriptions(&filters).unwrap_or_default();
+    for stream in entries.into_iter().flat_map(|entry| entry.streams) {
+        mqtt.topics.push(stream.topic);
+        mqtt.pickers.push(stream.picker);
+        mqtt.commands.push(stream.command);
+        mqtt.streams.push(stream.spec);
     }
-    Some(mqtt)
+    mqtt
 }
 
 fn client_id(keys: &mut Keys<'_>) -> Option<String> {
@@ -99,10 +154,10 @@ fn overlapping(keys: &Keys<'_>, one: &Filter, other: &Filter) {
 }
 
 fn entry(keys: &mut Keys<'_>, head: &Head, place: &str) -> Option<Entry> {
-    let common = Common::read(keys, |_| ());
+    let mut write = None;
+    let common = Common::read(keys, |table| write = Some(self::write(table)));
     let kind = value_kind(keys);
-    let spot = pointer(keys, "pointer");
-    let time = pointer(keys, "time");
+    let places = places::read(keys);
     let each = keys.lists("each");
     let topic = keys.required("topic", "a topic such as plant/line1/filler/state");
     if topic.is_empty() {
@@ -116,18 +171,145 @@ fn entry(keys: &mut Keys<'_>, head: &Head, place: &str) -> Option<Entry> {
             return None;
         }
     };
+    let commands = commands(keys, write.as_ref(), &expansion, &each);
     let kind = kind?;
     let not_available = common.not_available.iter().map(mark).collect();
-    let picker = Picker { kind, pointer: spot, time, not_available };
-    let form = if picker.pointer.is_some() { "json" } else { "text" };
-    let spot = picker.pointer.as_ref().map_or(String::new(), |pointer| format!(" {pointer}"));
-    let streams = expansion.streams.into_iter().map(|expanded| {
+    let picker = Picker { kind, spot: places.value, time: places.time, not_available };
+    let (form, spot) = places::shown(&picker.spot);
+    let streams = expansion.streams.into_iter().zip(commands).map(|(expanded, command)| {
         let address = format!("{place} topic {}{spot}", expanded.topic.as_str());
         let spec = common.spec_named(keys, head, expanded.name, address, format!("{form} {kind}"));
-        (expanded.topic, picker.clone(), spec)
+        Stream { topic: expanded.topic, picker: picker.clone(), command, spec }
     });
     let streams = streams.collect();
     Some(Entry { filter: expansion.filter, streams })
+}
+
+fn write(keys: &mut Keys<'_>) -> Write {
+    let topic =
+        keys.required("topic", "the topic that the device listens to, such as plant/line1/filler/set");
+    let service = if keys.integer("qos", 1, 0..=1) == 0 { Service::AtMostOnce } else { Service::AtLeastOnce };
+    let retain = keys.flag("retain", false);
+    let template = match keys.text("payload").map(|written| (Template::new(&written), written)) {
+        None => Template::default(),
+        Some((Ok(template), _)) => template,
+        Some((Err(expected), written)) => {
+            keys.wrong("payload", quoted(&written), expected);
+            Template::default()
+        }
+    };
+    let confirm_within = keys.duration("confirm_within", Duration::from_secs(5), &CONFIRM_WITHIN);
+    Write { topic, service, retain, template, confirm_within }
+}
+
+/// The command of each stream of an entry, in order.
+fn commands(
+    keys: &Keys<'_>,
+    write: Option<&Write>,
+    expansion: &Expansion,
+    each: &BTreeMap<String, Vec<String>>,
+) -> Vec<Option<Command>> {
+    let none = || vec![None; expansion.streams.len()];
+    let Some(write) = write.filter(|write| !write.topic.is_empty()) else { return none() };
+    let wrong = |expected: &str| {
+        keys.wrong("write.topic", quoted(&write.topic), expected);
+        none()
+    };
+    // The same names in the same order, so the same streams.
+    let topics = match topic::expand("", &write.topic, each, STREAMS_MAX) {
+        Ok(topics) => topics.streams,
+        Err((_, expected)) => return wrong(&expected),
+    };
+    let topics = topics.into_iter().map(|expanded| expanded.topic);
+    let pairs: Vec<_> = topics.zip(&expansion.streams).collect();
+    if pairs.iter().any(|(topic, _)| !topic.is_plain()) {
+        return wrong("one topic, without + and #");
+    }
+    if pairs.iter().any(|(topic, stream)| stream.topic.matches(topic.as_str())) {
+        return wrong(
+            "another topic than the stream's own: the broker sends there what this gateway says itself, and that is no \
+             answer of the device",
+        );
+    }
+    let command = |(topic, _): (Filter, _)| Command {
+        topic: topic.as_str().to_owned(),
+        service: write.service,
+        retain: write.retain,
+        template: write.template.clone(),
+        confirm_within: write.confirm_within,
+    };
+    pairs.into_iter().map(command).map(Some).collect()
+}
+
+fn session_expiry(keys: &mut Keys<'_>, version: Version) -> Duration {
+    if version == Version::V3 && keys.has("session_expiry") {
+        keys.wrong(
+            "session_expiry",
+            "it with version 3.1.1, which knows no such time",
+            "version = \"5\", or no such key",
+        );
+        return SESSION_EXPIRY;
+    }
+    keys.duration("session_expiry", SESSION_EXPIRY, &SESSION_EXPIRIES)
+}
+
+fn user(keys: &mut Keys<'_>) -> Option<String> {
+    let user = keys.text("user")?;
+    if user.is_empty() || user.len() > USER_BYTES_MAX || user.contains(char::is_control) {
+        let expected = format!("1 to {USER_BYTES_MAX} bytes of UTF-8 without control characters");
+        keys.wrong("user", quoted(&user), expected);
+    }
+    Some(user)
+}
+
+fn secret(keys: &mut Keys<'_>, key: &'static str) -> Option<SecretFile> {
+    let written = keys.text(key)?;
+    match SecretFile::new(&written) {
+        // A relative one is meant from the folder of the configuration.
+        Ok(SecretFile::Path(_)) => Some(SecretFile::Path(keys.place_of(&written))),
+        Ok(credential) => Some(credential),
+        Err(expected) => {
+            keys.wrong(key, quoted(&written), expected);
+            None
+        }
+    }
+}
+
+fn tls(mut keys: Keys<'_>) -> Tls {
+    let ca_file = keys.path("ca_file");
+    let (certificate, key) = (keys.path("certificate_file"), secret(&mut keys, "key_file"));
+    let server_name = keys.text("server_name");
+    let tls = Tls { ca_file, identity: None, server_name };
+    if let Some(Err(_)) = tls.server_name.as_deref().map(|name| tls.name(name)) {
+        let found = quoted(tls.server_name.as_deref().unwrap_or_default());
+        keys.wrong("server_name", found, "the name in the broker's certificate: broker.plant.example");
+    }
+    let identity = match (certificate, key) {
+        (Some(certificate), Some(key)) => Some((certificate, key)),
+        (None, None) => None,
+        _ => {
+            keys.wrong("certificate_file", "one of certificate_file and key_file", "both or none of them");
+            None
+        }
+    };
+    keys.finish();
+    Tls { identity, ..tls }
+}
+
+fn last_will(mut keys: Keys<'_>) -> Will {
+    let topic = keys.required("topic", "a topic such as plant/gateway1/state");
+    if !topic.is_empty() && !Filter::new(&topic).is_ok_and(|topic| topic.is_plain()) {
+        keys.wrong("topic", quoted(&topic), "one topic, without + and #");
+    }
+    let payload =
+        keys.required("payload", "what is said when this gateway is gone: \"offline\"").into_bytes();
+    if payload.len() > WILL_BYTES_MAX {
+        keys.wrong("payload", format!("{} bytes", payload.len()), format!("at most {WILL_BYTES_MAX} bytes"));
+    }
+    let service = Service::of(keys.integer("qos", 1, 0..=2) as u8).unwrap_or(Service::AtLeastOnce);
+    let retain = keys.flag("retain", true);
+    keys.finish();
+    Will { topic, payload, service, retain }
 }
 
 fn value_kind(keys: &mut Keys<'_>) -> Option<Kind> {
@@ -138,22 +320,6 @@ fn value_kind(keys: &mut Keys<'_>) -> Option<Kind> {
         keys.wrong("type", found, "bool, i64, u64, f64 or string");
     }
     known
-}
-
-/// A JSON pointer (RFC 6901).
-fn pointer(keys: &mut Keys<'_>, key: &'static str) -> Option<String> {
-    let pointer = keys.text(key)?;
-    // Section 3: after ~ stands 0 or 1.
-    let escapes_hold = pointer.split('~').skip(1).all(|rest| rest.starts_with(['0', '1']));
-    let is_pointer = pointer.is_empty() || pointer.starts_with('/');
-    if !is_pointer || !escapes_hold || pointer.contains(char::is_control) {
-        keys.wrong(
-            key,
-            quoted(&pointer),
-            "a JSON pointer such as /temperature/value, or \"\" for the whole message",
-        );
-    }
-    Some(pointer)
 }
 
 fn mark(written: &Scalar) -> Mark {

@@ -9,7 +9,8 @@
 //! | anything else | none | bad | [`UNDECODABLE`](status_code::UNDECODABLE) |
 //! | nothing: the pointer finds no such field | no reading, since the message says nothing of it | | |
 //!
-//! Numbers and bits may also stand in a text (`"21.5"`), as many devices send them in JSON.
+//! Numbers and bits may also stand in a text (`"21.5"`), as many devices send them in JSON. A cell of separated values
+//! ([`csv`](super::csv)) is such a text; an empty one is not available.
 
 use std::fmt;
 
@@ -17,6 +18,7 @@ use selvedge_core::limits::READING_TEXT_BYTES_MAX;
 use selvedge_core::reading::{Quality, Value};
 use serde_json::Value as Json;
 
+use super::csv::{self, Cell, Column, Dialect};
 use crate::mapping::Decoded;
 use crate::status_code;
 
@@ -63,15 +65,26 @@ pub enum Mark {
     Text(String),
 }
 
+/// Where something stands in a payload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Spot {
+    /// The whole payload, as text.
+    Whole,
+    /// Here in a JSON document (RFC 6901).
+    Json(String),
+    /// In a cell of a row of separated values.
+    Csv(Dialect, Column),
+}
+
 /// How the value of one stream is found in a payload.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Picker {
     /// What it is.
     pub kind: Kind,
-    /// Where in a JSON document (RFC 6901); `None`: the whole payload is the value, as text.
-    pub pointer: Option<String>,
-    /// Where in the document its time stands.
-    pub time: Option<String>,
+    /// Where the value stands.
+    pub spot: Spot,
+    /// Where its time stands.
+    pub time: Option<Spot>,
     /// What means "not available".
     pub not_available: Vec<Mark>,
 }
@@ -107,16 +120,41 @@ impl<'a> Payload<'a> {
 
     /// The value of a stream; `None`: the message says nothing of it.
     pub fn value(&mut self, picker: &Picker) -> Option<Decoded> {
-        let Some(pointer) = &picker.pointer else { return Some(raw(self.bytes, picker)) };
-        let Some(document) = self.json() else { return Some(Decoded::bad(status_code::UNDECODABLE)) };
-        document.pointer(pointer).map(|found| field(found, picker))
+        let bad = || Some(Decoded::bad(status_code::UNDECODABLE));
+        match &picker.spot {
+            Spot::Whole => Some(raw(self.bytes, picker)),
+            Spot::Json(pointer) => {
+                let Some(document) = self.json() else { return bad() };
+                document.pointer(pointer).map(|found| field(found, picker))
+            }
+            Spot::Csv(dialect, column) => {
+                let Ok(text) = std::str::from_utf8(self.bytes) else { return bad() };
+                match csv::cell(text, *dialect, column) {
+                    Cell::Text(text) => Some(from_cell(&text, *dialect, picker)),
+                    Cell::Empty => Some(Decoded::not_available()),
+                    Cell::Missing => None,
+                    Cell::Malformed => bad(),
+                }
+            }
+        }
     }
 
     /// The time of a stream's value.
     pub fn time(&mut self, picker: &Picker) -> SourceTime {
-        let Some(pointer) = &picker.time else { return SourceTime::None };
-        let found = self.json().and_then(|document| document.pointer(pointer));
-        found.and_then(time_ns).map_or(SourceTime::Unreadable, SourceTime::At)
+        let found = match &picker.time {
+            None => return SourceTime::None,
+            Some(Spot::Whole) => None,
+            Some(Spot::Json(pointer)) => {
+                self.json().and_then(|document| document.pointer(pointer)).and_then(time_ns)
+            }
+            Some(Spot::Csv(dialect, column)) => {
+                match std::str::from_utf8(self.bytes).map(|text| csv::cell(text, *dialect, column)) {
+                    Ok(Cell::Text(text)) => time_of_text(text.trim()),
+                    _ => None,
+                }
+            }
+        };
+        found.map_or(SourceTime::Unreadable, SourceTime::At)
     }
 }
 
@@ -127,11 +165,15 @@ pub fn time_ns(found: &Json) -> Option<i64> {
             Some(ms) => ms.checked_mul(1_000_000),
             None => number.as_f64().and_then(float_ms),
         },
-        Json::String(text) => match text.parse::<i64>() {
-            Ok(ms) => ms.checked_mul(1_000_000),
-            Err(_) => i64::try_from(text.parse::<jiff::Timestamp>().ok()?.as_nanosecond()).ok(),
-        },
+        Json::String(text) => time_of_text(text),
         _ => None,
+    }
+}
+
+fn time_of_text(text: &str) -> Option<i64> {
+    match text.parse::<i64>() {
+        Ok(ms) => ms.checked_mul(1_000_000),
+        Err(_) => i64::try_from(text.parse::<jiff::Timestamp>().ok()?.as_nanosecond()).ok(),
     }
 }
 
@@ -180,6 +222,21 @@ fn whole(float: f64) -> Option<i64> {
     (float.fract() == 0.0 && float.abs() <= 9_007_199_254_740_992.0).then_some(float as i64)
 }
 
+/// A cell is a text; its numbers may have a comma.
+fn from_cell(text: &str, dialect: Dialect, picker: &Picker) -> Decoded {
+    if !dialect.decimal_comma || matches!(picker.kind, Kind::Text | Kind::Bool) {
+        return from_text(text, picker);
+    }
+    match csv::with_point(text) {
+        Some(text) => from_text(&text, picker),
+        // It may still be a mark.
+        None => match from_text(text, picker) {
+            decoded if decoded.quality == Quality::NotAvailable => decoded,
+            _ => Decoded::bad(status_code::UNDECODABLE),
+        },
+    }
+}
+
 fn from_text(text: &str, picker: &Picker) -> Decoded {
     let trimmed = text.trim_matches(|c: char| c.is_whitespace() || c == '\0');
     let is_mark = |mark: &Mark| matches!(mark, Mark::Text(mark) if mark == trimmed);
@@ -223,16 +280,22 @@ fn float(number: f64) -> Decoded {
 /// With marks that are numbers; bad where there is no value.
 fn finish(decoded: Option<Decoded>, picker: &Picker) -> Decoded {
     let Some(decoded) = decoded else { return Decoded::bad(status_code::UNDECODABLE) };
-    let is_mark = |mark: &Mark| match (mark, &decoded.value) {
+    if is_marked(&picker.not_available, &decoded.value) { Decoded::not_available() } else { decoded }
+}
+
+/// Is this value, as it came, one that means "not available"?
+pub(crate) fn is_marked(marks: &[Mark], value: &Value) -> bool {
+    let is_mark = |mark: &Mark| match (mark, value) {
         (Mark::Integer(mark), Value::Int(value)) => mark == value,
         (Mark::Integer(mark), Value::Unsigned(value)) => {
             u64::try_from(*mark).is_ok_and(|mark| mark == *value)
         }
         (Mark::Integer(mark), Value::Float(value)) => same(*mark as f64, *value),
         (Mark::Float(mark), Value::Float(value)) => same(*mark, *value),
+        (Mark::Text(mark), Value::Text(value)) => mark == value,
         _ => false,
     };
-    if picker.not_available.iter().any(is_mark) { Decoded::not_available() } else { decoded }
+    marks.iter().any(is_mark)
 }
 
 /// The same number: a mark is written as exactly what the device sends.

@@ -2,10 +2,11 @@
 //!
 //! Two loops run side by side on each connection, with a channel of [`HEARD_MAX`] places between them: one only
 //! listens, which also sends what is to be said; the other works. When the working one waits, because the node has no
-//! room or the window is full, the channel fills, the listening one waits too, and the broker with it: unless something
-//! waits to be said, for then the listening one goes on ([`listen`](fn@listen)), so that nothing waits in a circle.
+//! room or the window is full, the channel fills, the listening one reads nothing more, and the broker waits too; but what
+//! is to be said still goes out ([`listen`](fn@listen)), so that nothing waits in a circle.
 
 mod message;
+mod writing;
 
 use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
@@ -19,12 +20,14 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::Mqtt;
 use super::aside::Aside;
 use super::client::{Heard, Options, Service, Speak};
+use super::layer::Layer;
 use super::listen::listen;
 use super::memory::{Known, source_of};
 use super::topic::{Filter, Routes};
 use crate::adapter::{Adapter, Context, Fault, FaultKind, Running};
 use crate::backoff::{Backoff, BackoffPolicy};
 use crate::outlet::{NotTaken, UnderWay};
+use writing::{Writing, refuse};
 
 /// Messages that may be taken and not acknowledged: as many as the journal keeps origins of one source. Beyond that
 /// nothing is taken, and the broker waits.
@@ -101,12 +104,15 @@ pub(crate) struct Session {
     last_of_topic: HashMap<String, [u8; 16]>,
     aside: Aside,
     last_line: Option<Instant>,
+    writing: Option<Writing>,
+    layer: Option<Box<dyn Layer>>,
 }
 
 impl Session {
     pub(crate) fn new(source: Mqtt, options: Options) -> Self {
         let source_number = source_of(&options.client_id);
         let routes = Routes::new(&source.topics);
+        let layer = source.layered.as_ref().map(|layered| layered.layer(source.is_rehearsal));
         Self {
             source,
             options,
@@ -123,6 +129,8 @@ impl Session {
             last_of_topic: HashMap::new(),
             aside: Aside::default(),
             last_line: None,
+            writing: None,
+            layer,
         }
     }
 
@@ -143,20 +151,34 @@ impl Session {
             context.outlet.mark_stale(fault.status());
             let wait = backoff.next_wait();
             context.health.down(&fault, wait);
-            sleep(wait).await;
+            self.not_confirmed("the connection ended before the stream showed the value");
+            if let Some(layer) = &mut self.layer {
+                layer.disconnected();
+            }
+            tokio::select! {
+                () = sleep(wait) => {}
+                never = refuse(&context.writes) => match never {},
+            }
         }
     }
 
     /// One connection, from its beginning to its end.
     async fn connection(&mut self, context: &Context) -> Result<Infallible, End> {
+        if let Some(layer) = &mut self.layer {
+            self.options.will = layer.connecting(context.clock.wall_ns());
+        }
         let (mut listener, mut speaker) = self.source.connect.connect(&self.options);
-        let Heard::Connected { resumed } = listener.next().await? else {
+        let greeting = tokio::select! {
+            greeting = listener.next() => greeting?,
+            never = refuse(&context.writes) => match never {},
+        };
+        let Heard::Connected { resumed } = greeting else {
             return Err(Fault::new(FaultKind::Protocol, "a message before the connection stood").into());
         };
         context.health.connected();
         self.greeted(resumed, &mut *speaker, context)?;
         let (heard_in, mut heard) = mpsc::channel(HEARD_MAX);
-        let listen = listen(listener, heard_in, speaker.unsaid());
+        let listen = listen(listener, heard_in);
         let work = self.work(&mut heard, &mut *speaker, context);
         tokio::pin!(listen, work);
         tokio::select! {
@@ -175,7 +197,7 @@ impl Session {
         self.asked.clear();
         // What nobody could say of on the connection before comes once more.
         self.aside.take();
-        if !resumed && !self.source.is_rehearsal {
+        if !resumed && !self.options.clean_session {
             let mut state = self.source.shared.lock();
             state.memory.begin_session();
             if std::mem::replace(&mut state.had_session, true) {
@@ -228,6 +250,20 @@ impl Session {
                     let why = format!("no answer to the subscription within {:?}", self.source.timeout);
                     return Err(Fault::new(FaultKind::Timeout, why).into());
                 }
+                () = until(self.writing.as_ref().map(|writing| writing.due)) => {
+                    self.not_confirmed("the stream did not show the value in time");
+                }
+                request = context.writes.next(), if self.can_write() => match &mut self.layer {
+                    Some(layer) => layer.write(request, speaker, context),
+                    None => self.write(request, speaker),
+                },
+                () = until(self.layer.as_ref().and_then(|layer| layer.due())), if has_room => {
+                    let mut gathered = Gathered::default();
+                    if let Some(layer) = &mut self.layer {
+                        layer.tick(speaker, &mut gathered.readings, context);
+                    }
+                    self.hand_over(gathered, context).await?;
+                }
                 () = unsaid.less(), if !has_room => {}
                 next = heard.recv(), if has_room => {
                     let Some(next) = next else { return Ok(()) };
@@ -276,6 +312,7 @@ impl Session {
             match heard_now {
                 Heard::Message(message) => self.message(message, &mut gathered, context),
                 Heard::Subscribed(granted) => self.subscribed(&granted, context),
+                Heard::Published { packet, outcome } => self.published(packet, &outcome),
                 Heard::Connected { .. } => {}
             }
             // A message gives each stream one reading at most.
@@ -323,11 +360,21 @@ impl Session {
             return;
         }
         self.is_subscribed = self.refused.is_empty();
-        match self.refused.as_slice() {
-            [] => context.health.up(),
-            [one] => context.health.degraded(one),
-            [first, rest @ ..] => context.health.degraded(&format!("{first}, and {} more", rest.len())),
+        let refused = match self.refused.as_slice() {
+            [] => None,
+            [one] => Some(one.clone()),
+            [first, rest @ ..] => Some(format!("{first}, and {} more", rest.len())),
+        };
+        match (&mut self.layer, refused) {
+            (Some(layer), refused) => layer.subscribed(refused.as_deref(), context),
+            (None, Some(refused)) => context.health.degraded(&refused),
+            (None, None) => context.health.up(),
         }
+    }
+
+    fn can_write(&self) -> bool {
+        let is_free = self.layer.as_ref().map_or(self.writing.is_none(), |layer| layer.can_write());
+        is_free && self.asked.is_empty()
     }
 }
 

@@ -181,7 +181,7 @@ fn clashes_are_found_before_the_start() {
     assert_eq!((name.device, name.key.as_str(), name.line), (1, "name", Some(12)));
     assert!(name.to_string().contains("also the name of device \"plc\" (line 2)"), "{name}");
     let stream = clash(second("b", "h:503", "s"));
-    assert_eq!((stream.device, stream.key.as_str(), stream.line), (1, "name", Some(17)));
+    assert_eq!((stream.device, stream.key.as_str(), stream.line), (1, "name", Some(16)));
     assert!(stream.to_string().contains("device \"plc\", stream \"s\" (line 7)"), "{stream}");
     let unit = clash(second("b", "H:502", "t"));
     assert_eq!((unit.device, unit.key.as_str(), unit.line), (1, "unit_id", Some(11)));

@@ -3,13 +3,28 @@
 
 #[cfg(feature = "modbus")]
 mod config;
+#[cfg(feature = "modbus")]
+mod lines;
 mod mapping;
+mod metrics;
+#[cfg(feature = "modbus")]
+mod modbus_config;
+#[cfg(feature = "mqtt")]
+mod mqtt_command;
 #[cfg(feature = "mqtt")]
 mod mqtt_config;
+#[cfg(feature = "mqtt")]
+mod mqtt_csv;
+#[cfg(feature = "mqtt")]
+mod mqtt_packet;
 #[cfg(feature = "mqtt")]
 mod mqtt_payload;
 #[cfg(feature = "mqtt")]
 mod mqtt_session;
+#[cfg(feature = "mqtt")]
+mod mqtt_survey;
+#[cfg(feature = "opcua")]
+mod opcua_glob;
 #[cfg(feature = "opcua")]
 mod opcua_value;
 mod outlet;

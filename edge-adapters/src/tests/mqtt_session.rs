@@ -16,9 +16,10 @@ use crate::clock::{Clock, SetClock};
 use crate::health::{DeviceSnapshot, DeviceState, MessageFigures};
 use crate::mqtt::Mqtt;
 use crate::mqtt::client::{
-    Connect, Connection, Heard, Hearing, Listen, Message, Options, Service, Speak, Unsaid,
+    Connect, Connection, Heard, Hearing, Listen, Message, Options, Service, Speak, Tending, Unsaid,
 };
 use crate::mqtt::memory::{digest_of, source_of};
+use crate::mqtt::packet::encode::Publication;
 use crate::mqtt::session::WINDOW;
 use crate::mqtt::topic::Filter;
 use crate::outlet::Delivery;
@@ -34,6 +35,7 @@ const CONFIG: &str = "[[device]]\nname = \"broker\"\nprotocol = \"mqtt\"\naddres
 enum Said {
     Subscribed(Vec<Filter>),
     Acknowledged(u16),
+    Published(Publication),
 }
 
 /// The broker's end of a connection.
@@ -69,6 +71,9 @@ impl Listen for Ear {
             self.0.recv().await.unwrap_or_else(|| Err(Fault::new(FaultKind::Closed, "the test closed it")))
         })
     }
+    fn tend(&mut self) -> Tending<'_> {
+        Box::pin(std::future::pending())
+    }
 }
 
 impl Speak for Mouth {
@@ -80,6 +85,10 @@ impl Speak for Mouth {
     fn acknowledge(&mut self, packet: u16, _: Service) -> Result<(), Fault> {
         let _ = self.0.send(Said::Acknowledged(packet));
         Ok(())
+    }
+    fn publish(&mut self, publication: &Publication) -> Result<u16, String> {
+        let _ = self.0.send(Said::Published(publication.clone()));
+        Ok(1)
     }
     fn unsaid(&self) -> Arc<Unsaid> {
         Arc::default()

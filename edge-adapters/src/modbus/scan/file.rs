@@ -390,7 +390,7 @@ fn slug(text: &str) -> String {
 }
 
 /// Without what could begin a new line, or turn round or hide text on a screen.
-fn one_line(text: &str) -> String {
+pub fn one_line(text: &str) -> String {
     let is_shown = |letter: &char| {
         !letter.is_control()
             && !matches!(*letter, '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}')
@@ -399,7 +399,7 @@ fn one_line(text: &str) -> String {
 }
 
 /// A comment, wrapped.
-fn comment(text: &str) -> String {
+pub(crate) fn comment(text: &str) -> String {
     let mut lines = String::new();
     let mut line = "#".to_owned();
     let indent = text.len() - text.trim_start().len();

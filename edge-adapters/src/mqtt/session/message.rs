@@ -66,6 +66,13 @@ impl Session {
             service: message.service,
             digest: None,
         };
+        if let Some(layer) = &mut self.layer {
+            layer.message(message, &mut gathered.readings, context);
+            if is_acknowledged {
+                gathered.owed.push(owed);
+            }
+            return;
+        }
         let streams = self.routes.of(&message.topic);
         let flags = if streams.is_empty() {
             context.health.messages(|figures| figures.unmatched(&message.topic));
@@ -130,6 +137,7 @@ impl Session {
                 continue;
             };
             let time = payload.time(picker);
+            self.shows(*stream, message, &decoded.value);
             let doubt = match time {
                 SourceTime::At(_) => None,
                 _ if message.retained => Some(status_code::RETAINED),
