@@ -278,8 +278,8 @@ async fn of_a_unit_without_sunspec_it_says_what_can_be_read_and_no_more() {
     // All of it is commented out, and with the hashes taken away it is a right start.
     assert_eq!(sources(&file).map(|sources| sources.len()), Ok(0));
     let at = file.find("# [[device]]").expect("just seen");
-    let started: String =
-        file[at..].lines().map(|line| format!("{}\n", line.trim_start_matches(['#', ' ']))).collect();
+    let lines: Vec<&str> = file[at..].lines().map(|line| line.trim_start_matches(['#', ' '])).collect();
+    let started = lines.join("\n");
     assert_eq!(sources(&started).map(|sources| sources.len()), Ok(1), "{started}");
 }
 

@@ -304,11 +304,11 @@ fn about(point: &Point) -> String {
     let mut text = label.to_owned();
     match point.value() {
         Scaled::None => {}
-        Scaled::Text(value) => text += &format!("; {:?} at the scan", one_line(&value)),
+        Scaled::Text(value) => text = format!("{text}; {:?} at the scan", one_line(&value)),
         value => {
             let unit = point.ucum().unwrap_or_default();
-            text += format!("; {value} {unit}").trim_end();
-            text += " at the scan";
+            let value = format!("{value} {unit}");
+            text = format!("{text}; {} at the scan", value.trim_end());
         }
     }
     // What numbers mean stands in the stream itself.
@@ -326,7 +326,7 @@ pub fn readable(range: &Readable) -> String {
     let mut text =
         format!("Readable: {}:{} to {}:{}", span.table.name(), span.first, span.table.name(), span.last);
     if let Some(most) = range.at_most {
-        text += &format!(", at most {most} in a request");
+        text = format!("{text}, at most {most} in a request");
     }
     if range.may_go_on {
         text += ", perhaps further (the scan asks only so much, and stops where nothing is answered)";
