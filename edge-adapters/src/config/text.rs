@@ -5,7 +5,7 @@ use std::time::Duration;
 use selvedge_core::stream::Decimal;
 
 use super::Scalar;
-use crate::mapping::Kind;
+use crate::mapping::{EMPTY_TEXT, Kind};
 use crate::modbus::Table;
 
 /// `200ms`, `1s`, `5min`, `1h`: a whole number and its unit.
@@ -77,6 +77,12 @@ pub(super) fn decimal(scalar: &Scalar) -> Result<Decimal, &'static str> {
 
 /// The bit pattern of a mark for "not available", in the width of `kind`.
 pub(super) fn bit_pattern(scalar: &Scalar, kind: Kind) -> Result<u64, String> {
+    if let Kind::Text(_) = kind {
+        let is_empty = matches!(scalar, Scalar::Text(text) if text.is_empty());
+        return is_empty
+            .then_some(EMPTY_TEXT)
+            .ok_or_else(|| "only \"\", a text without a character".to_owned());
+    }
     let bits =
         kind.number_bits().ok_or_else(|| format!("no such key, since {kind} has no room for a mark"))?;
     if let Scalar::Text(text) = scalar
