@@ -14,7 +14,20 @@ use crate::opcua::node_id::{Namespace, NodeName};
 use crate::status_code;
 
 const NASTY: [&str; 14] = [
-    "Level", "a\nname = \"b\"", "\"\"\"", "'''", "\\", "#", "[[device]]", "é", "\u{202E}", "\u{0}", "/", "", "very long ", "\r",
+    "Level",
+    "a\nname = \"b\"",
+    "\"\"\"",
+    "'''",
+    "\\",
+    "#",
+    "[[device]]",
+    "é",
+    "\u{202E}",
+    "\u{0}",
+    "/",
+    "",
+    "very long ",
+    "\r",
 ];
 
 fn text(random: &mut SplitMix) -> String {
@@ -120,7 +133,9 @@ fn a_choice_is_a_node_or_a_path() {
     assert!(matches!("nsu=urn:x;s=Level".parse(), Ok(Choice::Node(_))));
     assert!(matches!("i=2258".parse(), Ok(Choice::Node(_))));
     assert!(matches!("Objects/**".parse(), Ok(Choice::Path(_))));
-    for (wrong, says) in [("nsu=urn:x;q=1", "is no node"), ("ns=x;i=1", "is no node"), ("a//b", "neither a node nor a path")] {
+    for (wrong, says) in
+        [("nsu=urn:x;q=1", "is no node"), ("ns=x;i=1", "is no node"), ("a//b", "neither a node nor a path")]
+    {
         let why = wrong.parse::<Choice>().expect_err("wrong");
         assert!(why.contains(says), "{why}");
     }
