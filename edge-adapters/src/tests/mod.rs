@@ -24,6 +24,8 @@ mod mqtt_session;
 #[cfg(feature = "mqtt")]
 mod mqtt_survey;
 #[cfg(feature = "opcua")]
+mod opcua_browse_file;
+#[cfg(feature = "opcua")]
 mod opcua_glob;
 #[cfg(feature = "opcua")]
 mod opcua_value;

@@ -59,7 +59,7 @@ fn what_is_no_pattern() {
     // A pattern as long as may be does not take for ever on a name that nearly fits.
     let hostile = format!("{}b", "*a".repeat(2_000));
     assert!(!glob(&hostile).is_match(["a".repeat(4_000).as_str()]));
-    let many = vec!["**"; 2_000].join("/");
+    let many = vec!["**"; 1_300].join("/");
     assert!(glob(&many).is_match(["a", "b"]));
 }
 

@@ -116,6 +116,29 @@ fn what_is_wrong_is_said_and_nothing_is_written() {
     browse(&said, &login).expect(1).says(&["no connection"]);
 }
 
+#[test]
+fn a_secured_server_is_trusted_first_and_its_configuration_works_as_it_is() {
+    let (_server, said) = server(&["--security", "basic256sha256,aes256", "--user", "operator:s3cret"]);
+    let folder = TempDir::new().expect("a folder");
+    let file = |name: &str| folder.path().join(name).to_str().expect("UTF-8").to_owned();
+    let (out, pki, password) = (file("new.toml"), file("pki"), file("password"));
+    std::fs::write(&password, "s3cret\n").expect("a file");
+    let secured =
+        ["--user", "operator", "--password-file", &password, "--pki", &pki, "--out", &out, "--select", LEVEL];
+    let aes256 = [&["--security", "Aes256_Sha256_RsaPss/SignAndEncrypt"][..], &secured].concat();
+
+    // Nobody said yet that this server is the one that is meant; what to do is said.
+    let thumbprint = said["thumbprint"].as_str().expect("a thumbprint");
+    browse(&said, &aes256).expect(1).says(&["is not trusted", thumbprint, "rejected", "trusted"]);
+    let pinned = [&aes256[..], &["--server-thumbprint", thumbprint]].concat();
+    browse(&said, &pinned).expect(0).says(&["with 1 streams"]);
+    let test = ["adapter", "test", "--config", &out, "--for", "5s", "--json"];
+    let readings = program::ask(test).expect(0).json_lines();
+    assert!(readings.iter().any(|line| line["value"] == 52.5 && line["quality"] == "good"), "{readings:?}");
+    let text = std::fs::read_to_string(&out).expect("it was written");
+    assert!(!text.contains("s3cret"), "{text}");
+}
+
 /// Show 2 of the adapters: two nodes chosen, the server killed and started again while the trial runs. Values go on by
 /// themselves, the gap is marked in both streams, and no old value stands under a new time.
 #[test]

@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 use std::fmt::Write as _;
 
-use selvedge_core::limits::{NAME_BYTES_MAX, STREAMS_MAX};
+use selvedge_core::limits::{NAME_BYTES_MAX, STREAMS_MAX, TEXT_FIELD_BYTES_MAX};
 use selvedge_core::reading::{Quality, Value};
 
 use super::super::node_id::{Namespace, NodeName};
@@ -17,6 +17,8 @@ use crate::status_code;
 
 /// Arrays of up to so many elements have a stream for each of them; of a longer one the first has.
 pub const ELEMENTS_MAX: usize = 16;
+/// What a descriptor needs besides url and node: the protocol, two spaces, an index of five digits with its brackets.
+const PLACE_BYTES: usize = 14;
 /// Longest value that a comment shows, in characters.
 const SHOWN_CHARS_MAX: usize = 60;
 
@@ -86,7 +88,7 @@ pub fn configuration(found: &Found, target: &Target, wish: &Wish) -> (String, us
     for (at, node, variable) in chosen {
         text.push('\n');
         text += &comment(&about(&found.written_path(at), variable));
-        if let Some(why) = left_out(variable) {
+        if let Some(why) = left_out(&found.url, node, variable) {
             text += &comment(&format!("Left out ({}): {why}.", node.node));
             continue;
         }
@@ -157,7 +159,11 @@ fn stream(name: &str, node: &Node, variable: &Variable, element: Option<usize>) 
 }
 
 /// Why there can be no stream for it.
-fn left_out(variable: &Variable) -> Option<&'static str> {
+fn left_out(url: &str, node: &Node, variable: &Variable) -> Option<&'static str> {
+    // What stands in a stream's descriptor: "opcua", the url, the node, an index.
+    if url.len() + node.node.to_string().len() + PLACE_BYTES > TEXT_FIELD_BYTES_MAX {
+        return Some("its node id is longer than the descriptor of a stream can hold");
+    }
     if !variable.is_readable {
         return Some("this user may not read it");
     }

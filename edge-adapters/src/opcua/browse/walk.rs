@@ -110,9 +110,8 @@ impl Walk<'_> {
             NodeClass::Method => Kind::Method,
             _ => return None,
         };
-        if id == ObjectId::Server
-            && !self.request.globs.iter().any(|glob| glob.begins_with(&["Objects", "Server"]))
-        {
+        let is_own = [ObjectId::Server, ObjectId::Aliases].iter().any(|own| id == *own);
+        if is_own && !self.request.globs.iter().any(|glob| glob.begins_with(&["Objects", &name])) {
             return None;
         }
         let steps: Steps = std::iter::zip(&self.request.globs, &self.steps[parent])
