@@ -19,6 +19,7 @@
 //! | `mapping.rs` | pure: registers and bits to value and quality, raw to scaled value |
 //! | `modbus.rs`, `modbus/` | Modbus TCP: pure planner (`plan.rs`), one connection (`link.rs`), polling (`poll.rs`), a server (`server.rs`, feature `server`) |
 //! | `mqtt.rs`, `mqtt/` | MQTT 3.1.1 (feature `mqtt`): pure topics (`topic.rs`), payloads (`payload.rs`) and memory of messages (`memory.rs`), one connection (`client.rs`), the session (`session.rs`) |
+//! | `mqtt/layer.rs`, `mqtt/sparkplug.rs`, `mqtt/sparkplug/` | a protocol over MQTT, and Sparkplug B (feature `sparkplug`): pure payloads, topics, values and host, and what it says and writes |
 //! | `trial.rs` | one device read for a while without any node, for `selvedge adapter test` |
 //!
 //! # Example
