@@ -8,25 +8,29 @@
 //! - [`written`]: the file as a tree, with lines
 //! - [`keys`]: reading one table, key by key
 //! - [`stream`]: the keys of every stream
-//! - [`modbus`], [`mqtt`]: the keys of a protocol
+//! - [`modbus`], [`mqtt`], [`opcua`]: the keys of a protocol
 //! - [`text`]: values that are written as text
 
 pub(crate) mod keys;
+#[cfg(feature = "modbus")]
 mod modbus;
 #[cfg(feature = "mqtt")]
 mod mqtt;
+#[cfg(feature = "opcua")]
+mod opcua;
 mod stream;
 mod text;
 mod written;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 
 use selvedge_core::limits::STREAMS_MAX;
 use thiserror::Error;
 
-use crate::adapter::{Head, Source};
+use crate::adapter::{Claim, Head, Source};
 use keys::{Findings, Keys, Named, quoted};
 pub use text::duration;
 use written::{Table, Value};
@@ -38,9 +42,18 @@ const DEVICES_MAX: usize = 256;
 type Protocol = (&'static str, fn(&mut Keys<'_>, Head) -> Option<Arc<dyn Source>>);
 
 const PROTOCOLS: &[Protocol] = &[
+    #[cfg(feature = "modbus")]
     ("modbus-tcp", |keys, head| Some(Arc::new(modbus::device(keys, head)?))),
+    #[cfg(feature = "modbus-serial")]
+    ("modbus-rtu", |keys, head| Some(Arc::new(modbus::device(keys, head)?))),
+    #[cfg(feature = "modbus")]
+    ("modbus-rtu-over-tcp", |keys, head| Some(Arc::new(modbus::device(keys, head)?))),
+    #[cfg(feature = "modbus-tls")]
+    ("modbus-tls", |keys, head| Some(Arc::new(modbus::device(keys, head)?))),
     #[cfg(feature = "mqtt")]
-    ("mqtt", |keys, head| Some(Arc::new(mqtt::device(keys, head)?))),
+    ("mqtt", |keys, head| Some(Arc::new(mqtt::device(keys, head)))),
+    #[cfg(feature = "opcua")]
+    ("opcua", |keys, head| Some(Arc::new(opcua::device(keys, head)?))),
     #[cfg(feature = "sparkplug")]
     ("sparkplug", |keys, head| Some(Arc::new(mqtt::sparkplug::device(keys, head)?))),
 ];
@@ -85,11 +98,20 @@ pub struct ConfigError {
     pub expected: String,
 }
 
-/// Every device of a configuration file, checked, in order of the file.
+/// Every device of a configuration file, checked, in order of the file. Files that it names are meant from the working
+/// directory.
 ///
 /// # Errors
 /// All that is wrong with them, by line.
 pub fn sources(text: &str) -> Result<Vec<Arc<dyn Source>>, Vec<ConfigError>> {
+    sources_in(Path::new(""), text)
+}
+
+/// The same of a file in this folder, from which the files are meant that it names.
+///
+/// # Errors
+/// As for [`sources`].
+pub fn sources_in(folder: &Path, text: &str) -> Result<Vec<Arc<dyn Source>>, Vec<ConfigError>> {
     let of_file = |line, found: String, expected: &str| ConfigError {
         line,
         device: 0,
@@ -109,7 +131,7 @@ pub fn sources(text: &str) -> Result<Vec<Arc<dyn Source>>, Vec<ConfigError>> {
     let tables: Vec<&Table> =
         tables.ok_or_else(|| vec![of_file(Some(devices.line), "no table".to_owned(), "[[device]]")])?;
 
-    let findings = Findings::default();
+    let findings = Findings::of(folder);
     let mut sources = Vec::new();
     for (number, table) in tables.iter().enumerate() {
         sources.push(device(Keys::new(table, &findings, number)));
@@ -148,17 +170,25 @@ fn device(mut keys: Keys<'_>) -> Option<Arc<dyn Source>> {
     source
 }
 
-/// No two devices claim one thing.
+/// No two devices claim one thing, unless they share it on the same terms.
 fn check_claims(tables: &[&Table], sources: &[Option<Arc<dyn Source>>], findings: &Findings) {
-    let mut claimed: BTreeMap<String, String> = BTreeMap::new();
+    let mut claimed: BTreeMap<String, (String, Option<String>)> = BTreeMap::new();
     for (number, source) in sources.iter().enumerate() {
         let Some(source) = source else { continue };
         for claim in source.claims() {
-            if let Some(first) = claimed.get(&claim.resource) {
-                let found = format!("{}, which device {} uses too", claim.resource, quoted(first));
-                Keys::new(tables[number], findings, number).wrong(claim.key, found, claim.expected);
+            let Claim { key, resource, terms, expected } = claim;
+            match claimed.get(&resource) {
+                Some((_, shared)) if terms.is_some() && terms == *shared => {}
+                Some((first, shared)) => {
+                    let on = |terms: &Option<String>| {
+                        terms.as_ref().map_or_else(String::new, |terms| format!(" with {terms}"))
+                    };
+                    let first = quoted(first);
+                    let found = format!("{resource}{}, which device {first} uses{} too", on(&terms), on(shared));
+                    Keys::new(tables[number], findings, number).wrong(key, found, expected);
+                }
+                None => drop(claimed.insert(resource, (source.device().to_owned(), terms))),
             }
-            claimed.entry(claim.resource).or_insert_with(|| source.device().to_owned());
         }
     }
 }

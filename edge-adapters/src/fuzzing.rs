@@ -11,14 +11,20 @@ pub const DECODERS: &[(&str, fn(&[u8]))] = &[
     ("config", configuration),
     ("modbus-registers", modbus_registers),
     #[cfg(feature = "mqtt")]
+    ("mqtt-packet", mqtt::packet),
+    #[cfg(feature = "mqtt")]
     ("mqtt-payload", mqtt::payload),
+    #[cfg(feature = "mqtt")]
+    ("mqtt-survey", mqtt::survey),
     #[cfg(feature = "mqtt")]
     ("mqtt-topic", mqtt::topic),
     #[cfg(feature = "opcua")]
     ("opcua-node-id", opcua_node_id),
     #[cfg(feature = "sparkplug")]
     ("sparkplug", sparkplug),
+    #[cfg(feature = "modbus")]
     ("sunspec-chain", sunspec_chain),
+    #[cfg(feature = "modbus")]
     ("sunspec-model", sunspec_model),
 ];
 
@@ -55,13 +61,16 @@ fn modbus_registers(data: &[u8]) {
     ];
     let kind = kinds[usize::from(*kind) % kinds.len()];
     let orders = Order::choices(kind);
-    let order = orders.get(usize::from(*order) % orders.len().max(1)).map_or(Order::default(), |(_, order)| *order);
-    let registers: Vec<u16> = rest.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]])).collect();
+    let order =
+        orders.get(usize::from(*order) % orders.len().max(1)).map_or(Order::default(), |(_, order)| *order);
+    let registers: Vec<u16> =
+        rest.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]])).collect();
     let not_available = registers.last().map(|word| u64::from(*word)).into_iter().collect();
-    let _ = decode_registers(&Encoding { kind, order, not_available }, &registers);
+    let _ = decode_registers(&Encoding { kind, order, not_available, bit: None }, &registers);
 }
 
 /// A chain of models: the bytes are what a device answers, head by head. It ends, whatever they say.
+#[cfg(feature = "modbus")]
 fn sunspec_chain(data: &[u8]) {
     use crate::modbus::sunspec::chain::{Next, Walk};
     let mut words = data.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]]));
@@ -75,6 +84,7 @@ fn sunspec_chain(data: &[u8]) {
 }
 
 /// A model: its id, and its registers.
+#[cfg(feature = "modbus")]
 fn sunspec_model(data: &[u8]) {
     use crate::modbus::sunspec::chain::Link;
     let mut words = data.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]]));
@@ -105,18 +115,58 @@ fn sparkplug(data: &[u8]) {
 
 #[cfg(feature = "mqtt")]
 mod mqtt {
-    use crate::mqtt::payload::{Kind, Payload, Picker};
+    use std::time::Duration;
+
+    use crate::config;
+    use crate::mqtt::csv::{Column, Dialect};
+    use crate::mqtt::packet::Version;
+    use crate::mqtt::packet::decode::decode;
+    use crate::mqtt::payload::{Kind, Payload, Picker, Spot};
+    use crate::mqtt::survey::{Head, Survey, propose};
     use crate::mqtt::topic;
 
-    /// The first byte chooses the type, up to the next zero byte stands the pointer, then the payload.
+    /// What a broker sends; the first byte chooses the version.
+    pub(super) fn packet(data: &[u8]) {
+        let Some((version, mut bytes)) = data.split_first() else { return };
+        let version = if version & 1 == 0 { Version::V3 } else { Version::V5 };
+        while let Ok(Some((_, taken))) = decode(version, 1 << 16, bytes) {
+            assert!((2..=bytes.len()).contains(&taken), "a packet takes what it has");
+            bytes = &bytes[taken..];
+        }
+    }
+
+    /// Messages: topic, zero byte, payload, zero byte. What is proposed for them is a configuration.
+    pub(super) fn survey(data: &[u8]) {
+        let mut survey = Survey::default();
+        let mut parts = data.split(|byte| *byte == 0);
+        while let (Some(topic), Some(payload)) = (parts.next(), parts.next()) {
+            survey.heard(&String::from_utf8_lossy(topic), payload, false, Duration::from_secs(1));
+        }
+        let head = Head { address: "h:1883".into(), ..Head::default() };
+        let (text, streams) = propose(&head, &survey.report());
+        if streams > 0 {
+            config::sources(&text).unwrap_or_else(|errors| panic!("{errors:#?}\n{text}"));
+        }
+    }
+
+    /// The first byte chooses the type and the form, up to the next zero byte stands the pointer, then the payload.
     pub(super) fn payload(data: &[u8]) {
-        let [kind, rest @ ..] = data else { return };
+        let [form, rest @ ..] = data else { return };
         let end = rest.iter().position(|byte| *byte == 0).unwrap_or(rest.len());
         let pointer = String::from_utf8_lossy(&rest[..end]).into_owned();
         let payload = rest.get(end + 1..).unwrap_or_default();
-        let kind = Kind::ALL[usize::from(*kind) % Kind::ALL.len()];
-        let pointer = Some(pointer).filter(|p| p.is_empty() || p.starts_with('/'));
-        let picker = Picker { kind, time: pointer.clone(), pointer, not_available: Vec::new() };
+        let kind = Kind::ALL[usize::from(*form) % Kind::ALL.len()];
+        let dialect = Dialect {
+            separator: pointer.chars().next().unwrap_or(','),
+            has_header: form & 0x20 == 0,
+            decimal_comma: form & 0x40 == 0,
+        };
+        let spot = match form >> 7 {
+            0 if pointer.is_empty() || pointer.starts_with('/') => Spot::Json(pointer),
+            0 => Spot::Whole,
+            _ => Spot::Csv(dialect, Column::At(usize::from(form & 3))),
+        };
+        let picker = Picker { kind, time: Some(spot.clone()), spot, not_available: Vec::new() };
         let mut payload = Payload::new(payload);
         let _ = (payload.value(&picker), payload.time(&picker));
     }

@@ -4,6 +4,8 @@
 //! still fill the log, so after [`CHANGES_AT_ONCE`] changes each further one is let through every
 //! [`CHANGE_EVERY`]; the next line says how many were left out.
 
+mod subscription;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -14,6 +16,7 @@ use tokio::time::Instant;
 use crate::adapter::{Fault, FaultKind};
 use crate::clock::Clock;
 use crate::mapping::Scaled;
+pub use subscription::SubscriptionFigures;
 
 /// A device that stays bad gets a line this often.
 pub const REMINDER_EVERY: Duration = Duration::from_mins(1);
@@ -135,6 +138,9 @@ pub struct DeviceSnapshot {
     /// Of a source that sends messages by itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub messages: Option<MessageFigures>,
+    /// Of a source that reports changes by subscription.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subscription: Option<SubscriptionFigures>,
     /// Its streams.
     pub streams: Vec<StreamSnapshot>,
 }
@@ -228,6 +234,9 @@ pub struct StreamSnapshot {
 pub struct ReadingSnapshot {
     /// The scaled value; `null` in JSON for none, and for an infinite number.
     pub value: Scaled,
+    /// What the configuration calls it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub word: Option<String>,
     /// Quality.
     pub quality: &'static str,
     /// Status code ([`status_code`](crate::status_code)).
@@ -277,6 +286,7 @@ impl Health {
             readings_dropped: 0,
             restarts: 0,
             messages: None,
+            subscription: None,
             streams: Vec::new(),
         };
         let inner = Mutex::new(Inner { figures, gate: LogGate::default() });
@@ -338,6 +348,10 @@ impl Health {
     /// Counts something of messages.
     pub fn messages(&self, count: impl FnOnce(&mut MessageFigures)) {
         count(self.lock().figures.messages.get_or_insert_default());
+    }
+    /// Counts something of a subscription.
+    pub fn subscription(&self, count: impl FnOnce(&mut SubscriptionFigures)) {
+        count(self.lock().figures.subscription.get_or_insert_default());
     }
     /// The adapter is started again.
     pub fn restarted(&self) {

@@ -17,7 +17,8 @@
 //! | `status_code.rs` | the status codes that a reading carries beside its quality |
 //! | `config.rs`, `config/` | `[[device]]` tables: types (`config.rs`), texts (`text.rs`), checks (`check.rs`) |
 //! | `mapping.rs` | pure: registers and bits to value and quality, raw to scaled value |
-//! | `modbus.rs`, `modbus/` | Modbus TCP: pure planner (`plan.rs`), one connection (`link.rs`), polling (`poll.rs`), a server (`server.rs`, feature `server`) |
+//! | `modbus.rs`, `modbus/` | Modbus over TCP, RTU, RTU over TCP and TLS (features `modbus`, `modbus-serial`, `modbus-tls`): pure planner, codec and turns; lines that units share; polling; writing; a server (feature `server`) |
+//! | `modbus/scan.rs`, `modbus/sunspec.rs` | what answers at an address, as a configuration; SunSpec models (pure) |
 //! | `mqtt.rs`, `mqtt/` | MQTT 3.1.1 (feature `mqtt`): pure topics (`topic.rs`), payloads (`payload.rs`) and memory of messages (`memory.rs`), one connection (`client.rs`), the session (`session.rs`) |
 //! | `mqtt/layer.rs`, `mqtt/sparkplug.rs`, `mqtt/sparkplug/` | a protocol over MQTT, and Sparkplug B (feature `sparkplug`): pure payloads, topics, values and host, and what it says and writes |
 //! | `trial.rs` | one device read for a while without any node, for `selvedge adapter test` |
@@ -57,6 +58,8 @@ pub mod config;
 pub mod fuzzing;
 pub mod health;
 pub mod mapping;
+pub mod metrics;
+#[cfg(feature = "modbus")]
 pub mod modbus;
 #[cfg(feature = "mqtt")]
 pub mod mqtt;
@@ -77,10 +80,10 @@ mod tests;
 
 pub use adapter::{
     Adapter, Bounds, Claim, Context, Deadband, Fault, FaultKind, Head, Report, Running, Source, Start,
-    StreamSpec, all_streams,
+    StreamSpec, Words, all_streams,
 };
 pub use clock::{Clock, SystemClock};
-pub use health::{DeviceSnapshot, DeviceState, Health, MessageFigures};
+pub use health::{DeviceSnapshot, DeviceState, Health, MessageFigures, SubscriptionFigures};
 pub use outlet::{DELIVERIES_MAX, Delivery, Outlet, UnderWay, delivery_queue};
 pub use supervisor::{Changes, Device, Devices, Supervisor};
 pub use trial::{DecodedReading, Trial, TrialEvent};

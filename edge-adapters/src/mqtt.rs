@@ -41,6 +41,7 @@ pub mod payload;
 pub(crate) mod session;
 #[cfg(feature = "sparkplug")]
 pub mod sparkplug;
+pub mod survey;
 pub mod topic;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -144,7 +145,7 @@ impl Mqtt {
         }
     }
 
-    fn options(&self) -> Options {
+    pub(crate) fn options(&self) -> Options {
         Options {
             host: self.host.clone(),
             port: self.port,
@@ -181,6 +182,7 @@ impl Source for Mqtt {
         let client_id = Claim {
             key: "client_id",
             resource,
+            terms: None,
             expected: "a `client_id` of its own, or one [[device]] table for this broker",
         };
         std::iter::once(client_id).chain(self.layered.iter().flat_map(|layered| layered.claims())).collect()

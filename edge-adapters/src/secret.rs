@@ -35,29 +35,30 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Where a secret lies: a path, or `credential:NAME` for a credential that systemd hands to the service.
+/// Where a secret lies.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct SecretFile {
-    written: String,
+pub(crate) enum SecretFile {
+    /// In this file.
+    Path(PathBuf),
+    /// In a credential of this name, which systemd hands to the service.
+    Credential(String),
 }
 
 impl SecretFile {
-    /// As written in the configuration.
+    /// As written: a path, or `credential:NAME`.
     ///
     /// # Errors
     /// What is expected.
     pub(crate) fn new(written: &str) -> Result<Self, &'static str> {
         const EXPECTED: &str = "a path, or credential:NAME for a systemd credential";
-        let name = written.strip_prefix(CREDENTIAL);
-        let is_right = match name {
+        if written.is_empty() || written.contains(char::is_control) {
+            return Err(EXPECTED);
+        }
+        match written.strip_prefix(CREDENTIAL) {
+            None => Ok(Self::Path(PathBuf::from(written))),
             // A name, not a way out of the folder.
-            Some(name) => !name.is_empty() && !name.contains('/') && !name.starts_with('.'),
-            None => !written.is_empty(),
-        };
-        if is_right && !written.contains(char::is_control) {
-            Ok(Self { written: written.to_owned() })
-        } else {
-            Err(EXPECTED)
+            Some(name) if name.is_empty() || name.contains('/') || name.starts_with('.') => Err(EXPECTED),
+            Some(name) => Ok(Self::Credential(name.to_owned())),
         }
     }
 
@@ -66,13 +67,13 @@ impl SecretFile {
     /// # Errors
     /// Where systemd gave no credentials.
     pub(crate) fn path(&self) -> Result<PathBuf, String> {
-        let Some(name) = self.written.strip_prefix(CREDENTIAL) else {
-            return Ok(PathBuf::from(&self.written));
+        let name = match self {
+            Self::Path(path) => return Ok(path.clone()),
+            Self::Credential(name) => name,
         };
         let folder = std::env::var_os(CREDENTIALS_DIRECTORY).ok_or_else(|| {
             format!(
-                "{}: systemd gave no credentials; add LoadCredential={name}:FILE to the service, or name a file",
-                self.written
+                "{CREDENTIAL}{name}: systemd gave no credentials; add LoadCredential={name}:FILE to the service, or name a file"
             )
         })?;
         Ok(Path::new(&folder).join(name))

@@ -131,7 +131,8 @@ impl Supervisor {
             stop: stop.clone(),
             _stop: stop.drop_guard(),
         };
-        supervisor.running = devices.into_iter().map(|device| supervisor.run(device, deliveries.clone())).collect();
+        supervisor.running =
+            devices.into_iter().map(|device| supervisor.run(device, deliveries.clone())).collect();
         supervisor.show();
         supervisor
     }
@@ -152,7 +153,8 @@ impl Supervisor {
         sources: Vec<Arc<dyn Source>>,
         mut describe: impl AsyncFnMut(&Arc<dyn Source>) -> Result<Vec<StreamHandle>, E>,
     ) -> Result<Changes, E> {
-        let deliveries = self.deliveries.upgrade().expect("a sender that is kept while there may be a change");
+        let deliveries =
+            self.deliveries.upgrade().expect("a sender that is kept while there may be a change");
         let untouched = self.untouched(&sources);
         let mut before: BTreeMap<String, Running> =
             self.running.drain(..).map(|running| (running.source.device().to_owned(), running)).collect();

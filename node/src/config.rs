@@ -196,14 +196,19 @@ pub fn load(path: &Path) -> Result<Settings, ConfigError> {
         });
     }
     let text = std::fs::read_to_string(path).map_err(io)?;
-    parse(&text).map_err(|findings| ConfigError::Wrong { path: path.to_owned(), findings })
+    let folder = path.parent().unwrap_or_else(|| Path::new(""));
+    parse_in(folder, &text).map_err(|findings| ConfigError::Wrong { path: path.to_owned(), findings })
 }
 
-/// Checks the text of a configuration.
+/// Checks the text of a configuration. Files that it names are meant from the working directory.
 ///
 /// # Errors
 /// All that is wrong with it.
 pub fn parse(text: &str) -> Result<Settings, Vec<Finding>> {
+    parse_in(Path::new(""), text)
+}
+
+fn parse_in(folder: &Path, text: &str) -> Result<Settings, Vec<Finding>> {
     let file: File = toml::from_str(text).map_err(|error| vec![explain(text, &error)])?;
     let rest =
         format!("{:?} {:?} {:?} {:?} {:?}", file.batch, file.journal, file.tips, file.clock, file.network);
@@ -235,7 +240,7 @@ pub fn parse(text: &str) -> Result<Settings, Vec<Finding>> {
         wrong(&["tips", "alpha"], "key `alpha`: expected a number from 0 up");
     }
     let network = file.network.settings(|key, what| wrong(&["network", key], what));
-    let devices = edge_adapters::config::sources(text).unwrap_or_else(|errors| {
+    let devices = edge_adapters::config::sources_in(folder, text).unwrap_or_else(|errors| {
         findings.extend(errors.iter().map(|error| Finding { line: error.line, what: error.to_string() }));
         Vec::new()
     });

@@ -155,14 +155,8 @@ impl Plan {
         // What a transport loses in silence, such as the word how far a chain is held, is not said again.
         let (topology, is_ordered) = (Topology::Full, true);
         let faulty = Self::faulty(seed);
-        // What waits at peers and is not attached yet they cannot give back, and stores that answer late let much of it wait.
-        let faults = Faults {
-            crash_effects_max: 0,
-            work_lost_permille: 0,
-            work_late_permille: 0,
-            load_max_us: 0,
-            ..faulty.faults
-        };
+        let faults =
+            Faults { crash_effects_max: 0, work_lost_permille: 0, work_late_permille: 0, ..faulty.faults };
         Self {
             images,
             topology,

@@ -9,6 +9,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use selvedge_core::codec::check_name;
@@ -22,6 +23,8 @@ use super::{ConfigError, Scalar, text};
 /// All that is wrong, and the names that are taken.
 #[derive(Debug, Default)]
 pub(crate) struct Findings {
+    /// Where the configuration lies.
+    folder: PathBuf,
     errors: RefCell<Vec<ConfigError>>,
     /// Name of a device or stream, and whose it is.
     names: RefCell<BTreeMap<(Named, String), String>>,
@@ -35,6 +38,11 @@ pub(crate) enum Named {
 }
 
 impl Findings {
+    /// Nothing is wrong yet with the file in this folder.
+    pub(crate) fn of(folder: &Path) -> Self {
+        Self { folder: folder.to_owned(), ..Self::default() }
+    }
+
     pub(crate) fn into_errors(self) -> Vec<ConfigError> {
         let mut errors = self.errors.into_inner();
         errors.sort_by_key(|error| error.line);
@@ -133,6 +141,20 @@ impl<'a> Keys<'a> {
                 _ => None,
             },
         )
+    }
+
+    /// A file or folder; a relative one is meant from the folder of the configuration.
+    pub(crate) fn path(&mut self, key: &'static str) -> Option<PathBuf> {
+        let written = self.text(key)?;
+        if written.is_empty() {
+            self.wrong(key, "nothing", "a file or folder");
+        }
+        Some(self.place_of(&written))
+    }
+
+    /// The file that a text names, which may be relative to the folder of the configuration.
+    pub(crate) fn place_of(&self, written: &str) -> PathBuf {
+        self.findings.folder.join(written)
     }
 
     /// A text that must be there; empty if it is not.

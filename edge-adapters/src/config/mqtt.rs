@@ -6,7 +6,6 @@ pub(super) mod sparkplug;
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -131,7 +130,7 @@ pub(super) fn device(keys: &mut Keys<'_>, head: Head) -> Option<Mqtt> {
         mqtt.commands.push(stream.command);
         mqtt.streams.push(stream.spec);
     }
-    Some(mqtt)
+    mqtt
 }
 
 fn client_id(keys: &mut Keys<'_>) -> Option<String> {
@@ -265,24 +264,20 @@ fn user(keys: &mut Keys<'_>) -> Option<String> {
 
 fn secret(keys: &mut Keys<'_>, key: &'static str) -> Option<SecretFile> {
     let written = keys.text(key)?;
-    let file = SecretFile::new(&written);
-    if let Err(expected) = file {
-        keys.wrong(key, quoted(&written), expected);
+    match SecretFile::new(&written) {
+        // A relative one is meant from the folder of the configuration.
+        Ok(SecretFile::Path(_)) => Some(SecretFile::Path(keys.place_of(&written))),
+        Ok(credential) => Some(credential),
+        Err(expected) => {
+            keys.wrong(key, quoted(&written), expected);
+            None
+        }
     }
-    file.ok()
-}
-
-fn path(keys: &mut Keys<'_>, key: &'static str) -> Option<PathBuf> {
-    let path = PathBuf::from(keys.text(key)?);
-    if !path.is_absolute() {
-        keys.wrong(key, quoted(&path.to_string_lossy()), "a path from the root: /etc/selvedge/ca.pem");
-    }
-    Some(path)
 }
 
 fn tls(mut keys: Keys<'_>) -> Tls {
-    let ca_file = path(&mut keys, "ca_file");
-    let (certificate, key) = (path(&mut keys, "certificate_file"), secret(&mut keys, "key_file"));
+    let ca_file = keys.path("ca_file");
+    let (certificate, key) = (keys.path("certificate_file"), secret(&mut keys, "key_file"));
     let server_name = keys.text("server_name");
     let tls = Tls { ca_file, identity: None, server_name };
     if let Some(Err(_)) = tls.server_name.as_deref().map(|name| tls.name(name)) {

@@ -56,14 +56,12 @@ struct Listener {
 
 impl Listener {
     async fn hear(&mut self) -> Result<Heard, Fault> {
-        match &mut self.open {
-            Some(open) => open.hear(&self.outbox).await,
-            None => {
-                let (open, answer) = connect(&self.options, &self.outbox).await?;
-                self.open = Some(open);
-                Ok(Heard::Connected { resumed: answer.resumed })
-            }
+        if let Some(open) = &mut self.open {
+            return open.hear(&self.outbox).await;
         }
+        let (open, answer) = connect(&self.options, &self.outbox).await?;
+        self.open = Some(open);
+        Ok(Heard::Connected { resumed: answer.resumed })
     }
 }
 
@@ -110,9 +108,9 @@ async fn connect(options: &Options, outbox: &Outbox) -> Result<(Open, ConnAck), 
         .map_err(|why| Fault::new(FaultKind::Adapter, format!("cannot be said to a broker: {why}")))?;
     outbox.push(&bytes, 0).map_err(|why| Fault::new(FaultKind::Adapter, why))?;
     let answered = timeout_at(due, open.incoming(outbox)).await;
-    let answer = match answered.map_err(|_| late(options, "no answer to CONNECT"))?? {
-        Incoming::ConnAck(answer) => answer,
-        _ => return Err(Fault::new(FaultKind::Protocol, "its first packet is no CONNACK")),
+    let answered = answered.map_err(|_| late(options, "no answer to CONNECT"))??;
+    let Incoming::ConnAck(answer) = answered else {
+        return Err(Fault::new(FaultKind::Protocol, "its first packet is no CONNACK"));
     };
     if answer.outcome.code != 0 {
         return Err(Fault::new(FaultKind::Unreachable, refusal(options.version, &answer.outcome)));
@@ -146,9 +144,7 @@ async fn load(options: &Options) -> Result<Secrets, Fault> {
 }
 
 async fn stream(options: &Options, secrets: &Secrets, due: Instant) -> Result<Box<dyn Stream>, Fault> {
-    let unreachable = |error: io::Error| {
-        Fault::new(FaultKind::Unreachable, explain(&error).unwrap_or_else(|| error.to_string()))
-    };
+    let unreachable = |error: io::Error| Fault::new(FaultKind::Unreachable, error.to_string());
     let host = options.host.trim_start_matches('[').trim_end_matches(']');
     let connecting = TcpStream::connect((host, options.port));
     let tcp = timeout_at(due, connecting).await.map_err(|_| late(options, "no TCP connection"))?;
@@ -161,7 +157,11 @@ async fn stream(options: &Options, secrets: &Secrets, due: Instant) -> Result<Bo
     let shaken = timeout_at(due, shaking)
         .await
         .map_err(|_| late(options, "no TLS handshake: does that port speak TLS"))?;
-    Ok(Box::new(shaken.map_err(unreachable)?))
+    let shaken = shaken.map_err(|error| {
+        let cut = || format!("the broker ended the TLS handshake ({error}): does that port speak TLS");
+        Fault::new(FaultKind::Unreachable, explain(&error).unwrap_or_else(cut))
+    })?;
+    Ok(Box::new(shaken))
 }
 
 fn late(options: &Options, what: &str) -> Fault {

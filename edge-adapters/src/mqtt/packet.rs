@@ -61,6 +61,7 @@ pub(crate) struct Message {
 /// The four packets that consist of a packet id and, in 5, a reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
+#[expect(clippy::enum_variant_names, reason = "the words of the standard")]
 pub(crate) enum Answer {
     PubAck = 4,
     PubRec = 5,

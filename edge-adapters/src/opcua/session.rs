@@ -19,7 +19,7 @@ use opcua::types::{
     ReadRequest, ReadValueId, StatusCode, TimestampsToReturn, UAString, VariableId, Variant,
 };
 
-use super::link::{Asker, Dial, Link, fault_of, refused, words};
+use super::link::{Asker, Dial, Link, fault_of, words};
 use super::pki::{Own, Pki};
 use super::security::{Security, User, wrong};
 use crate::adapter::{Fault, FaultKind};
@@ -59,7 +59,6 @@ pub(crate) struct Kept {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
     pub(crate) read: usize,
-    pub(crate) write: usize,
     pub(crate) items: usize,
 }
 
@@ -340,7 +339,7 @@ pub(crate) fn unexpected(answer: &ResponseMessage) -> Fault {
 
 impl Limits {
     const fn usual() -> Self {
-        Self { read: CHUNK, write: CHUNK, items: CHUNK }
+        Self { read: CHUNK, items: CHUNK }
     }
 }
 
@@ -365,7 +364,6 @@ impl Session {
         let nodes = [
             VariableId::Server_NamespaceArray,
             VariableId::Server_ServerCapabilities_OperationLimits_MaxNodesPerRead,
-            VariableId::Server_ServerCapabilities_OperationLimits_MaxNodesPerWrite,
             VariableId::Server_ServerCapabilities_OperationLimits_MaxMonitoredItemsPerCall,
         ];
         let nodes: Vec<NodeId> = nodes.into_iter().map(NodeId::from).collect();
@@ -374,7 +372,7 @@ impl Session {
             Some(Variant::UInt32(limit)) if *limit > 0 => (*limit as usize).min(CHUNK),
             _ => CHUNK,
         };
-        self.limits = Limits { read: limit(1), write: limit(2), items: limit(3) };
+        self.limits = Limits { read: limit(1), items: limit(2) };
         self.namespaces = match found.first().and_then(|data| data.value.as_ref()) {
             Some(Variant::Array(array)) => array.values.iter().take(NAMESPACES_MAX).map(text).collect(),
             _ => return Err(Fault::new(FaultKind::Protocol, "the server has no NamespaceArray")),
@@ -436,9 +434,4 @@ fn text(variant: &Variant) -> String {
         Variant::String(text) => text.as_ref().to_owned(),
         _ => String::new(),
     }
-}
-
-/// The status of one node of an answer; `Ok` if it is not bad.
-pub(crate) fn good(status: StatusCode) -> Result<(), Fault> {
-    if status.is_bad() { Err(refused(status)) } else { Ok(()) }
 }

@@ -18,7 +18,7 @@
 //! The source time is the server's `SourceTimestamp`; where there is none, its `ServerTimestamp`, which is the time at
 //! which the server heard of the value. Where there is neither, the time of receipt stands in its place, and the
 //! reading is uncertain by the status [`NO_TIME`](status_code::NO_TIME). A time that cannot be is kept as it is, and
-//! the reading is uncertain by the status [`CLOCK`](status_code::ODD_TIME).
+//! the reading is uncertain by the status [`ODD_TIME`](status_code::ODD_TIME).
 
 use std::sync::LazyLock;
 

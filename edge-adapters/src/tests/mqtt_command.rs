@@ -9,8 +9,8 @@ use crate::backoff::SplitMix;
 use crate::mqtt::client::Service;
 use crate::mqtt::command::{Command, Template, is_same};
 
-fn filled(template: &str, value: Value) -> Option<String> {
-    Template::new(template).expect("a template").filled(&value)
+fn filled(template: &str, value: &Value) -> Option<String> {
+    Template::new(template).expect("a template").filled(value)
 }
 
 #[test]
@@ -27,10 +27,10 @@ fn a_payload_holds_the_value_where_the_template_says() {
         // A value that looks like a place is a value.
         ("{value}{value}", Value::Text("{json}".into()), "{json}{json}"),
     ] {
-        assert_eq!(filled(template, value.clone()).as_deref(), Some(expected), "{template} {value:?}");
+        assert_eq!(filled(template, &value).as_deref(), Some(expected), "{template} {value:?}");
     }
     for value in [Value::None, Value::Bytes(vec![1]), Value::Float(f64::INFINITY)] {
-        assert_eq!(filled("{value}", value.clone()), None, "{value:?}");
+        assert_eq!(filled("{value}", &value), None, "{value:?}");
     }
     assert!(Template::new("on").is_err(), "whatever is asked for, the same would be said");
     assert!(Template::new(&format!("{{value}}{}", " ".repeat(5_000))).is_err());
@@ -84,7 +84,7 @@ fn generated_templates_hold_the_value_as_json() {
             2 => Value::Float(f64::from_bits(random.next())),
             _ => Value::Text(text),
         };
-        let Some(payload) = filled("{\"set\": {json}}", value.clone()) else {
+        let Some(payload) = filled("{\"set\": {json}}", &value) else {
             assert!(matches!(value, Value::Float(float) if !float.is_finite()), "case {case}: {value:?}");
             continue;
         };

@@ -1,9 +1,14 @@
 //! `[[device]]` tables of the protocol `mqtt`.
 
+use std::path::Path;
+use std::time::Duration;
+
 use super::support::{device, errors};
 use crate::adapter::{Source, Start};
 use crate::config::sources;
 use crate::mqtt::Mqtt;
+use crate::mqtt::client::Version;
+use crate::secret::SecretFile;
 use selvedge_core::codec::Canonical as _;
 
 fn toml(device: &str, stream: &str) -> String {
@@ -44,6 +49,39 @@ fn a_template_gives_its_streams_with_their_descriptors() {
     assert!(sources[0].streams().iter().all(|s| s.descriptor.check().is_ok()));
 }
 
+/// A stream with a `write` table.
+fn written(keys: &str) -> String {
+    format!("{STREAM}\n[device.stream.write]\nmin = 0\nmax = 1\n{keys}")
+}
+
+#[test]
+fn everything_about_the_connection_and_writing_can_be_said() {
+    let connection = "version = \"5\"\nsession_expiry = \"2h\"\nuser = \"gateway\"\npassword_file = \"credential:mqtt\"\n\
+                      [device.tls]\nca_file = \"ca.pem\"\ncertificate_file = \"/c.pem\"\nkey_file = \"c.key\"\nserver_name = \"b\"\n\
+                      [device.last_will]\ntopic = \"g/state\"\npayload = \"offline\"\n";
+    let stream = "topic = \"plant/{m}/state\"\neach = { m = [\"1\", \"2\"] }\ntype = \"f64\"\n\
+                  [device.stream.write]\nmin = 0\nmax = 1\ntopic = \"plant/{m}/set\"\nqos = 0\nretain = true\n\
+                  payload = '{\"set\": {json}}'\nconfirm_within = \"2s\"";
+    let text = toml(connection, stream).replace("name = \"s\"", "name = \"{m}/speed\"");
+    let sources = crate::config::sources_in(std::path::Path::new("/etc/selvedge"), &text);
+    let sources = sources.unwrap_or_else(|errors| panic!("{errors:#?}"));
+    let mqtt = sources[0].as_any().downcast_ref::<Mqtt>().expect("a broker");
+    assert_eq!((mqtt.version, mqtt.session_expiry), (Version::V5, Duration::from_hours(2)));
+    assert_eq!(mqtt.password, Some(SecretFile::Credential("mqtt".into())));
+    let tls = mqtt.tls.as_ref().expect("a table");
+    assert_eq!(tls.ca_file.as_deref(), Some(Path::new("/etc/selvedge/ca.pem")), "from the file's folder");
+    let key = SecretFile::Path("/etc/selvedge/c.key".into());
+    assert_eq!(tls.identity, Some(("/c.pem".into(), key)));
+    assert!(mqtt.will.as_ref().is_some_and(|will| will.retain && will.payload == b"offline"));
+    let topics: Vec<_> = mqtt.commands.iter().flatten().map(|command| command.topic.as_str()).collect();
+    assert_eq!(topics, ["plant/1/set", "plant/2/set"]);
+    assert_eq!(mqtt.streams[1].descriptor.name, "2/speed");
+    // A look keeps nothing at the broker, and says nothing to others.
+    let look = sources[0].rehearsal().expect("a look");
+    let look = look.as_any().downcast_ref::<Mqtt>().expect("a broker").options();
+    assert!(look.clean_session && look.will.is_none());
+}
+
 #[test]
 fn mistakes_name_their_key() {
     for (device, stream, key) in [
@@ -65,10 +103,46 @@ fn mistakes_name_their_key() {
         ("", "topic = \"a\"\ntype = \"f64\"\ntime = \"/a~2\"", "time"),
         ("", "topic = \"a\"\ntype = \"f64\"\nunit = \"°C\"", "unit"),
         ("", "topic = \"a\"\ntype = \"f64\"\nscale = 0", "scale"),
+        ("version = \"4\"", STREAM, "version"),
+        ("session_expiry = \"1h\"", STREAM, "session_expiry"),
+        ("version = \"5\"\nsession_expiry = \"1s\"", STREAM, "session_expiry"),
+        ("user = \"\"", STREAM, "user"),
+        ("password_file = \"p\"", STREAM, "password_file"),
+        ("user = \"u\"\npassword_file = \"credential:../p\"", STREAM, "password_file"),
+        ("user = \"u\"\npassword_file = \"\"", STREAM, "password_file"),
+        ("user = \"u\"\npassword = \"hunter2\"", STREAM, "password"),
+        ("[device.tls]\nca = \"c\"", STREAM, "tls.ca"),
+        ("[device.tls]\nca_file = \"\"", STREAM, "tls.ca_file"),
+        ("[device.tls]\ncertificate_file = \"c\"", STREAM, "tls.certificate_file"),
+        ("[device.tls]\nserver_name = \"a b\"", STREAM, "tls.server_name"),
+        ("[device.last_will]\ntopic = \"a/#\"\npayload = \"x\"", STREAM, "last_will.topic"),
+        ("[device.last_will]\ntopic = \"a\"", STREAM, "last_will.payload"),
+        ("[device.last_will]\ntopic = \"a\"\npayload = \"x\"\nqos = 3", STREAM, "last_will.qos"),
+        ("", "topic = \"a\"\ntype = \"f64\"\nformat = \"xml\"", "format"),
+        ("", "topic = \"a\"\ntype = \"f64\"\nformat = \"text\"\npointer = \"/t\"", "pointer"),
+        ("", "topic = \"a\"\ntype = \"f64\"\nformat = \"csv\"", "column"),
+        ("", "topic = \"a\"\ntype = \"f64\"\nformat = \"csv\"\ncolumn = 0", "column"),
+        ("", "topic = \"a\"\ntype = \"f64\"\nformat = \"csv\"\ncolumn = \"t\"", "column"),
+        ("", "topic = \"a\"\ntype = \"f64\"\nformat = \"csv\"\ncolumn = 1\nseparator = \"--\"", "separator"),
+        (
+            "",
+            "topic = \"a\"\ntype = \"f64\"\nformat = \"csv\"\ncolumn = 1\ndecimal_comma = true",
+            "decimal_comma",
+        ),
+        ("", "topic = \"a\"\ntype = \"f64\"\nformat = \"csv\"\ncolumn = 1\npointer = \"/t\"", "pointer"),
+        ("", "topic = \"a\"\ntype = \"f64\"\ncolumn = 1", "column"),
+        ("", &written("topic = \"a/b\""), "write.topic"),
+        ("", &written("topic = \"a/+\""), "write.topic"),
+        ("", &written("topic = \"a/{m}\""), "write.topic"),
+        ("", &written(""), "write.topic"),
+        ("", &written("topic = \"set\"\nqos = 2"), "write.qos"),
+        ("", &written("topic = \"set\"\npayload = \"on\""), "write.payload"),
+        ("", &written("topic = \"set\"\nconfirm_within = \"1min\""), "write.confirm_within"),
     ] {
         let errors = errors(&toml(device, stream));
         let keys: Vec<_> = errors.iter().map(|error| error.key.as_str()).collect();
         assert_eq!(keys, [key], "{device} {stream}: {errors:?}");
+        assert!(!format!("{errors:?}").contains("hunter2"), "a password is not shown: {errors:?}");
     }
     let modbus = "[[device]]\nname = \"plc\"\nprotocol = \"modbus-tcp\"\naddress = \"h:502\"\nqos = 1\n\
                   [[device.stream]]\nname = \"s\"\nregister = \"holding:1\"\ntype = \"u16\"\ntopic = \"a\"\n";

@@ -26,7 +26,9 @@ async fn recovers(mode: &str, version: &str, why: &str) {
     rig.is_down(why).await;
     rig.is(DeviceState::Up).await;
     server.say("77");
-    let said = rig.until("the message", |rig| Some(rig.good(0)).filter(|good| good.last() == Some(&Value::Unsigned(77))));
+    let said = rig.until("the message", |rig| {
+        Some(rig.good(0)).filter(|good| good.last() == Some(&Value::Unsigned(77)))
+    });
     let said = said.await;
     assert!(!said.contains(&Value::Unsigned(666)), "{mode}: {said:?}");
     assert_eq!(rig.device().restarts, 0, "{mode}: a broken connection is no failure of the adapter");
@@ -134,7 +136,10 @@ async fn a_message_of_quality_2_that_comes_again_is_marked_and_an_unknown_releas
         assert_eq!(flags, [0, FLAG_POSSIBLY_REPEATED], "{version}");
         for id in ["0009", "0fff"] {
             let wanted = format!("\"packet\": 7, \"body\": \"{id}\"");
-            server.line(Output::Out, 0, &wanted, |line| line.contains(&wanted));
+            rig.until(&wanted, |_| {
+                server.lines(Output::Out).iter().any(|line| line.contains(&wanted)).then_some(())
+            })
+            .await;
         }
         assert_eq!(rig.device().connections, 1, "{version}");
     }
@@ -150,10 +155,12 @@ async fn a_broker_that_does_not_wait_for_acknowledgements_waits_for_the_window()
         assert_eq!(rig.has(0, 5_000).await, numbers(0..5_000));
         let acknowledged = |line: &str| line.contains("\"packet\": 4,");
         rig.until("all acknowledgements", |_| {
-            (server.lines(Output::Out).iter().filter(|line| acknowledged(line)).count() == 5_000).then_some(())
+            (server.lines(Output::Out).iter().filter(|line| acknowledged(line)).count() == 5_000)
+                .then_some(())
         })
         .await;
-        let ids: Vec<String> = server.lines(Output::Out).into_iter().filter(|line| acknowledged(line)).collect();
+        let ids: Vec<String> =
+            server.lines(Output::Out).into_iter().filter(|line| acknowledged(line)).collect();
         for (at, line) in ids.iter().enumerate() {
             assert!(line.contains(&format!("\"body\": \"{:04x}\"", at + 1)), "{at}: {line}");
         }

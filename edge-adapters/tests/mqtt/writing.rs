@@ -142,5 +142,8 @@ async fn nothing_is_written_without_arming_or_later_than_it_was_asked() {
     assert!(why.contains("no connection"), "{why}");
     broker.on();
     gateway.rig.is(DeviceState::Up).await;
-    assert!(!broker.log().iter().any(|line| line.contains("plant/filler/set")), "nothing was published later");
+    assert!(
+        !broker.log().iter().any(|line| line.contains("plant/filler/set")),
+        "nothing was published later"
+    );
 }

@@ -58,6 +58,10 @@ pub(crate) struct Peer {
     pub(crate) tell_at_us: Option<u64>,
     /// What it is told next, once it is durable.
     pub(crate) telling: Option<Head>,
+    /// Transactions of its own chain that it has lost and that wait here, and whether it got them back.
+    pub(crate) lost: Vec<(Id, bool)>,
+    /// It is answered then, even if the signature of one of them is still being checked.
+    pub(crate) answer_by_us: u64,
     /// It is one of two machines with one key, was told so, and is closed then.
     pub(crate) leaves_us: Option<u64>,
     /// The fetch of its that is being served.
@@ -146,6 +150,8 @@ impl Peer {
             told: None,
             tell_at_us: None,
             telling: None,
+            lost: Vec::new(),
+            answer_by_us: now_us,
             leaves_us: None,
             serving: None,
             serving_ids: 0,
@@ -253,6 +259,8 @@ pub(crate) struct Gossip {
     pub(crate) fetching: Option<Fetching>,
     /// Whom the last fetch asked: the next one asks another first.
     pub(crate) fetched_from: Option<PeerId>,
+    /// So much of what it brought was announced to others.
+    pub(crate) fetched_announced: u32,
     remembered: BTreeMap<Issuer, Remembered>,
     /// Loads that ask whether heads of a frontier are attached below the window.
     pub(crate) checking: BTreeMap<Ticket, (PeerId, Vec<Reference>)>,

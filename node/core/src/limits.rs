@@ -146,6 +146,8 @@ pub const AHEAD_MAX: usize = 4_096;
 pub const FETCH_TRANSACTIONS: u32 = 512;
 /// The next fetch goes out when no more than this many of the peer's transactions wait.
 pub const FETCH_PENDING_LOW: usize = 256;
+/// Of what one fetch brings, so many are announced to other peers; beyond that frontiers tell them.
+pub const FETCHED_ANNOUNCED_MAX: u32 = 64;
 /// A fetch that brings nothing for this many microseconds is given up, and another peer is asked.
 pub const FETCH_TIMEOUT_US: u64 = 5_000_000;
 /// A page of a fetch that takes longer than this makes room for another peer that is ahead.
@@ -197,6 +199,8 @@ pub const REMEMBERED_ISSUERS_MAX: usize = 1_024;
 pub const HAVE_EVERY_US: u64 = 250_000;
 /// Answers from further peers are awaited this long after the first, before the own chain counts as settled.
 pub const START_GRACE_US: u64 = 500_000;
+/// Transactions that a peer lost and that wait here are given back to it, so many.
+pub const LOST_MAX: usize = 256;
 /// Readings' origins that are remembered for each source.
 pub const ORIGINS_HELD_MAX: usize = 256;
 /// Sources whose origins are remembered.

@@ -9,11 +9,13 @@
 //! - [`spread`]: bodies pushed, ids announced and asked for
 //! - [`catch_up`]: frontiers, and the fetch of what is missing
 //! - [`own_chain`]: the start check, and the sign of a second machine with this key
+//! - [`lost`]: own transactions that a gateway lost and that only wait elsewhere
 //! - [`own_keys`]: is the key in force here?
 
 mod catch_up;
 mod gather;
 mod issue;
+mod lost;
 mod own_chain;
 mod own_keys;
 mod peers;
@@ -46,7 +48,7 @@ use crate::record::flag;
 use crate::window::Window;
 use crate::wire::{ChainHead, StartId};
 use gather::Gatherer;
-use issue::Own;
+use issue::{Durable, Own, Returned};
 use own_chain::OwnChain;
 use own_keys::OwnKeys;
 
@@ -313,11 +315,16 @@ impl Node {
             self.window.set_durable(number + 1);
             self.unsynced = self.unsynced.split_off(&(number + 1));
         }
-        if let Some((reference, envelope)) = self.own.persisted(ticket) {
-            self.own_chain.set_durable(ChainHead { sequence: reference.sequence, id: reference.id });
-            self.gossip.changed(now.monotonic_us);
-            if let Some(envelope) = envelope {
-                self.spread_own(now.monotonic_us, reference, &envelope, out);
+        if let Some(Durable { reference, envelope, returned }) = self.own.persisted(ticket) {
+            if returned.is_none_or(|r| r.extends) {
+                self.own_chain.set_durable(ChainHead { sequence: reference.sequence, id: reference.id });
+                self.gossip.changed(now.monotonic_us);
+            }
+            match returned {
+                None => self.spread_own(now.monotonic_us, reference, &envelope, out),
+                Some(Returned { from, fetched, .. }) => {
+                    self.spread(now.monotonic_us, reference, &envelope, (from, fetched), out);
+                }
             }
         }
     }

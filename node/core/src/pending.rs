@@ -54,6 +54,21 @@ pub(crate) struct Waiting {
     pub(crate) copies: Vec<(PeerId, Arc<[u8]>)>,
 }
 
+impl Waiting {
+    /// Its signature holds.
+    pub(crate) const fn is_verified(&self) -> bool {
+        matches!(self.stage, Stage::Verified(_))
+    }
+    /// The store or a check of its signature has yet to say what it is.
+    pub(crate) const fn is_being_judged(&self) -> bool {
+        match self.stage {
+            Stage::Lookup | Stage::Verifying(..) => true,
+            Stage::NoKey => self.loading.is_some(),
+            Stage::Verified(_) => false,
+        }
+    }
+}
+
 /// Something that a waiting transaction refers to and nobody here holds.
 #[derive(Debug)]
 pub(crate) struct Awaited {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use selvedge_core::batch::ClosedBatch;
-use selvedge_core::border::{Effect, Event as CoreEvent, Input, SignatureCheck, Ticket, Write};
+use selvedge_core::border::{Effect, Event as CoreEvent, Input, PeerId, SignatureCheck, Ticket, Write};
 use selvedge_core::hash::{context, derive};
 use selvedge_core::journal::JournalRecord;
 use selvedge_core::record::Record;
@@ -56,7 +56,7 @@ impl World {
                 self.answer_signing(at, start, ticket, Input::Signed { ticket, signature });
             }
             Effect::Send { peer, lane, frame } => {
-                self.must_be_sound(at, &frame)?;
+                self.must_be_sound(at, peer, &frame)?;
                 self.send(at, peer, lane, &frame);
             }
             Effect::Serve { ticket, peer, what } => {
@@ -137,7 +137,7 @@ impl World {
     }
 
     /// What leaves decodes and fits; a transaction in it was attached, and an own one is durable.
-    fn must_be_sound(&mut self, at: usize, frame: &[u8]) -> Checked {
+    fn must_be_sound(&mut self, at: usize, to: PeerId, frame: &[u8]) -> Checked {
         let nonsense = |why| Invariant::Border.broken(format!("it sends nonsense: {why}"));
         let message = Message::open(frame).map_err(nonsense)?;
         let envelopes = match message {
@@ -172,9 +172,11 @@ impl World {
             let (envelope, body) = Envelope::open(envelope).map_err(nonsense)?;
             let id = self.network.transaction_id(envelope.body);
             let held = gateway.store.transaction(&id);
-            let is_attached = held.is_some();
-            Invariant::DurableFirst
-                .ensure(is_attached, || format!("it sends {}, which it has not attached", id.short()))?;
+            // What only waits here goes to nobody but the one who signed it, which has lost it.
+            let is_given_back = || self.is_given_back(to, &body.issuer, &id);
+            Invariant::DurableFirst.ensure(held.is_some() || is_given_back(), || {
+                format!("it sends {}, which it has not attached", id.short())
+            })?;
             // One that came back from peers may go on at once: they hold it.
             let is_held = || self.gateways.iter().any(|g| g.store.is_durable(&id));
             let is_safe = body.issuer != gateway.config.issuer
@@ -184,6 +186,19 @@ impl World {
                 .ensure(is_safe, || format!("it sends {} before it is durable", id.short()))?;
         }
         Ok(())
+    }
+
+    /// Did the one at the other end sign it itself?
+    fn is_given_back(&self, to: PeerId, issuer: &Issuer, id: &Id) -> bool {
+        match self.peers_ever.get(&to) {
+            Some(Peer::Gateway(of)) => {
+                let gateway = &self.gateways[*of];
+                let is_made = gateway.lost.contains(id) || gateway.store.transaction(id).is_some();
+                gateway.config.issuer == *issuer && is_made
+            }
+            Some(Peer::Hostile(_)) => self.is_hostile(issuer),
+            None => false,
+        }
     }
 
     fn persist(&mut self, at: usize, ticket: Ticket, writes: Vec<Write>, within_us: u64) -> Checked {

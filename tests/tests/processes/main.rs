@@ -6,6 +6,7 @@
 mod bad_files;
 mod bad_folders;
 mod bad_world;
+mod browse;
 mod commands;
 mod demo;
 mod documents;
@@ -25,4 +26,5 @@ mod peers;
 mod purity;
 mod reload;
 mod rotate;
+mod scan;
 mod show;

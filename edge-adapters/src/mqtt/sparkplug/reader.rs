@@ -64,6 +64,7 @@ impl Layered for Settings {
         let claim = |state: &HostState| Claim {
             key: "host_id",
             resource: format!("mqtt {} host application {}", self.broker, state.topic()),
+            terms: None,
             expected: "a `host_id` in one [[device]] only: the end of one connection says that the host is gone",
         };
         self.state.iter().map(claim).collect()

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use crate::border::{Effect, Now, PeerId, Serve, Ticket};
 use crate::codec;
 use crate::gossip::{Fetching, Peer};
-use crate::hash::{Hash, Issuer, context, derive};
+use crate::hash::{Hash, Id, Issuer, context, derive};
 use crate::limits;
 use crate::record::Stored;
 use crate::transaction::Reference;
@@ -148,11 +148,19 @@ impl Node {
         }
     }
 
-    /// Transactions of a chain that its holder lacks.
+    /// Transactions of a chain that its holder lacks, or branches of it.
     fn lag_of(&self, theirs: &ChainHeads) -> u64 {
-        let ours = self.issuers.get(&theirs.issuer).and_then(|c| c.greatest);
+        let issuer = theirs.issuer;
+        let Some(ours) = self.issuers.get(&issuer) else { return 0 };
         let greatest = theirs.heads.iter().map(|h| h.sequence).max().unwrap_or(0);
-        ours.map_or(0, |ours| ours.saturating_sub(greatest))
+        let fewer = ours.greatest.map_or(0, |greatest_here| greatest_here.saturating_sub(greatest));
+        let is_held = |h: &ChainHead| self.holds(&Reference { issuer, sequence: h.sequence, id: h.id });
+        if fewer > 0 || ours.heads.len() < 2 || !theirs.heads.iter().all(is_held) {
+            return fewer;
+        }
+        // It names nothing that is not here: so a branch that it does not name it lacks.
+        let is_named = |id: Id| theirs.heads.iter().any(|h| h.id == id);
+        ours.heads.iter().filter(|h| !is_named(h.id)).count() as u64
     }
 
     fn note_head(
@@ -245,6 +253,7 @@ impl Node {
                 self.gossip.fetching =
                     Some(Fetching { peer, ranges, asked, fruitful, progress_us, page_us, since_us: page_us });
                 self.gossip.fetched_from = Some(peer);
+                self.gossip.fetched_announced = 0;
                 self.pending.make_room_for_fetch(peer);
                 return self.fetch_next(now, out);
             }
@@ -403,6 +412,7 @@ impl Node {
         if let Some(known) = self.gossip.get_mut(peer) {
             // How far its chain is held may have been among them, and is said once only.
             known.told = None;
+            known.lost.iter_mut().for_each(|(_, is_given)| *is_given = false);
             known.tell_at_us.get_or_insert(now.monotonic_us + limits::HAVE_EVERY_US);
             known.digest.wait_us = limits::DIGEST_FIRST_US;
             known.digest.at_us = known.digest.at_us.min(now.monotonic_us + limits::DIGEST_FIRST_US);

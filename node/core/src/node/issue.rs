@@ -79,7 +79,26 @@ pub(super) struct Own {
     making: Making,
     queue: VecDeque<Asked>,
     /// Own transactions that came from peers and are not durable yet.
-    foreign: Vec<(Ticket, Reference)>,
+    foreign: Vec<(Ticket, Durable)>,
+}
+
+/// An own transaction, on its way to the store or durable: only then is it sent.
+#[derive(Debug)]
+pub(super) struct Durable {
+    pub(super) reference: Reference,
+    pub(super) envelope: Arc<[u8]>,
+    /// `None`: this start made it.
+    pub(super) returned: Option<Returned>,
+}
+
+/// How an own transaction came back from a peer.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Returned {
+    /// By whom, and was it fetched?
+    pub(super) from: PeerId,
+    pub(super) fetched: bool,
+    /// Is it the newest of the chain, and not a second branch of it?
+    pub(super) extends: bool,
 }
 
 impl Own {
@@ -93,19 +112,21 @@ impl Own {
         matches!(&self.making, Making::Signing(t, _) if *t == ticket)
     }
     /// An own transaction that came from a peer is on its way to the store.
-    pub(super) fn note_foreign(&mut self, ticket: Ticket, reference: Reference) {
-        self.foreign.push((ticket, reference));
+    pub(super) fn note_foreign(&mut self, ticket: Ticket, own: Durable) {
+        self.foreign.push((ticket, own));
     }
-    /// The one that is durable now: its name, and its envelope when this start made it.
-    pub(super) fn persisted(&mut self, ticket: Ticket) -> Option<(Reference, Option<Arc<[u8]>>)> {
+    /// The one that is durable now.
+    pub(super) fn persisted(&mut self, ticket: Ticket) -> Option<Durable> {
         if let Some(place) = self.foreign.iter().position(|(t, _)| *t == ticket) {
-            return Some((self.foreign.remove(place).1, None));
+            return Some(self.foreign.remove(place).1);
         }
         if !matches!(&self.making, Making::Persisting(t, ..) if *t == ticket) {
             return None;
         }
         match core::mem::take(&mut self.making) {
-            Making::Persisting(_, reference, envelope) => Some((reference, Some(envelope))),
+            Making::Persisting(_, reference, envelope) => {
+                Some(Durable { reference, envelope, returned: None })
+            }
             Making::Idle | Making::Signing(..) => None,
         }
     }
@@ -159,7 +180,7 @@ impl Node {
                 out.push(Effect::Reply { reply, outcome: Outcome::Refused(Refusal::Silent(why)) });
             }
         }
-        if !self.can_sign() || !self.own.is_idle() {
+        if !self.can_sign() || !self.own.is_idle() || self.waits_for_lost(now) {
             return;
         }
         if !self.has_key() {
@@ -283,8 +304,12 @@ impl Node {
             return self.halt(why, out);
         }
         let head = self.issuers.get(&self.config.issuer).and_then(|c| c.heads.first());
-        if !self.can_sign() || head.map(|h| h.number) != draft.settled[0].map(|s| s.number) {
-            // The own chain went on elsewhere while this was signed: never a fork by accident.
+        let is_moved = head.map(|h| h.number) != draft.settled[0].map(|s| s.number);
+        if !self.can_sign() || is_moved || self.is_coming_back(now.monotonic_us) {
+            // The own chain went on elsewhere while this was signed, or is about to: never a fork by accident.
+            if matches!(draft.purpose, Purpose::Approve) {
+                self.plan_approval(now);
+            }
             return self.put_back(draft.body.kind, draft.body.payload, draft.purpose);
         }
         let (scheme, key_number) = (draft.signs.scheme, draft.signs.number);

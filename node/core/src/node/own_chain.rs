@@ -18,7 +18,7 @@ use crate::payload::{Batch, PayloadKind};
 use crate::transaction::{Body, Reference};
 use crate::wire::{ChainHead, Have, Message, Want};
 
-use super::Node;
+use super::{Node, lost};
 
 /// A peer that claims to hold more of the own chain than comes from it is believed for this long, in microseconds.
 const CLAIM_PATIENCE_US: u64 = 30_000_000;
@@ -59,6 +59,8 @@ pub(super) struct OwnChain {
     adopted_late_us: Option<u64>,
     /// Has this start signed anything?
     issued: bool,
+    /// When one came back from a peer that cannot be attached yet.
+    lost_since_us: Option<u64>,
     /// So many own transactions some peer has said to hold since the start.
     shared: Option<u64>,
     /// Own transactions have been coming in: more may follow until then.
@@ -89,6 +91,7 @@ impl OwnChain {
             adopted: 0,
             adopted_late_us: None,
             issued: false,
+            lost_since_us: None,
             shared: None,
             coming_until_us: 0,
             look_us: now_us,
@@ -109,6 +112,13 @@ impl OwnChain {
     }
     pub(super) const fn note_issued(&mut self) {
         self.issued = true;
+    }
+    pub(super) const fn has_issued(&self) -> bool {
+        self.issued
+    }
+    /// Since when something lost has been on its way back: counted once a start, from now on if never before.
+    pub(super) fn lost_since(&mut self, now_us: u64) -> u64 {
+        *self.lost_since_us.get_or_insert(now_us)
     }
     pub(super) fn is_settled(&self) -> bool {
         self.standing == Standing::Settled
@@ -163,10 +173,10 @@ impl Node {
             let since = answered_us.unwrap_or(now_us);
             self.own_chain.standing = Standing::Asking { until_us, answered_us: Some(since) };
             let all = self.gossip.peers().iter().all(|p| p.claim.is_some());
-            if all || since + limits::START_GRACE_US <= now_us {
+            if (all || since + limits::START_GRACE_US <= now_us) && !self.is_coming_back(now_us) {
                 self.end_check(true, out);
             }
-        } else if until_us.is_some_and(|until| until <= now_us) {
+        } else if until_us.is_some_and(|until| until <= now_us) && !self.is_coming_back(now_us) {
             self.end_check(false, out);
         }
     }
@@ -241,9 +251,14 @@ impl Node {
 
     /// Tells peers how far this node holds their chains, as far as it is durable.
     pub(super) fn tell_due(&mut self, now_us: u64, out: &mut Vec<Effect>) {
-        let (issuers, window) = (&self.issuers, &self.window);
+        let (issuers, window, pending) = (&self.issuers, &self.window, &self.pending);
         for peer in self.gossip.greeted_mut() {
             if peer.tell_at_us.is_none_or(|at| at > now_us) {
+                continue;
+            }
+            let is_judging = lost::give_back(pending, peer, out) && now_us < peer.answer_by_us;
+            if is_judging && peer.told.is_none() {
+                peer.tell_at_us = Some(now_us + limits::HAVE_EVERY_US);
                 continue;
             }
             let first = issuers.get(&peer.issuer).and_then(|c| c.heads.first().copied());
@@ -255,7 +270,8 @@ impl Node {
                 continue;
             }
             peer.telling = None;
-            peer.tell_at_us = (telling != first).then_some(now_us + limits::HAVE_EVERY_US);
+            let again = telling != first || is_judging;
+            peer.tell_at_us = again.then_some(now_us + limits::HAVE_EVERY_US);
             let head = telling.map(|h| ChainHead { sequence: h.sequence, id: h.id });
             let have = Have { head };
             if peer.told != Some(have) {

@@ -153,6 +153,7 @@ impl Node {
         known.eager = eager;
         known.digest.at_us = now.monotonic_us;
         known.tell_at_us = Some(now.monotonic_us);
+        self.note_lost(now.monotonic_us, peer);
     }
 
     /// One connection to each node: of two with the same start one is closed, alike at both ends; a newer start takes

@@ -67,21 +67,28 @@ impl Node {
         }
     }
 
-    /// Others' transaction was attached: on to the other peers. What came by a fetch they can fetch as well.
+    /// What a peer sent was attached: on to the others. What came by a fetch they may be fetching as well, so it is only
+    /// announced; and of a long one only the beginning, the rest they learn from frontiers.
     pub(super) fn spread(
         &mut self,
         now_us: u64,
         reference: Reference,
         envelope: &[u8],
-        from: PeerId,
+        (from, fetched): (PeerId, bool),
         out: &mut Vec<Effect>,
     ) {
+        if fetched {
+            if self.gossip.fetched_announced >= limits::FETCHED_ANNOUNCED_MAX {
+                return;
+            }
+            self.gossip.fetched_announced += 1;
+        }
         let mut frame = None;
         for peer in self.gossip.greeted_mut() {
             if peer.id == from || peer.issuer == reference.issuer {
                 continue;
             }
-            if peer.eager {
+            if peer.eager && !fetched {
                 let frame = frame.get_or_insert_with(|| wire::transaction(envelope)).clone();
                 out.push(Effect::Send { peer: peer.id, lane: Lane::Fresh, frame });
             } else {

@@ -14,6 +14,7 @@ mod hostile;
 mod issuing;
 mod keys;
 mod links;
+mod lost;
 mod lost_work;
 mod order;
 mod own_keys;

@@ -10,6 +10,7 @@ use crate::record::{GENESIS_NUMBER, Record, Stored, flag};
 use crate::transaction::{Body, Reference};
 
 use super::Node;
+use crate::node::issue::{Durable, Returned};
 
 /// What is to be attached, with everything about it settled.
 pub(in crate::node) struct Ready {
@@ -43,16 +44,18 @@ impl Node {
         events.append(&mut said);
         self.unsynced.insert(stored.number, envelope.clone());
         let ticket = self.persist_attached(stored.number, write, self.config.foreign_within_us, events, out);
-        if is_own && stored.flags & flag::SECOND_BRANCH == 0 {
-            self.own.note_foreign(ticket, reference);
+        if is_own {
+            let extends = stored.flags & flag::SECOND_BRANCH == 0;
+            let returned = Some(Returned { from, fetched, extends });
+            self.own.note_foreign(ticket, Durable { reference, envelope: envelope.clone(), returned });
         }
         if let Some(peer) = self.gossip.get_mut(from) {
             peer.counts.attached += 1;
         }
         self.gossip.changed(now.monotonic_us);
         self.plan_telling(now.monotonic_us, &reference);
-        if !fetched {
-            self.spread(now.monotonic_us, reference, &envelope, from, out);
+        if !is_own {
+            self.spread(now.monotonic_us, reference, &envelope, (from, fetched), out);
         }
         self.plan_approval(now);
         stored

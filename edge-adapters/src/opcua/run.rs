@@ -1,0 +1,182 @@
+//! Connects for ever.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use opcua::types::{DataValue, StatusCode};
+use selvedge_core::border::NewReading;
+use selvedge_core::reading::{Quality, Value};
+use tokio::time::{Instant, sleep};
+
+use super::session::{Kept, Session};
+use super::subscribe::is;
+use super::value::{Taken, take};
+use super::watch::{Carried, watch};
+use super::{Mode, OpcUa, poll};
+use crate::adapter::{Adapter, Context, Fault, FaultKind, Running};
+use crate::backoff::{Backoff, BackoffPolicy};
+use crate::outlet::NotTaken;
+use crate::status_code;
+use crate::write::Written;
+
+/// A connection that lived this long had got going: the next wait is the first again.
+const STEADY_AFTER: Duration = Duration::from_secs(5);
+
+pub(crate) struct Runner {
+    source: OpcUa,
+    /// The session of the connection before.
+    kept: Option<Kept>,
+    /// Its subscription.
+    carried: Option<Carried>,
+}
+
+/// Why a connection is over.
+#[derive(Debug)]
+pub(crate) enum End {
+    /// The session may still be there.
+    Broken(Fault),
+    /// The session is of no use any more.
+    Useless(Fault),
+    NotTaken,
+}
+
+impl From<Fault> for End {
+    fn from(fault: Fault) -> Self {
+        match fault.kind {
+            FaultKind::Closed | FaultKind::Timeout | FaultKind::Unreachable => Self::Broken(fault),
+            _ => Self::Useless(fault),
+        }
+    }
+}
+
+impl From<NotTaken> for End {
+    fn from(_: NotTaken) -> Self {
+        Self::NotTaken
+    }
+}
+
+impl Runner {
+    pub(crate) fn new(source: OpcUa) -> Self {
+        Self { source, kept: None, carried: None }
+    }
+
+    async fn connect_for_ever(&mut self, context: &Context) -> Result<Infallible, Fault> {
+        let mut backoff = Backoff::new(BackoffPolicy::default(), context.seed);
+        loop {
+            let begun = Instant::now();
+            let fault = match self.connection(context).await {
+                Ok(never) => match never {},
+                Err(End::Broken(fault) | End::Useless(fault)) => fault,
+                Err(End::NotTaken) => return Err(Fault::new(FaultKind::Adapter, NotTaken.to_string())),
+            };
+            if begun.elapsed() >= STEADY_AFTER {
+                backoff.reset();
+            }
+            context.health.failed(fault.kind);
+            context.outlet.mark_stale(fault.status());
+            let wait = backoff.next_wait();
+            context.health.down(&fault, wait);
+            refuse_writes_while(sleep(wait), context).await;
+        }
+    }
+
+    /// One connection, from its beginning to its end.
+    async fn connection(&mut self, context: &Context) -> Result<Infallible, End> {
+        let opening = self.source.connect.open(self.kept.clone(), &context.health);
+        let mut session = refuse_writes_while(opening, context).await?;
+        if !session.is_resumed {
+            self.kept = None;
+            self.carried = None;
+        }
+        let end = match self.serve(&session, context).await {
+            Ok(never) => match never {},
+            Err(end) => end,
+        };
+        match &end {
+            End::Broken(_) => self.kept = session.keep(),
+            End::Useless(_) | End::NotTaken => {
+                self.kept = None;
+                self.carried = None;
+                session.close().await;
+            }
+        }
+        Err(end)
+    }
+
+    async fn serve(&mut self, session: &Session, context: &Context) -> Result<Infallible, End> {
+        let Mode::Subscribe(wish) = self.source.mode else {
+            let Mode::Poll(interval) = self.source.mode else { unreachable!("there are two modes") };
+            return poll::poll(&self.source, session, context, interval).await;
+        };
+        match watch(&self.source, wish, session, context, &mut self.carried).await {
+            Err(End::Useless(fault)) if is(&fault, StatusCode::BadServiceUnsupported) => {
+                let device = self.source.head.device.as_str();
+                tracing::warn!(device, "the server knows no subscriptions; its nodes are polled");
+                poll::poll(&self.source, session, context, wish.publishing).await
+            }
+            end => end,
+        }
+    }
+}
+
+impl Adapter for Runner {
+    fn run(mut self: Box<Self>, context: Context) -> Running {
+        Box::pin(async move {
+            tokio::select! {
+                biased;
+                () = context.stop.cancelled() => Ok(()),
+                fault = self.connect_for_ever(&context) => fault.map(|never| match never {}),
+            }
+        })
+    }
+}
+
+/// While there is no connection nothing is written: a value that went out an hour later would surprise somebody.
+async fn refuse_writes_while<T>(doing: impl Future<Output = T>, context: &Context) -> T {
+    tokio::pin!(doing);
+    loop {
+        tokio::select! {
+            biased;
+            done = &mut doing => return done,
+            request = context.writes.next() => {
+                let why = "there is no connection to the device".to_owned();
+                request.done(Written::Refused { status: status_code::UNREACHABLE, why });
+            }
+        }
+    }
+}
+
+/// The reading of a value that came now.
+pub(crate) fn reading(
+    context: &Context,
+    index: usize,
+    data: &DataValue,
+    source: &OpcUa,
+) -> (NewReading, Taken) {
+    let receive_time_ns = context.clock.wall_ns();
+    let taken = take(data, &source.items[index].picker, receive_time_ns);
+    let reading = NewReading {
+        stream: context.streams[index],
+        value: taken.decoded.value.clone(),
+        quality: taken.decoded.quality,
+        flags: 0,
+        status: taken.decoded.status,
+        source_time_ns: taken.source_time_ns,
+        receive_time_ns,
+    };
+    (reading, taken)
+}
+
+/// The reading of a node that cannot be read, for this reason.
+pub(crate) fn bad_reading(context: &Context, index: usize, status: u32) -> NewReading {
+    let now_ns = context.clock.wall_ns();
+    NewReading {
+        stream: context.streams[index],
+        value: Value::None,
+        quality: Quality::Bad,
+        flags: 0,
+        status,
+        source_time_ns: now_ns,
+        receive_time_ns: now_ns,
+    }
+}

@@ -1,0 +1,16 @@
+//! The OPC-UA adapter against real servers: asyncua and node-opcua in processes of their own.
+#![cfg(feature = "opcua")]
+
+#[path = "support/mod.rs"]
+mod support;
+
+#[path = "opcua/items.rs"]
+mod items;
+#[path = "opcua/plant.rs"]
+mod plant;
+#[path = "opcua/recovery.rs"]
+mod recovery;
+#[path = "opcua/security.rs"]
+mod security;
+#[path = "opcua/values.rs"]
+mod values;
