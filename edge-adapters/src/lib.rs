@@ -11,8 +11,8 @@
 //! | `adapter.rs` | the two traits: a [`Source`] is a checked configuration that builds itself, an [`Adapter`] runs |
 //! | `outlet.rs` | the way out: bounded channel, full-queue policy, deadband, and what becomes of a stream when its link dies |
 //! | `health.rs`, `metrics.rs` | figures of one device, and its log lines; the same as samples for a page of metrics |
-| `write.rs`, `write/` | writing: requests, arming, and the desk that records each attempt |
-| `fuzzing.rs` | decoders as functions of bytes (feature `fuzzing`, for `fuzz/run`) |
+//! | `write.rs`, `write/` | writing: requests, arming, and the desk that records each attempt |
+//! | `fuzzing.rs` | decoders as functions of bytes (feature `fuzzing`, for `fuzz/run`) |
 //! | `supervisor.rs` | runs adapters; isolates their panics and starts them again |
 //! | `backoff.rs` | ever longer waits with jitter |
 //! | `clock.rs` | the wall clock as a value, so that tests can set it |
@@ -22,8 +22,8 @@
 //! | `modbus.rs`, `modbus/` | Modbus over TCP, RTU, RTU over TCP and TLS (features `modbus`, `modbus-serial`, `modbus-tls`): pure planner, codec and turns; lines that units share; polling; writing; a server (feature `server`) |
 //! | `modbus/scan.rs`, `modbus/sunspec.rs` | what answers at an address, as a configuration; SunSpec models (pure) |
 //! | `mqtt.rs`, `mqtt/` | MQTT 3.1.1 and 5 (feature `mqtt`): pure packets (`packet.rs`), topics (`topic.rs`), payloads (`payload.rs`) and memory of messages (`memory.rs`), one connection (`client.rs`, `network.rs`), the session (`session.rs`) |
-| `mqtt/sparkplug.rs` | Sparkplug B (feature `sparkplug`): pure payloads and host state machine, over the session of MQTT |
-| `opcua.rs`, `opcua/` | OPC-UA (feature `opcua`): pure values and node names, security, session, subscription, polling, writing, browsing |
+//! | `mqtt/layer.rs`, `mqtt/sparkplug.rs`, `mqtt/sparkplug/` | a protocol over MQTT, and Sparkplug B (feature `sparkplug`): pure payloads, topics, values and host, and what it says and writes |
+//! | `opcua.rs`, `opcua/` | OPC-UA (feature `opcua`): pure values and node names, security, session, subscription, polling, writing, browsing |
 //! | `trial.rs` | one device read for a while without any node, for `selvedge adapter test` |
 //!
 //! # Example
