@@ -20,10 +20,10 @@ use std::time::Duration;
 use selvedge_core::border::NewReading;
 use tokio::time::{Instant, sleep_until};
 
-use super::{Field, Modbus};
 use super::ask::{Answer, Ask};
 use super::line::{Line, Seat};
 use super::plan::{Request, Span, plan_some, split};
+use super::{Field, Modbus};
 use crate::adapter::{Adapter, Context, Fault, FaultKind, Running};
 use crate::backoff::{Backoff, BackoffPolicy};
 use crate::mapping::{Decoded, decode_bit, decode_registers};

@@ -153,7 +153,9 @@ impl Target {
     ///
     /// # Errors
     /// What is wrong with them.
-    pub fn read<'a>(keys: impl IntoIterator<Item = (&'static str, &'a Given)>) -> Result<Self, Vec<ConfigError>> {
+    pub fn read<'a>(
+        keys: impl IntoIterator<Item = (&'static str, &'a Given)>,
+    ) -> Result<Self, Vec<ConfigError>> {
         let mut text = String::new();
         for (key, given) in keys {
             // Writing to a string cannot fail.

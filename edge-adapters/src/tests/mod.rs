@@ -6,9 +6,9 @@ mod config;
 #[cfg(feature = "modbus")]
 mod lines;
 mod mapping;
+mod metrics;
 #[cfg(feature = "modbus")]
 mod modbus_config;
-mod metrics;
 #[cfg(feature = "mqtt")]
 mod mqtt_config;
 #[cfg(feature = "mqtt")]

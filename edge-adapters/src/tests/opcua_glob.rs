@@ -81,7 +81,9 @@ fn is_meant(pattern: &[&str], path: &[&str]) -> bool {
 fn is_name(part: &[char], name: &[char]) -> bool {
     match (part.split_first(), name.split_first()) {
         (None, None) => true,
-        (Some(('*', rest)), _) => is_name(rest, name) || name.split_first().is_some_and(|(_, n)| is_name(part, n)),
+        (Some(('*', rest)), _) => {
+            is_name(rest, name) || name.split_first().is_some_and(|(_, n)| is_name(part, n))
+        }
         (Some(('\\', rest)), Some((char, n))) => rest.first() == Some(char) && is_name(&rest[1..], n),
         (Some(('?', rest)), Some((_, n))) => is_name(rest, n),
         (Some((wanted, rest)), Some((char, n))) => wanted == char && is_name(rest, n),

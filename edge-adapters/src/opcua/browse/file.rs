@@ -50,7 +50,9 @@ impl std::str::FromStr for Choice {
         if let (Err(why), true) = (as_node, prefixes.iter().any(|prefix| text.starts_with(prefix))) {
             return Err(format!("{text:?} is no node: {why}"));
         }
-        text.parse::<Glob>().map(Self::Path).map_err(|why| format!("{text:?} is neither a node nor a path: {why}"))
+        text.parse::<Glob>()
+            .map(Self::Path)
+            .map_err(|why| format!("{text:?} is neither a node nor a path: {why}"))
     }
 }
 
@@ -78,9 +80,9 @@ pub fn configuration(found: &Found, target: &Target, wish: &Wish) -> (String, us
     let mut text = head(found, target, wish);
     let mut names = HashSet::new();
     let mut streams = 0;
-    let chosen = found.variables().filter(|(at, ..)| {
-        wish.only.is_empty() || wish.only.iter().any(|choice| choice.is_of(found, *at))
-    });
+    let chosen = found
+        .variables()
+        .filter(|(at, ..)| wish.only.is_empty() || wish.only.iter().any(|choice| choice.is_of(found, *at)));
     for (at, node, variable) in chosen {
         text.push('\n');
         text += &comment(&about(&found.written_path(at), variable));
@@ -89,7 +91,9 @@ pub fn configuration(found: &Found, target: &Target, wish: &Wish) -> (String, us
             continue;
         }
         if matches!(node.node.namespace, Namespace::Index(1..)) {
-            text += &comment("Careful: its namespace has no name of its own; its number may be another after a restart.");
+            text += &comment(
+                "Careful: its namespace has no name of its own; its number may be another after a restart.",
+            );
         }
         let elements = match variable.elements {
             None => vec![None],
@@ -128,12 +132,14 @@ fn head(found: &Found, target: &Target, wish: &Wish) -> String {
         text += &comment("The server has more nodes than were taken in: this is a part of what is meant.");
     }
     // Writing to a string cannot fail.
-    let _ = write!(text, "\n[[device]]\nname = {}\nprotocol = \"opcua\"\n{}", quoted(&wish.name), target.keys());
+    let _ =
+        write!(text, "\n[[device]]\nname = {}\nprotocol = \"opcua\"\n{}", quoted(&wish.name), target.keys());
     text
 }
 
 fn stream(name: &str, node: &Node, variable: &Variable, element: Option<usize>) -> String {
-    let mut text = format!("[[device.stream]]\nname = {}\nnode = {}\n", quoted(name), quoted(&node.node.to_string()));
+    let mut text =
+        format!("[[device.stream]]\nname = {}\nnode = {}\n", quoted(name), quoted(&node.node.to_string()));
     if let Some(element) = element {
         // Writing to a string cannot fail.
         let _ = writeln!(text, "index = {element}");
@@ -158,7 +164,8 @@ fn left_out(variable: &Variable) -> Option<&'static str> {
     if variable.elements == Some(0) {
         return Some("an array without an element, at the time of browsing");
     }
-    (variable.now.status == status_code::STRUCTURE).then_some("a structure, whose fields a stream cannot hold one by one")
+    (variable.now.status == status_code::STRUCTURE)
+        .then_some("a structure, whose fields a stream cannot hold one by one")
 }
 
 /// What a variable is, for people.
