@@ -128,7 +128,7 @@ class Table:
         self.holding, self.input, self.streams = [], [], []
         self.at = {"holding": 0, "input": 0}
 
-    def add(self, table: str, kind: str, order: str, packed: bytes, value) -> None:
+    def add(self, table: str, kind: str, order: str, packed: bytes, value, **more) -> None:
         """`packed` is the value with its most significant byte first, which the letter A stands for."""
         letters = order or "ABCDEFGH"[: len(packed)]
         data = bytes(packed[ord(letter) - ord("A")] for letter in letters)
@@ -144,7 +144,7 @@ class Table:
         getattr(self, table).append(SimData(self.at[table], values=value, datatype=datatype))
         self.stream(table, kind, None, value, words)
 
-    def stream(self, table: str, kind: str, order, value, words: int) -> None:
+    def stream(self, table: str, kind: str, order, value, words: int, **more) -> None:
         address = self.at[table]
         name = more.pop("name", f"{table}/{kind}/{order or 'plain'}/{address}")
         self.streams.append({"name": name, "register": f"{table}:{address}", "type": kind, "order": order,
