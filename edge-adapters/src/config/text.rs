@@ -6,6 +6,7 @@ use selvedge_core::stream::Decimal;
 
 use super::Scalar;
 use crate::mapping::Kind;
+#[cfg(feature = "modbus")]
 use crate::modbus::Table;
 
 /// `200ms`, `1s`, `5min`, `1h`: a whole number and its unit.
@@ -27,6 +28,7 @@ pub fn duration(text: &str) -> Result<Duration, &'static str> {
 }
 
 /// `holding:100`: table and address, counted from 0.
+#[cfg(feature = "modbus")]
 pub(super) fn register(text: &str) -> Option<(Table, u16)> {
     let (table, address) = text.split_once(':')?;
     let table = Table::ALL.into_iter().find(|known| known.name() == table)?;
