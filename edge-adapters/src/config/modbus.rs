@@ -179,7 +179,7 @@ impl Unit<'_> {
     }
 }
 
-/// Names and places of bits.
+/// Names and places of bits, the least significant first.
 fn named_bits(keys: &Keys<'_>, written: &[(String, Scalar)], kind: Kind) -> Vec<(String, u8)> {
     if written.is_empty() {
         return Vec::new();
@@ -200,6 +200,7 @@ fn named_bits(keys: &Keys<'_>, written: &[(String, Scalar)], kind: Kind) -> Vec<
             }
         }
     }
+    bits.sort_by_key(|(_, bit)| *bit);
     bits
 }
 

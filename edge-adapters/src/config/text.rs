@@ -5,7 +5,10 @@ use std::time::Duration;
 use selvedge_core::stream::Decimal;
 
 use super::Scalar;
-use crate::mapping::{EMPTY_TEXT, Kind};
+#[cfg(feature = "modbus")]
+use crate::mapping::EMPTY_TEXT;
+use crate::mapping::Kind;
+#[cfg(feature = "modbus")]
 use crate::modbus::Table;
 
 /// `200ms`, `1s`, `5min`, `1h`: a whole number and its unit.
@@ -27,6 +30,7 @@ pub fn duration(text: &str) -> Result<Duration, &'static str> {
 }
 
 /// `holding:100`: table and address, counted from 0.
+#[cfg(feature = "modbus")]
 pub(super) fn register(text: &str) -> Option<(Table, u16)> {
     let (table, address) = text.split_once(':')?;
     let table = Table::ALL.into_iter().find(|known| known.name() == table)?;

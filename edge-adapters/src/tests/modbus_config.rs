@@ -114,3 +114,17 @@ fn a_stream_may_have_an_interval_named_bits_and_words() {
     assert_eq!(modbus.streams[0].descriptor.source_type, "u16 AB");
     assert_eq!(modbus.streams[0].word(&Value::Unsigned(59)).as_deref(), Some("state number 59"));
 }
+
+#[test]
+fn the_example_of_a_serial_line_in_the_readme_is_right() {
+    let readme = include_str!("../../README.md");
+    let block =
+        readme.split("```toml\n").find(|text| text.contains("protocol = \"modbus-rtu\"")).expect("one");
+    let modbus: Modbus = device(block.split_once("```").expect("an end").0);
+    let names: Vec<&str> = modbus.streams.iter().map(|spec| spec.descriptor.name.as_str()).collect();
+    assert_eq!(
+        names,
+        ["meter/energy", "meter/status", "meter/status/running", "meter/status/fault", "meter/mode"]
+    );
+    assert!(modbus.streams[4].write.is_some());
+}

@@ -96,7 +96,7 @@ async fn dead_units_on_a_serial_line_do_not_slow_the_living() {
     plant.until("100 polls of each living unit", |plant| all(plant, 100)).await;
     for unit in ["u8", "u9"] {
         let dead = plant.device(unit);
-        assert_eq!(dead.state, DeviceState::Down, "{unit}");
+        assert_eq!(dead.state, DeviceState::Down, "{unit}: {dead:?}");
         assert!(dead.next_attempt_ns.is_some(), "{unit}: {dead:?}");
         // Ten seconds and more: by back-off alone each would have been tried five times.
         assert!(dead.requests <= 4, "{unit}: {} attempts", dead.requests);
