@@ -19,7 +19,8 @@
 //! | `mapping.rs` | pure: registers and bits to value and quality, raw to scaled value |
 //! | `modbus.rs`, `modbus/` | Modbus TCP: pure planner (`plan.rs`), one connection (`link.rs`), polling (`poll.rs`), a server (`server.rs`, feature `server`) |
 //! | `modbus/scan.rs`, `modbus/sunspec.rs` | what answers at an address, as a configuration; SunSpec models (pure) |
-//! | `mqtt.rs`, `mqtt/` | MQTT 3.1.1 (feature `mqtt`): pure topics (`topic.rs`), payloads (`payload.rs`) and memory of messages (`memory.rs`), one connection (`client.rs`), the session (`session.rs`) |
+//! | `mqtt.rs`, `mqtt/` | MQTT 3.1.1 and 5 (feature `mqtt`): pure packets (`packet.rs`), topics (`topic.rs`), payloads (`payload.rs`, `csv.rs`), commands (`command.rs`) and memory of messages (`memory.rs`); one connection (`client.rs` the traits, `network.rs` the real one), the session (`session.rs`), a look at a broker (`survey.rs`) |
+//! | `tls.rs`, `secret.rs` | TLS from files, and secrets in files |
 //! | `trial.rs` | one device read for a while without any node, for `selvedge adapter test` |
 //!
 //! # Example

@@ -205,9 +205,11 @@ fn the_example_of_the_readme_is_right() {
             "line1/capper/temperature",
             "line1/filler/running",
             "line1/capper/running",
-            "line1/alarm"
+            "line1/alarm",
+            "line1/scale",
+            "line1/filler/speed"
         ]
     );
     let filters: Vec<_> = broker.filters.iter().map(crate::mqtt::topic::Filter::as_str).collect();
-    assert_eq!(filters, ["plant/line1/+/state", "plant/alarms/line1/+"]);
+    assert_eq!(filters, ["plant/line1/+/state", "plant/alarms/line1/+", "line1/scale/row"]);
 }
