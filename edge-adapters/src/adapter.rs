@@ -2,6 +2,7 @@
 //! an [`Adapter`], as often as one is needed. An [`Adapter`] runs until it is told to stop.
 
 use std::any::Any;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -31,12 +32,55 @@ pub struct StreamSpec {
     pub report: Report,
     /// What may be written to it; `None`: nothing, ever.
     pub write: Option<Bounds>,
+    /// What its values are called; `None`: they are numbers.
+    pub words: Option<Words>,
+}
+
+/// Words for values: `0` is `stopped`, `1` is `running`. Readings hold the number; this is for people.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Words(BTreeMap<i128, String>);
+
+impl Words {
+    /// Is there none?
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+    /// From now on `value` is called `word`.
+    pub fn insert(&mut self, value: i128, word: &str) {
+        self.0.insert(value, word.to_owned());
+    }
+    /// The word for a raw value, if there is one.
+    pub fn word(&self, raw: &Value) -> Option<&str> {
+        let number = match raw {
+            Value::Int(int) => i128::from(*int),
+            Value::Unsigned(int) => i128::from(*int),
+            Value::Bool(bit) => i128::from(*bit),
+            _ => return None,
+        };
+        self.0.get(&number).map(String::as_str)
+    }
+}
+
+/// `{0=stopped, 1=running}`.
+impl fmt::Display for Words {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, (value, word)) in self.0.iter().enumerate() {
+            let before = if number == 0 { "{" } else { ", " };
+            write!(f, "{before}{value}={word}")?;
+        }
+        f.write_str("}")
+    }
 }
 
 impl StreamSpec {
     /// Does it hold attempts to write? Those are the gateway's own words, which no dead link makes stale.
     pub(crate) fn is_attempts(&self) -> bool {
         self.descriptor.source_type == ATTEMPTS_TYPE
+    }
+
+    /// What a raw value is called.
+    pub(crate) fn word(&self, raw: &Value) -> Option<String> {
+        self.words.as_ref()?.word(raw).map(str::to_owned)
     }
 
     /// The stream of the attempts to write to this one, if it may be written.
@@ -50,7 +94,7 @@ impl StreamSpec {
             offset: Decimal::ZERO,
             ..self.descriptor.clone()
         };
-        Some(Self { descriptor, urgent: true, report: Report::default(), write: None })
+        Some(Self { descriptor, urgent: true, report: Report::default(), write: None, words: None })
     }
 }
 
@@ -106,13 +150,16 @@ pub struct Head {
     pub written: String,
 }
 
-/// Something of which there is one, and which only one device may use: a name, a serial line, a unit of a server.
+/// Something of which there is one, and which only one device may use (a name, a unit of a server), or several devices
+/// on the same terms (a serial line).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Claim {
     /// The key of the configuration that claims it.
     pub key: &'static str,
     /// What is claimed: `modbus-tcp 10.0.0.7:502 unit 1`.
     pub resource: String,
+    /// `None`: it is for one device alone. Else it is shared by those that say the same here: `19200 8E1`.
+    pub terms: Option<String>,
     /// What to do instead.
     pub expected: &'static str,
 }

@@ -2,7 +2,18 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// A source time this far ahead of the gateway's clock is still believed: clocks of controllers drift by minutes.
+pub const AHEAD_MAX: Duration = Duration::from_mins(5);
+/// No value is older: 1990-01-01, ns since 1970 UTC. A controller that lost its battery says 1970, 1980 or 1984.
+pub const EARLIEST_NS: i64 = 631_152_000 * 1_000_000_000;
+
+/// Is this a time at which a value can have been taken that is received now?
+pub fn is_sane(time_ns: i64, now_ns: i64) -> bool {
+    let ahead_ns = i64::try_from(AHEAD_MAX.as_nanos()).unwrap_or(i64::MAX);
+    time_ns >= EARLIEST_NS && time_ns <= now_ns.saturating_add(ahead_ns)
+}
 
 /// Says what time it is, for the stamps of readings.
 pub trait Clock: fmt::Debug + Send + Sync {

@@ -12,6 +12,7 @@
 //! - [`text`]: values that are written as text
 
 pub(crate) mod keys;
+#[cfg(feature = "modbus")]
 mod modbus;
 #[cfg(feature = "mqtt")]
 mod mqtt;
@@ -29,7 +30,7 @@ use std::sync::Arc;
 use selvedge_core::limits::STREAMS_MAX;
 use thiserror::Error;
 
-use crate::adapter::{Head, Source};
+use crate::adapter::{Claim, Head, Source};
 use keys::{Findings, Keys, Named, quoted};
 pub use text::duration;
 use written::{Table, Value};
@@ -41,11 +42,20 @@ const DEVICES_MAX: usize = 256;
 type Protocol = (&'static str, fn(&mut Keys<'_>, Head) -> Option<Arc<dyn Source>>);
 
 const PROTOCOLS: &[Protocol] = &[
+    #[cfg(feature = "modbus")]
     ("modbus-tcp", |keys, head| Some(Arc::new(modbus::device(keys, head)?))),
+    #[cfg(feature = "modbus-serial")]
+    ("modbus-rtu", |keys, head| Some(Arc::new(modbus::device(keys, head)?))),
+    #[cfg(feature = "modbus")]
+    ("modbus-rtu-over-tcp", |keys, head| Some(Arc::new(modbus::device(keys, head)?))),
+    #[cfg(feature = "modbus-tls")]
+    ("modbus-tls", |keys, head| Some(Arc::new(modbus::device(keys, head)?))),
     #[cfg(feature = "mqtt")]
     ("mqtt", |keys, head| Some(Arc::new(mqtt::device(keys, head)))),
     #[cfg(feature = "opcua")]
     ("opcua", |keys, head| Some(Arc::new(opcua::device(keys, head)?))),
+    #[cfg(feature = "sparkplug")]
+    ("sparkplug", |keys, head| Some(Arc::new(mqtt::sparkplug::device(keys, head)?))),
 ];
 
 /// A number or text, as written.
@@ -160,17 +170,25 @@ fn device(mut keys: Keys<'_>) -> Option<Arc<dyn Source>> {
     source
 }
 
-/// No two devices claim one thing.
+/// No two devices claim one thing, unless they share it on the same terms.
 fn check_claims(tables: &[&Table], sources: &[Option<Arc<dyn Source>>], findings: &Findings) {
-    let mut claimed: BTreeMap<String, String> = BTreeMap::new();
+    let mut claimed: BTreeMap<String, (String, Option<String>)> = BTreeMap::new();
     for (number, source) in sources.iter().enumerate() {
         let Some(source) = source else { continue };
         for claim in source.claims() {
-            if let Some(first) = claimed.get(&claim.resource) {
-                let found = format!("{}, which device {} uses too", claim.resource, quoted(first));
-                Keys::new(tables[number], findings, number).wrong(claim.key, found, claim.expected);
+            let Claim { key, resource, terms, expected } = claim;
+            match claimed.get(&resource) {
+                Some((_, shared)) if terms.is_some() && terms == *shared => {}
+                Some((first, shared)) => {
+                    let on = |terms: &Option<String>| {
+                        terms.as_ref().map_or_else(String::new, |terms| format!(" with {terms}"))
+                    };
+                    let first = quoted(first);
+                    let found = format!("{resource}{}, which device {first} uses{} too", on(&terms), on(shared));
+                    Keys::new(tables[number], findings, number).wrong(key, found, expected);
+                }
+                None => drop(claimed.insert(resource, (source.device().to_owned(), terms))),
             }
-            claimed.entry(claim.resource).or_insert_with(|| source.device().to_owned());
         }
     }
 }

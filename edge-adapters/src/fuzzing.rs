@@ -22,7 +22,9 @@ pub const DECODERS: &[(&str, fn(&[u8]))] = &[
     ("opcua-node-id", opcua_node_id),
     #[cfg(feature = "sparkplug")]
     ("sparkplug", sparkplug),
+    #[cfg(feature = "modbus")]
     ("sunspec-chain", sunspec_chain),
+    #[cfg(feature = "modbus")]
     ("sunspec-model", sunspec_model),
 ];
 
@@ -64,10 +66,11 @@ fn modbus_registers(data: &[u8]) {
     let registers: Vec<u16> =
         rest.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]])).collect();
     let not_available = registers.last().map(|word| u64::from(*word)).into_iter().collect();
-    let _ = decode_registers(&Encoding { kind, order, not_available }, &registers);
+    let _ = decode_registers(&Encoding { kind, order, not_available, bit: None }, &registers);
 }
 
 /// A chain of models: the bytes are what a device answers, head by head. It ends, whatever they say.
+#[cfg(feature = "modbus")]
 fn sunspec_chain(data: &[u8]) {
     use crate::modbus::sunspec::chain::{Next, Walk};
     let mut words = data.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]]));
@@ -81,6 +84,7 @@ fn sunspec_chain(data: &[u8]) {
 }
 
 /// A model: its id, and its registers.
+#[cfg(feature = "modbus")]
 fn sunspec_model(data: &[u8]) {
     use crate::modbus::sunspec::chain::Link;
     let mut words = data.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]]));

@@ -169,6 +169,36 @@ pub struct MessageFigures {
     pub retained_repeated: u64,
     /// Times that the broker had forgotten the session.
     pub sessions_lost: u64,
+    /// Of a Sparkplug host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sparkplug: Option<SparkplugFigures>,
+}
+
+/// Figures of a Sparkplug host.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SparkplugFigures {
+    /// Births of edge nodes and devices that feed streams.
+    pub births: u64,
+    /// Deaths of edge nodes and devices that feed streams.
+    pub deaths: u64,
+    /// Deaths of older connections, which were ignored.
+    pub late_deaths: u64,
+    /// Times that a sequence number was missing.
+    pub gaps: u64,
+    /// Messages that waited for their turn, and got it.
+    pub reordered: u64,
+    /// Messages that came before the birth that explains them.
+    pub before_birth: u64,
+    /// Metrics with an alias or name that the birth does not have.
+    pub unknown_metrics: u64,
+    /// Births asked for.
+    pub rebirths_asked: u64,
+    /// Messages that are no payload of Sparkplug B.
+    pub unreadable: u64,
+    /// Metrics of the last births that no stream is configured for.
+    pub metrics_unmatched: u64,
+    /// Some of them, with node and device.
+    pub unmatched_metrics: Vec<String>,
 }
 
 impl MessageFigures {
@@ -204,6 +234,9 @@ pub struct StreamSnapshot {
 pub struct ReadingSnapshot {
     /// The scaled value; `null` in JSON for none, and for an infinite number.
     pub value: Scaled,
+    /// What the configuration calls it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub word: Option<String>,
     /// Quality.
     pub quality: &'static str,
     /// Status code ([`status_code`](crate::status_code)).

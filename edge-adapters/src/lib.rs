@@ -17,7 +17,7 @@
 //! | `status_code.rs` | the status codes that a reading carries beside its quality |
 //! | `config.rs`, `config/` | `[[device]]` tables: types (`config.rs`), texts (`text.rs`), checks (`check.rs`) |
 //! | `mapping.rs` | pure: registers and bits to value and quality, raw to scaled value |
-//! | `modbus.rs`, `modbus/` | Modbus TCP: pure planner (`plan.rs`), one connection (`link.rs`), polling (`poll.rs`), a server (`server.rs`, feature `server`) |
+//! | `modbus.rs`, `modbus/` | Modbus over TCP, RTU, RTU over TCP and TLS (features `modbus`, `modbus-serial`, `modbus-tls`): pure planner, codec and turns; lines that units share; polling; writing; a server (feature `server`) |
 //! | `modbus/scan.rs`, `modbus/sunspec.rs` | what answers at an address, as a configuration; SunSpec models (pure) |
 //! | `mqtt.rs`, `mqtt/` | MQTT 3.1.1 and 5 (feature `mqtt`): pure packets (`packet.rs`), topics (`topic.rs`), payloads (`payload.rs`, `csv.rs`), commands (`command.rs`) and memory of messages (`memory.rs`); one connection (`client.rs` the traits, `network.rs` the real one), the session (`session.rs`), a look at a broker (`survey.rs`) |
 //! | `tls.rs`, `secret.rs` | TLS from files, and secrets in files |
@@ -58,6 +58,8 @@ pub mod config;
 pub mod fuzzing;
 pub mod health;
 pub mod mapping;
+pub mod metrics;
+#[cfg(feature = "modbus")]
 pub mod modbus;
 #[cfg(feature = "mqtt")]
 pub mod mqtt;
@@ -78,7 +80,7 @@ mod tests;
 
 pub use adapter::{
     Adapter, Bounds, Claim, Context, Deadband, Fault, FaultKind, Head, Report, Running, Source, Start,
-    StreamSpec, all_streams,
+    StreamSpec, Words, all_streams,
 };
 pub use clock::{Clock, SystemClock};
 pub use health::{DeviceSnapshot, DeviceState, Health, MessageFigures, SubscriptionFigures};

@@ -141,6 +141,8 @@ pub struct Encoding {
     pub order: Order,
     /// Bit patterns that mean "not available", in the width of the kind.
     pub not_available: Vec<u64>,
+    /// Of an unsigned number only this bit, 0 the least significant, as a flag.
+    pub bit: Option<u8>,
 }
 
 /// What a device sent, as a reading holds it.
@@ -175,7 +177,7 @@ pub const fn decode_bit(bit: bool) -> Decoded {
 /// The value in these registers, which must be as many as the kind takes; else it is bad, by the status
 /// [`PROTOCOL`](status_code::PROTOCOL).
 pub fn decode_registers(encoding: &Encoding, registers: &[u16]) -> Decoded {
-    let Encoding { kind, order, not_available } = encoding;
+    let Encoding { kind, order, not_available, bit } = encoding;
     if registers.len() != usize::from(kind.registers()) {
         return Decoded::bad(status_code::PROTOCOL);
     }
@@ -187,6 +189,9 @@ pub fn decode_registers(encoding: &Encoding, registers: &[u16]) -> Decoded {
     let raw = if kind.number_bits() == Some(8) { raw & 0xFF } else { raw };
     if not_available.contains(&raw) {
         return Decoded::not_available();
+    }
+    if let Some(bit) = bit {
+        return Decoded::good(Value::Bool(raw >> (bit % 64) & 1 == 1));
     }
     Decoded::good(match kind {
         Kind::Bit(bit) => Value::Bool(raw >> (bit % 16) & 1 == 1),

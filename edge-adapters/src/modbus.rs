@@ -1,20 +1,48 @@
-//! Modbus TCP (Modbus Messaging on TCP/IP Implementation Guide V1.0b, Modbus Application Protocol V1.1b3).
+//! Modbus (Modbus Application Protocol V1.1b3), over TCP (Modbus Messaging on TCP/IP Implementation Guide V1.0b), RTU on
+//! a serial line (Modbus over Serial Line V1.02), RTU over TCP, and TLS (MODBUS/TCP Security).
 //!
 //! Modbus has no time of its own: the source time of a reading is the moment at which the answer arrived.
+//!
+//! # Layout
+//!
+//! | file | what is in it |
+//! |---|---|
+//! | `plan.rs` | pure: which requests read which fields |
+//! | `ask.rs` | pure: questions, and whether an answer fits |
+//! | `encode.rs` | pure: a value into registers |
+//! | `turns.rs` | pure: whose turn it is on a line with dead units |
+//! | `timing.rs` | pure: characters and silences on a serial line |
+//! | `line.rs` | one connection or serial port, shared by units that take turns; late answers |
+//! | `port.rs`, `transport.rs`, `serial.rs`, `tls.rs` | byte streams, and how each kind is opened |
+//! | `poll.rs`, `write.rs` | polling one unit, writing to it |
+//! | `scan.rs`, `sunspec.rs` | what is there: units, readable registers, SunSpec models |
+//! | `server.rs` | a server over a bank of registers (feature `server`) |
 
-mod link;
+mod ask;
+pub mod encode;
+mod line;
 pub mod plan;
 mod poll;
+mod port;
 pub mod scan;
+#[cfg(feature = "modbus-serial")]
+mod serial;
 #[cfg(any(test, feature = "server"))]
 pub mod server;
 pub mod sunspec;
+pub mod timing;
+#[cfg(feature = "modbus-tls")]
+pub mod tls;
+pub mod transport;
+mod turns;
+mod write;
 
 use std::time::Duration;
 
 use crate::adapter::{Adapter, Claim, Head, Source, StreamSpec};
 use crate::mapping::{Encoding, Kind};
 use plan::{Caps, Span};
+use transport::Transport;
 
 /// Most registers that one answer can hold.
 pub const REGISTERS_MAX: u16 = 125;
@@ -62,6 +90,11 @@ pub struct Field {
     pub address: u16,
     /// How it lies there.
     pub encoding: Encoding,
+    /// How often it is read.
+    pub poll_interval: Duration,
+    /// Is it written by the functions for many (15, 16) even where those for one (5, 6) would do? Some devices know only
+    /// them.
+    pub write_as_many: bool,
 }
 
 impl Field {
@@ -72,14 +105,12 @@ impl Field {
     }
 }
 
-/// A Modbus TCP device, checked ([`config::sources`](crate::config::sources)).
+/// A Modbus device, checked ([`config::sources`](crate::config::sources)).
 #[derive(Debug, Clone)]
-pub struct ModbusTcp {
+pub struct Modbus {
     pub(crate) head: Head,
-    /// Host and port.
-    pub(crate) address: String,
+    pub(crate) transport: Transport,
     pub(crate) unit_id: u8,
-    pub(crate) poll_interval: Duration,
     /// For a connection, and for an answer.
     pub(crate) timeout: Duration,
     pub(crate) caps: Caps,
@@ -88,24 +119,27 @@ pub struct ModbusTcp {
     pub(crate) streams: Vec<StreamSpec>,
 }
 
-impl Source for ModbusTcp {
+impl Source for Modbus {
     fn head(&self) -> &Head {
         &self.head
     }
     fn address(&self) -> String {
-        format!("{} unit {}", self.address, self.unit_id)
+        self.transport.place(self.unit_id)
     }
     fn streams(&self) -> &[StreamSpec] {
         &self.streams
     }
     fn claims(&self) -> Vec<Claim> {
-        // Two tables for one unit would ask it twice as often, and many devices serve few connections.
-        let resource = format!("modbus-tcp {} unit {}", self.address.to_ascii_lowercase(), self.unit_id);
-        vec![Claim {
-            key: "address",
-            resource,
+        let line = self.transport.line();
+        let unit = Claim {
+            key: "unit_id",
+            resource: format!("{line} unit {}", self.unit_id),
+            terms: None,
+            // Two tables would ask it twice as often.
             expected: "one [[device]] table for this unit, with all its streams",
-        }]
+        };
+        let terms = Some(self.transport.terms());
+        vec![unit, Claim { key: "address", resource: line, terms, expected: "the same for all units of a line" }]
     }
     fn as_any(&self) -> &dyn std::any::Any {
         self

@@ -32,6 +32,7 @@ pub(crate) mod aside;
 pub(crate) mod client;
 pub(crate) mod command;
 pub mod csv;
+pub(crate) mod layer;
 pub(crate) mod listen;
 pub mod memory;
 pub(crate) mod network;
@@ -51,6 +52,7 @@ use crate::secret::SecretFile;
 use crate::tls::Tls;
 use client::{Connect, Options, Service, Version};
 use command::Command;
+use layer::Layered;
 use memory::{Memory, source_of};
 use network::Network;
 use packet::encode::Will;
@@ -91,6 +93,8 @@ pub struct Mqtt {
     /// In the order of `streams`; `None`: it is not written.
     pub(crate) commands: Vec<Option<Command>>,
     pub(crate) streams: Vec<StreamSpec>,
+    /// A protocol over MQTT; `None`: topics and payloads are what the configuration says.
+    pub(crate) layered: Option<Arc<dyn Layered>>,
     /// Is this only a look? Then the broker is to keep nothing.
     pub(crate) is_rehearsal: bool,
     pub(crate) connect: Arc<dyn Connect>,
@@ -147,7 +151,7 @@ impl Mqtt {
             port: self.port,
             version: self.version,
             client_id: self.client_id(),
-            clean_session: self.is_rehearsal,
+            clean_session: self.is_rehearsal || self.layered.is_some(),
             keep_alive: self.keep_alive,
             timeout: self.timeout,
             packet_bytes_max: self.packet_bytes_max,
@@ -175,11 +179,13 @@ impl Source for Mqtt {
         // A broker closes one connection of a client id when another comes, and they would take turns for ever.
         let resource =
             format!("mqtt {}:{} client id {:?}", self.host.to_ascii_lowercase(), self.port, self.client_id());
-        vec![Claim {
+        let client_id = Claim {
             key: "client_id",
             resource,
+            terms: None,
             expected: "a `client_id` of its own, or one [[device]] table for this broker",
-        }]
+        };
+        std::iter::once(client_id).chain(self.layered.iter().flat_map(|layered| layered.claims())).collect()
     }
     fn as_any(&self) -> &dyn std::any::Any {
         self

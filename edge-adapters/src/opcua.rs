@@ -25,6 +25,7 @@
 //! Of the library `async-opcua` the codecs, chunks and keys are used. Its session is not: after a reconnect it never
 //! publishes again and says that it is connected, gives up after ten attempts, and knows no way to wait with its answers.
 
+pub mod browse;
 pub mod items;
 pub(crate) mod link;
 pub mod node_id;

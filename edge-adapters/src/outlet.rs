@@ -350,6 +350,7 @@ impl Memory {
     fn snapshot(&self) -> StreamSnapshot {
         let shown = |reading: &NewReading| ReadingSnapshot {
             value: scaled(&reading.value, &self.spec.descriptor),
+            word: self.spec.word(&reading.value),
             quality: reading.quality.name(),
             status: reading.status,
             source_time_ns: reading.source_time_ns,

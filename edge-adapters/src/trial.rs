@@ -36,6 +36,8 @@ pub struct DecodedReading {
     pub unit: String,
     /// The scaled value.
     pub value: Scaled,
+    /// What the configuration calls it.
+    pub word: Option<String>,
     /// The value as the device sent it.
     pub raw: Value,
     /// Quality.
@@ -112,11 +114,13 @@ impl Trial {
 }
 
 fn decoded(source: &dyn Source, reading: NewReading) -> TrialEvent {
-    let descriptor: &Descriptor = &source.streams()[reading.stream.0 as usize].descriptor;
+    let spec = &source.streams()[reading.stream.0 as usize];
+    let descriptor: &Descriptor = &spec.descriptor;
     TrialEvent::Reading(DecodedReading {
         stream: descriptor.name.clone(),
         unit: descriptor.unit.clone(),
         value: scaled(&reading.value, descriptor),
+        word: spec.word(&reading.value),
         raw: reading.value,
         quality: reading.quality,
         status: reading.status,

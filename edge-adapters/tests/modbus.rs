@@ -3,7 +3,13 @@
 #[path = "support/mod.rs"]
 mod support;
 
+#[path = "modbus/lines.rs"]
+mod lines;
+#[path = "modbus/plant.rs"]
+mod plant;
 #[path = "modbus/scan.rs"]
 mod scan;
 #[path = "modbus/values.rs"]
 mod values;
+#[path = "modbus/write.rs"]
+mod write;

@@ -6,6 +6,7 @@
 pub(crate) mod golden;
 pub(crate) mod mutants;
 pub(crate) mod network;
+pub(crate) mod progress;
 pub(crate) mod quick;
 pub(crate) mod replay;
 pub(crate) mod run;

@@ -11,9 +11,13 @@
 //! - [`case`]: a run by name, as the command that replays it; [`swarm`]: many of them; [`shrink`]: smaller ones that fail
 //!   alike; [`tally`]: what went wrong on the way
 //! - [`signatures`]: modelled or real
-//! - [`scenario`]: runs described in files; [`sweep`]: many of them; [`quick`]: a first look
+//! - [`network`]: gateways without faults, with links, hardware and load; [`throughput`]: how much load one carries
+//! - [`tangle`]: the abstract tangle of the papers, on the core's tip selection
+//! - [`scenario`]: runs described in files; [`sweep`]: many of them; [`quick`]: a first look; [`plot`]: plots as SVG
+//! - `mutants`: bugs planted in the core, and the hunt for them (feature `planted`)
 //! - [`trace`]: the hash over all that went in and came out; [`golden`]: hashes that are kept; [`report`]: what a run
 //!   ends with
+//! - [`dice`]: random numbers, a stream of each purpose; [`cpu`]: seconds of CPU of a thread
 //!
 //! The cores gossip by themselves. The world carries their frames in two lanes, sends from the model store what they
 //! tell it to, and lets links break and come back.

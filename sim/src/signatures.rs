@@ -11,7 +11,7 @@ use selvedge_core::{Id, Issuer, Scheme};
 pub enum Mode {
     /// Tokens: keyed BLAKE3, stretched. The ledger cannot tell the difference, and a run is ten times faster.
     Modelled,
-    /// ML-DSA, as shipped. Signing is randomised, so the trace hash leaves signatures out.
+    /// ML-DSA, checked by the shipped implementation. Signing takes its randomness from the seed of the run.
     #[cfg(feature = "real-signatures")]
     Real,
 }
@@ -68,21 +68,19 @@ impl Keyring {
                 PublicKey { scheme, bytes }
             }
             #[cfg(feature = "real-signatures")]
-            Mode::Real => real_signer(scheme, secret).public_key().clone(),
+            Mode::Real => real_public_key(scheme, secret),
         }
     }
 
-    /// Signs. Like ML-DSA with randomness: another `nonce` gives another signature of the same message.
-    ///
-    /// # Panics
-    /// With real signatures, when the operating system has no randomness.
+    /// Signs. As ML-DSA with randomness: another `nonce` gives another signature of the same message, the same one the same.
     pub fn sign(&mut self, key: &Key, message: &[u8], nonce: u64) -> Vec<u8> {
         // Every message ends with the hash of what is signed.
         if let Some(id) = message.last_chunk::<32>() {
             self.signed.insert(Id(*id), (key.public.clone(), message.to_vec()));
         }
         let signature = self.signature(key, message, nonce);
-        if let Some(id) = message.last_chunk::<32>() {
+        // Real ones are really checked each time.
+        if let (Mode::Modelled, Some(id)) = (self.mode, message.last_chunk::<32>()) {
             let (key, message) = (key.public.clone(), message.to_vec());
             self.made.entry(Id(*id)).or_default().push(Made { key, message, signature: signature.clone() });
         }
@@ -97,9 +95,7 @@ impl Keyring {
                 token(&key.secret, key.public.scheme, &prefix, message)
             }
             #[cfg(feature = "real-signatures")]
-            Mode::Real => real_signer(key.public.scheme, &key.secret)
-                .sign(message)
-                .expect("a key of the right length signs whenever the system has randomness"),
+            Mode::Real => real_signature(key.public.scheme, &key.secret, message, nonce),
         }
     }
 
@@ -107,7 +103,7 @@ impl Keyring {
     pub fn verify(&self, key: &PublicKey, message: &[u8], signature: &[u8]) -> bool {
         let of_hash = message.last_chunk::<32>().and_then(|id| self.made.get(&Id(*id)));
         let is_it = |m: &Made| m.signature == signature && m.message == message && *m.key == *key;
-        if self.is_reproducible() && of_hash.is_some_and(|made| made.iter().any(is_it)) {
+        if of_hash.is_some_and(|made| made.iter().any(is_it)) {
             return true;
         }
         match self.mode {
@@ -125,11 +121,6 @@ impl Keyring {
     pub fn is_genuine(&self, id: &Id, signature: &[u8]) -> bool {
         self.signed.get(id).is_some_and(|(key, message)| self.verify(key, message, signature))
     }
-
-    /// Do the same inputs give the same signatures?
-    pub fn is_reproducible(&self) -> bool {
-        self.mode == Mode::Modelled
-    }
 }
 
 fn token(secret: &[u8; 32], scheme: Scheme, nonce: &[u8; NONCE_BYTES], message: &[u8]) -> Vec<u8> {
@@ -141,14 +132,53 @@ fn token(secret: &[u8; 32], scheme: Scheme, nonce: &[u8; NONCE_BYTES], message: 
 }
 
 #[cfg(feature = "real-signatures")]
-fn real_signer(scheme: Scheme, secret: &[u8; 32]) -> Arc<dyn selvedge_crypto::Signer> {
+fn real_public_key(scheme: Scheme, secret: &[u8; 32]) -> PublicKey {
     let secret = selvedge_crypto::SecretKey::from_seed(scheme, secret);
-    selvedge_crypto::signer(&secret).expect("any 32 bytes are a seed")
+    selvedge_crypto::signer(&secret).expect("any 32 bytes are a seed").public_key().clone()
+}
+
+/// FIPS 204, algorithm 2 (ML-DSA.Sign, hedged) with an empty context, and with randomness that comes from `nonce`: the shipped
+/// signer takes it from the operating system, and then the id of an enrolment, which holds a signature, would be another
+/// one in each run.
+#[cfg(feature = "real-signatures")]
+fn real_signature(scheme: Scheme, secret: &[u8; 32], message: &[u8], nonce: u64) -> Vec<u8> {
+    use ml_dsa::{B32, ExpandedSigningKey, MlDsa44, MlDsa65, Seed};
+    let (seed, random) = (Seed::from(*secret), blake3::hash(&nonce.to_le_bytes()));
+    let random = B32::from(*random.as_bytes());
+    // A pure signature (0), and the length of its context.
+    let parts: [&[u8]; 2] = [&[0, 0], message];
+    match scheme {
+        Scheme::MlDsa44 => {
+            ExpandedSigningKey::<MlDsa44>::from_seed(&seed).sign_internal(&parts, &random).encode().to_vec()
+        }
+        Scheme::MlDsa65 => {
+            ExpandedSigningKey::<MlDsa65>::from_seed(&seed).sign_internal(&parts, &random).encode().to_vec()
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// An enrolment holds a signature, so its id was another one in each run with real signatures, and a failed run could not
+    /// be replayed.
+    #[cfg(feature = "real-signatures")]
+    #[test]
+    fn a_real_signature_depends_on_key_message_and_nonce_alone() {
+        for scheme in [Scheme::MlDsa44, Scheme::MlDsa65] {
+            let sign = |nonce| {
+                let mut ring = Keyring::new(Mode::Real);
+                let key = ring.make(scheme, [3; 32]);
+                let signature = ring.sign(&key, b"message", nonce);
+                assert!(ring.verify(&key.public, b"message", &signature));
+                assert!(!ring.verify(&key.public, b"massage", &signature));
+                signature
+            };
+            assert_eq!((sign(1), sign(1).len()), (sign(1), scheme.signature_bytes()));
+            assert_ne!(sign(1), sign(2));
+        }
+    }
 
     #[test]
     fn a_token_holds_for_its_key_and_message_only() {

@@ -1,7 +1,7 @@
 //! The trace: a hash over every input and effect with its time and gateway, and the same as lines for people.
 //!
 //! Numbers go in as little-endian words, bytes with their length before them, so two different traces never look
-//! alike. With real signatures, which are randomised, the signatures themselves are left out.
+//! alike.
 
 use selvedge_core::border::{Effect, Input, NewReading, SignatureCheck, Write};
 use selvedge_core::codec;
@@ -14,14 +14,13 @@ use selvedge_core::wire::Message;
 #[derive(Debug)]
 pub struct Trace {
     hasher: blake3::Hasher,
-    with_signatures: bool,
     print: bool,
 }
 
 impl Trace {
     /// An empty trace.
-    pub fn new(with_signatures: bool, print: bool) -> Self {
-        Self { hasher: blake3::Hasher::new_derive_key("selvedge-sim v0 trace"), with_signatures, print }
+    pub fn new(print: bool) -> Self {
+        Self { hasher: blake3::Hasher::new_derive_key("selvedge-sim v0 trace"), print }
     }
 
     /// The hash so far.
@@ -86,7 +85,7 @@ impl Trace {
             }
             Input::Signed { ticket, signature } => {
                 self.words(&[ticket.0]);
-                self.signature(signature);
+                self.bytes(signature);
             }
             Input::Persisted { ticket } | Input::Served { ticket } => self.words(&[ticket.0]),
             Input::Failed { ticket, why } => {
@@ -171,12 +170,6 @@ impl Trace {
         self.hasher.update(bytes);
     }
 
-    fn signature(&mut self, signature: &[u8]) {
-        if self.with_signatures {
-            self.bytes(signature);
-        }
-    }
-
     fn frame(&mut self, frame: &[u8]) {
         let envelopes = match Message::open(frame) {
             Ok(Message::Transaction(envelope)) => vec![envelope],
@@ -185,17 +178,7 @@ impl Trace {
         };
         self.words(&[u64::from(frame[0]), envelopes.len() as u64]);
         for envelope in envelopes {
-            self.envelope(envelope);
-        }
-    }
-
-    fn envelope(&mut self, bytes: &[u8]) {
-        match codec::decode::<Envelope<'_>>(bytes) {
-            Ok(envelope) if !self.with_signatures => {
-                self.words(&[u64::from(envelope.key_number)]);
-                self.bytes(envelope.body);
-            }
-            _ => self.bytes(bytes),
+            self.bytes(envelope);
         }
     }
 
@@ -217,7 +200,7 @@ impl Trace {
     fn check(&mut self, check: &SignatureCheck) {
         self.bytes(&check.key.bytes);
         self.bytes(&check.message);
-        self.signature(&check.signature);
+        self.bytes(&check.signature);
     }
 
     fn reading(&mut self, reading: &NewReading) {
@@ -255,7 +238,7 @@ impl Trace {
             Write::Transaction { record, envelope, key, batch, journal } => {
                 self.words(&[2]);
                 self.bytes(&codec::encode(record));
-                self.envelope(envelope);
+                self.bytes(envelope);
                 self.words(&[key.as_ref().map_or(u64::MAX, |k| u64::from(k.key_number))]);
                 self.words(&[batch.as_ref().map_or(u64::MAX, |b| b.number), journal.unwrap_or(u64::MAX)]);
             }

@@ -89,14 +89,10 @@ const GOLDEN: [u64; 4] = [74_971_748, 80_195_739, 81_849_292, 68_869_515];
 
 /// A matrix from a file of this text.
 fn matrix(name: &str, text: &str) -> Result<Delay, Problem> {
-    let folder = std::env::temp_dir();
-    let file = format!("selvedge-sim-models-{}-{name}", std::process::id());
-    let path = folder.join(&file);
-    std::fs::write(&path, text).expect("a temporary file");
-    let mut delay = delay(&format!("matrix:{file}"));
-    let result = delay.load_file("link.delay", &folder).map(|()| delay);
-    std::fs::remove_file(&path).expect("it is there");
-    result
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    std::fs::write(folder.path().join(name), text).expect("a temporary file");
+    let mut delay = delay(&format!("matrix:{name}"));
+    delay.load_file("link.delay", folder.path()).map(|()| delay)
 }
 
 #[test]

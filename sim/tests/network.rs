@@ -145,3 +145,20 @@ fn what_cannot_be_is_refused_before_anything_runs() {
     let problem = network::measure(&params, &mut |_| {}).expect_err("no gateway is no network");
     assert_eq!(problem.key, "gateways");
 }
+
+/// The share of all cores was a mean over the gateways, divided by the smallest machine's cores: one slow board among fast
+/// ones could drown without being seen.
+#[test]
+fn the_fullest_machine_of_a_mixed_fleet_is_measured_by_its_own_hardware() {
+    let of = |fleet: &str| {
+        let params = Params { hardware: fleet.parse().expect("valid"), ..small(1) };
+        let report = network::run(&params, &mut |_| {}).unwrap_or_else(|problem| panic!("{problem}"));
+        (report.utilisation, report.core_bytes)
+    };
+    let ((slow, _), (fast, _), (mixed, core_bytes)) = (of("pi3"), of("x86"), of("x86:4,pi3:1"));
+    assert!(slow.cpu > 3.0 * fast.cpu, "{slow:?} {fast:?}");
+    assert!(mixed.cpu > 0.8 * slow.cpu && mixed.workers > 0.8 * slow.workers, "{mixed:?} {slow:?}");
+    let [pi3, x86] =
+        [Hardware::Pi3, Hardware::X86].map(|h| core_bytes as f64 / h.profile().memory_bytes as f64);
+    assert!((x86..=pi3).contains(&mixed.memory) && mixed.memory > 0.8 * pi3, "{mixed:?}");
+}

@@ -172,8 +172,8 @@ fn the_command_ends_with_one_object_twice_the_same() {
 
 #[test]
 fn series_and_plots_are_written() {
-    let folder = std::env::temp_dir().join(format!("selvedge-sim-tangle-{}", std::process::id()));
-    let path = folder.to_str().expect("text");
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().to_str().expect("text");
     let output = command(&["--transactions", "20000", "--csv", path, "--plots", path]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     for (name, head) in [
@@ -186,10 +186,10 @@ fn series_and_plots_are_written() {
         ("direct_approvers.svg", "<svg"),
         ("cumulative_weight.svg", "<svg"),
     ] {
-        let text = std::fs::read_to_string(folder.join(name)).unwrap_or_else(|why| panic!("{name}: {why}"));
+        let text =
+            std::fs::read_to_string(folder.path().join(name)).unwrap_or_else(|why| panic!("{name}: {why}"));
         assert!(text.starts_with(head), "{name}: {}", &text[..60.min(text.len())]);
     }
-    std::fs::remove_dir_all(&folder).expect("it is ours");
 }
 
 #[test]

@@ -46,12 +46,12 @@ fn the_curve_is_written_as_table_csv_and_plots() {
     let fields = csv.lines().next().expect("a head").split(',').count();
     assert_eq!(csv.lines().count(), outcome.steps.len() + 1);
     assert!(csv.lines().all(|line| line.split(',').count() == fields), "{csv}");
-    let folder = std::env::temp_dir().join(format!("selvedge-sim-throughput-{}", std::process::id()));
-    outcome.write(&folder, "test").unwrap_or_else(|why| panic!("{why}"));
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    outcome.write(folder.path(), "test").unwrap_or_else(|why| panic!("{why}"));
     for name in ["throughput.csv", "throughput.svg", "latency.svg"] {
-        let text = std::fs::read_to_string(folder.join(name)).unwrap_or_else(|why| panic!("{name}: {why}"));
+        let text =
+            std::fs::read_to_string(folder.path().join(name)).unwrap_or_else(|why| panic!("{name}: {why}"));
         assert!(text.len() > 100, "{name}");
     }
-    std::fs::remove_dir_all(&folder).expect("it is there");
     assert!(outcome.to_string().contains("limited by"));
 }

@@ -1,6 +1,6 @@
-"""A Modbus TCP device for tests: a real pymodbus server on the loopback interface.
+"""A Modbus device for tests: a real pymodbus server on the loopback interface, or on a serial line.
 
-    modbus.py [--port PORT] [--stable] [--mode MODE]
+    modbus.py [--port PORT] [--stable] [--mode MODE] [--over tcp|rtu-over-tcp|tls|rtu] [--units 2,3] [--silent-units]
 
 Prints one line of JSON once it listens: its port, and a table of what it holds ("streams": how each value is to be
 configured at a gateway, and the value that the gateway must then show). It ends when its standard input ends, so it
@@ -8,10 +8,15 @@ never outlives the test that started it.
 
 --port PORT   this port; without it a free one
 --stable      a free port that the system hands to nobody else by itself, so that it can be taken again after a stop
+--over HOW    Modbus TCP (the default); RTU frames over TCP; Modbus TCP in TLS, with --certificate, --key and --ca (PEM
+              files; the client must show a certificate of that authority); RTU on the serial port --serial at 19200 8N1
+--units LIST  further units behind the same address, besides 1; unit U holds U * 1000 + A in holding register A, 0 to 99
+--silent-units  requests to any other unit are not answered, as on a line; else they are refused with exception 11
 
 Lines on standard input change how it answers; each is echoed once it holds:
     mode normal      answers at once
     mode slow MS     answers after so many milliseconds, on the same connection
+    mode late A MS   the same for requests that begin at address A only; all others are answered at once
     mode silent      takes requests and never answers
     mode closes      closes the connection in place of each answer
     mode garbage     answers with bytes that are no answer to what was asked, in turn of five kinds
@@ -24,11 +29,13 @@ import contextlib
 import json
 import os
 import random
+import ssl
 import struct
 import sys
 
 from pymodbus.constants import ExcCodes
-from pymodbus.server import ModbusTcpServer
+from pymodbus.framer import FramerType
+from pymodbus.server import ModbusSerialServer, ModbusTcpServer, ModbusTlsServer
 from pymodbus.server.requesthandler import ServerRequestHandler
 from pymodbus.simulator import DataType, SimData, SimDevice
 
@@ -45,15 +52,16 @@ class State:
     """How the device answers, and the numbers it gave out."""
 
     def __init__(self, mode: str):
-        self.mode, self.argument = mode, 0
+        self.mode, self.argument, self.address = mode, 0, None
         self.given = 0
         self.garbage = 0
         self.random = random.Random(1)
 
     def set(self, words: list[str]) -> None:
-        if words[0] not in ("normal", "slow", "silent", "closes", "garbage", "refuses"):
+        if words[0] not in ("normal", "slow", "late", "silent", "closes", "garbage", "refuses"):
             raise SystemExit(f"modbus.py: no mode {words[0]!r}")
-        self.mode, self.argument = words[0], int(words[1]) if len(words) > 1 else 0
+        self.mode, self.argument = words[0], int(words[-1]) if len(words) > 1 else 0
+        self.address = int(words[1]) if words[0] == "late" else None
 
 
 class Handler(ServerRequestHandler):
@@ -63,13 +71,14 @@ class Handler(ServerRequestHandler):
 
     def server_send(self, pdu, addr):
         state = self.state
-        if state.mode == "slow":
+        asked = getattr(self.last_pdu, "address", None)
+        if state.mode == "slow" or (state.mode == "late" and asked == state.address):
             self.loop.call_later(state.argument / 1000, super().server_send, pdu, addr)
         elif state.mode == "closes":
             self.close()
         elif state.mode == "garbage":
             self.send(garbage(state, pdu), addr=addr)
-        elif state.mode != "silent":
+        elif state.mode != "silent":  # "late" elsewhere too
             super().server_send(pdu, addr)
 
 
@@ -90,11 +99,23 @@ def garbage(state: State, pdu) -> bytes:
             return struct.pack(">HHHBBBH", transaction, 0, 255, unit, function, 250, 0xBEEF)
 
 
-class Server(ModbusTcpServer):
-    """pymodbus's own server, with the handler above."""
+class Handled:
+    """With the handler above."""
 
     def callback_new_connection(self):
         return Handler(self, self.trace_packet, self.trace_pdu, self.trace_connect)
+
+
+class TcpServer(Handled, ModbusTcpServer):
+    """pymodbus's own server."""
+
+
+class TlsServer(Handled, ModbusTlsServer):
+    """pymodbus's own server."""
+
+
+class SerialServer(Handled, ModbusSerialServer):
+    """pymodbus's own server."""
 
 
 class Table:
@@ -140,7 +161,7 @@ NUMBERS = {
 }
 
 
-def build() -> tuple[Table, SimDevice, State]:
+def build() -> tuple:
     table = Table()
     for where in ("holding", "input"):
         for kind, (form, value) in NUMBERS.items():
@@ -195,20 +216,50 @@ def build() -> tuple[Table, SimDevice, State]:
     coils = [SimData(0, values=list(bits), datatype=DataType.BITS)]
     discretes = [SimData(0, values=list(bits), datatype=DataType.BITS)]
     device = SimDevice(1, simdata=(coils, discretes, table.holding + counters, table.input), action=action)
-    return table, device, state
+    return table, device, state, action
 
 
-async def listen(device, chosen) -> int:
-    """Starts the server; returns its port."""
-    if chosen.port is not None:
+def further_unit(unit: int, action) -> SimDevice:
+    """Holds `unit * 1000 + address` in holding registers 0 to 99."""
+    values = [unit * 1000 + address for address in range(100)]
+    bits = [SimData(0, values=[False] * 16, datatype=DataType.BITS)]
+    registers = [SimData(0, values=values, datatype=DataType.REGISTERS)]
+    return SimDevice(unit, simdata=(bits, bits, registers, registers), action=action)
+
+
+def server(devices, port: int, chosen):
+    """One that is not listening yet."""
+    more = {"ignore_missing_devices": chosen.silent_units}
+    address = ("127.0.0.1", port)
+    match chosen.over:
+        case "tcp":
+            return TcpServer(devices, address=address, **more)
+        case "rtu-over-tcp":
+            return TcpServer(devices, address=address, framer=FramerType.RTU, **more)
+        case "tls":
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(chosen.certificate, chosen.key)
+            context.load_verify_locations(chosen.ca)
+            context.verify_mode = ssl.CERT_REQUIRED
+            # pymodbus's own TLS framing leaves the header away, which the specification keeps.
+            return TlsServer(devices, address=address, framer=FramerType.SOCKET, sslctx=context, **more)
+        case _:
+            return SerialServer(devices, port=chosen.serial, baudrate=19200, **more)
+
+
+async def listen(devices, chosen) -> int:
+    """Starts the server; returns its port, 0 on a serial line."""
+    if chosen.over == "rtu":
+        ports = [0]
+    elif chosen.port is not None:
         ports = [chosen.port]
     else:
         ports = random.SystemRandom().sample(STABLE_PORTS, 100) if chosen.stable else [0]
     for port in ports:
-        server = Server(device, address=("127.0.0.1", port))
+        started = server(devices, port, chosen)
         with contextlib.suppress(RuntimeError):
-            await server.serve_forever(background=True)
-            return server.transport.sockets[0].getsockname()[1]
+            await started.serve_forever(background=True)
+            return port if chosen.over == "rtu" else started.transport.sockets[0].getsockname()[1]
     raise SystemExit(f"modbus.py: cannot listen on any of {len(ports)} ports, such as {ports[0]}")
 
 
@@ -226,11 +277,17 @@ async def main() -> None:
     arguments.add_argument("--port", type=int)
     arguments.add_argument("--stable", action="store_true")
     arguments.add_argument("--mode", default="normal")
+    arguments.add_argument("--over", default="tcp", choices=("tcp", "rtu-over-tcp", "tls", "rtu"))
+    for name in ("--serial", "--certificate", "--key", "--ca"):
+        arguments.add_argument(name)
+    arguments.add_argument("--units", default="")
+    arguments.add_argument("--silent-units", action="store_true")
     chosen = arguments.parse_args()
-    table, device, state = build()
+    table, device, state, action = build()
+    further = [further_unit(int(unit), action) for unit in chosen.units.split(",") if unit]
     state.set(chosen.mode.split(","))
     Handler.state = state
-    port = await listen(device, chosen)
+    port = await listen([device, *further], chosen)
     counters = [{"name": f"counter/{i}", "register": f"holding:{COUNTER_ADDRESS + 2 * i}", "type": "u32"}
                 for i in range(COUNTERS)]
     print(json.dumps({"port": port, "streams": table.streams, "counters": counters}), flush=True)

@@ -22,6 +22,21 @@ pub fn python() -> PathBuf {
     path
 }
 
+/// A Node.js program of `tests/servers`, with the packages of `tests/package.json`.
+pub fn node(script: &str) -> Command {
+    let modules = std::env::var_os("SELVEDGE_TEST_NODE_MODULES")
+        .map_or_else(|| project().join(".test-env/node/node_modules"), PathBuf::from);
+    assert!(
+        modules.exists(),
+        "{} is missing: this test needs the packages of tests/package.json. `tests/run` installs them there; or name \
+         another place in SELVEDGE_TEST_NODE_MODULES",
+        modules.display()
+    );
+    let mut command = Command::new("node");
+    command.arg(project().join("tests/servers").join(script)).env("SELVEDGE_TEST_NODE_MODULES", modules);
+    command
+}
+
 fn script() -> PathBuf {
     project().join("tests/servers/modbus.py")
 }

@@ -1,6 +1,8 @@
 //! Devices of the protocol `mqtt`: one broker each.
 
 mod places;
+#[cfg(feature = "sparkplug")]
+pub(super) mod sparkplug;
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -28,6 +30,8 @@ const TIMEOUTS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::fr
 const PACKET_BYTES: RangeInclusive<i64> = 1_024..=16 * 1024 * 1024;
 
 const SESSION_EXPIRIES: RangeInclusive<Duration> = Duration::from_mins(1)..=Duration::from_hours(24 * 3_650);
+/// How long a broker of MQTT 5 keeps the session if nothing else is written.
+const SESSION_EXPIRY: Duration = Duration::from_hours(24 * 30);
 /// Beyond this whoever asked for the write has been told that nothing is known.
 const CONFIRM_WITHIN: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(25);
 /// A user name is at most this long.
@@ -57,20 +61,11 @@ struct Write {
     confirm_within: Duration,
 }
 
-/// Reads the keys of one broker.
-pub(super) fn device(keys: &mut Keys<'_>, head: Head) -> Mqtt {
+/// Reads the keys of a broker, whatever is spoken over MQTT: all but the streams.
+fn broker(keys: &mut Keys<'_>, head: Head) -> Mqtt {
     let seconds = Duration::from_secs;
     let (host, port) = keys.host_and_port();
     let version = keys.choice("version", Version::V3, &[("3.1.1", Version::V3), ("5", Version::V5)]);
-    let client_id = client_id(keys);
-    let service = match keys.integer("qos", 1, 0..=2) {
-        0 => Service::AtMostOnce,
-        1 => Service::AtLeastOnce,
-        _ => Service::ExactlyOnce,
-    };
-    let keep_alive = keys.duration("keep_alive", seconds(30), &KEEP_ALIVES);
-    let timeout = keys.duration("timeout", seconds(5), &TIMEOUTS);
-    let session_expiry = session_expiry(keys, version);
     let user = user(keys);
     let password = secret(keys, "password_file");
     if password.is_some() && user.is_none() && version == Version::V3 {
@@ -78,12 +73,47 @@ pub(super) fn device(keys: &mut Keys<'_>, head: Head) -> Mqtt {
         keys.wrong("password_file", "it without `user`", "both, or version = \"5\"");
     }
     let tls = keys.table("tls").map(tls);
-    let will = keys.table("last_will").map(last_will);
-    let packet_bytes_max = keys.integer("max_packet_bytes", 1_048_576, PACKET_BYTES) as usize;
+    Mqtt {
+        head,
+        host,
+        port,
+        version,
+        client_id: client_id(keys),
+        session_expiry: SESSION_EXPIRY,
+        tls,
+        user,
+        password,
+        will: None,
+        service: Service::AtLeastOnce,
+        keep_alive: keys.duration("keep_alive", seconds(30), &KEEP_ALIVES),
+        timeout: keys.duration("timeout", seconds(5), &TIMEOUTS),
+        packet_bytes_max: keys.integer("max_packet_bytes", 1_048_576, PACKET_BYTES) as usize,
+        filters: Vec::new(),
+        topics: Vec::new(),
+        pickers: Vec::new(),
+        commands: Vec::new(),
+        streams: Vec::new(),
+        layered: None,
+        is_rehearsal: false,
+        connect: Mqtt::network(),
+        shared: Arc::<Shared>::default(),
+    }
+}
+
+/// Reads the keys of one broker.
+pub(super) fn device(keys: &mut Keys<'_>, head: Head) -> Option<Mqtt> {
+    let mut mqtt = broker(keys, head);
+    mqtt.service = match keys.integer("qos", 1, 0..=2) {
+        0 => Service::AtMostOnce,
+        1 => Service::AtLeastOnce,
+        _ => Service::ExactlyOnce,
+    };
+    mqtt.session_expiry = session_expiry(keys, mqtt.version);
+    mqtt.will = keys.table("last_will").map(last_will);
     let (mut entries, mut filters): (Vec<Entry>, Vec<Filter>) = (Vec::new(), Vec::new());
-    let place = format!("mqtt {host}:{port}");
+    let place = format!("mqtt {}:{}", mqtt.host, mqtt.port);
     for mut table in keys.streams() {
-        if let Some(entry) = entry(&mut table, &head, &place) {
+        if let Some(entry) = entry(&mut table, &mqtt.head, &place) {
             filters.push(entry.filter.clone());
             if let Err((one, other)) = topic::subscriptions(&filters) {
                 overlapping(&table, &one, &other);
@@ -93,31 +123,7 @@ pub(super) fn device(keys: &mut Keys<'_>, head: Head) -> Mqtt {
         }
         table.finish();
     }
-    let filters = topic::subscriptions(&filters).unwrap_or_default();
-    let mut mqtt = Mqtt {
-        head,
-        host,
-        port,
-        version,
-        client_id,
-        session_expiry,
-        tls,
-        user,
-        password,
-        will,
-        service,
-        keep_alive,
-        timeout,
-        packet_bytes_max,
-        filters,
-        topics: Vec::new(),
-        pickers: Vec::new(),
-        commands: Vec::new(),
-        streams: Vec::new(),
-        is_rehearsal: false,
-        connect: Mqtt::network(),
-        shared: Arc::<Shared>::default(),
-    };
+    mqtt.filters = topic::subscriptions(&filters).unwrap_or_default();
     for stream in entries.into_iter().flat_map(|entry| entry.streams) {
         mqtt.topics.push(stream.topic);
         mqtt.pickers.push(stream.picker);
@@ -236,16 +242,15 @@ fn commands(
 }
 
 fn session_expiry(keys: &mut Keys<'_>, version: Version) -> Duration {
-    let usual = Duration::from_hours(24 * 30);
     if version == Version::V3 && keys.has("session_expiry") {
         keys.wrong(
             "session_expiry",
             "it with version 3.1.1, which knows no such time",
             "version = \"5\", or no such key",
         );
-        return usual;
+        return SESSION_EXPIRY;
     }
-    keys.duration("session_expiry", usual, &SESSION_EXPIRIES)
+    keys.duration("session_expiry", SESSION_EXPIRY, &SESSION_EXPIRIES)
 }
 
 fn user(keys: &mut Keys<'_>) -> Option<String> {

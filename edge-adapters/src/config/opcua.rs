@@ -1,7 +1,6 @@
 //! Devices of the protocol `opcua`: one server each.
 
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use super::keys::{Keys, quoted};
@@ -22,7 +21,8 @@ use crate::opcua::{Mode, OpcUa};
 /// Port where none is written (IANA).
 const PORT: &str = "4840";
 const INTERVALS: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_hours(1);
-const SAMPLINGS: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_hours(1);
+/// Zero: whenever the value changes, where the server can.
+const SAMPLINGS: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_hours(1);
 const TIMEOUTS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_mins(1);
 const KEEP_ALIVES: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_mins(10);
 const KEEP_FORS: RangeInclusive<Duration> = Duration::from_secs(10)..=Duration::from_hours(24);

@@ -2,14 +2,39 @@
 //!
 //! Fields of one table that lie near one another are read together. Among the plans that the caps allow, the one
 //! with the fewest bytes on the wire is taken, by dynamic programming over the fields in order of address; of plans
-//! with equally many bytes, one with the fewest requests.
+//! with equally many bytes, one with the fewest requests. What a request costs besides its data depends on the
+//! [`Framing`].
 
 use super::Table;
 
-/// Bytes of a request (7 header, 5 body) and of an answer around its data (7 header, 2 body), over TCP.
-const OVERHEAD_BYTES: u64 = 12 + 9;
+/// Bytes of a request (function, start, count) and of an answer around its data (function, count of bytes), without
+/// what frames them.
+const BODY_BYTES: u64 = 5 + 2;
 
-/// How large requests may be.
+/// What is put around a request and its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Framing {
+    /// Modbus TCP: a header of 7 bytes. What TCP and IP add is not counted: it depends on the network.
+    Tcp,
+    /// The same in a record of TLS 1.3 each way: header, kind, authentication tag.
+    Tls,
+    /// RTU: unit, check sum.
+    Rtu,
+}
+
+impl Framing {
+    /// Bytes of a request and its answer besides the data.
+    const fn overhead_bytes(self) -> u64 {
+        BODY_BYTES
+            + match self {
+                Self::Tcp => 2 * 7,
+                Self::Tls => 2 * (7 + 5 + 1 + 16),
+                Self::Rtu => 2 * 3,
+            }
+    }
+}
+
+/// How requests may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Caps {
     /// Registers in a request.
@@ -18,6 +43,10 @@ pub struct Caps {
     pub bits: u16,
     /// Registers or bits in a row that are read although no field is there.
     pub gap: u16,
+    /// Never read two places with one request, for devices that cannot.
+    pub each_alone: bool,
+    /// What a request costs.
+    pub framing: Framing,
 }
 
 impl Caps {
@@ -41,10 +70,13 @@ impl Span {
     const fn end(self) -> u32 {
         self.start as u32 + self.count as u32
     }
+    /// Bytes of data that an answer carries for it.
+    pub const fn data_bytes(self) -> u64 {
+        if self.table.is_bits() { self.count.div_ceil(8) as u64 } else { self.count as u64 * 2 }
+    }
     /// Bytes on the wire, request and answer together.
-    pub const fn wire_bytes(self) -> u64 {
-        let data = if self.table.is_bits() { self.count.div_ceil(8) } else { self.count * 2 };
-        OVERHEAD_BYTES + data as u64
+    pub const fn wire_bytes(self, framing: Framing) -> u64 {
+        framing.overhead_bytes() + self.data_bytes()
     }
 }
 
@@ -66,8 +98,14 @@ pub fn plan(fields: &[Span], caps: Caps) -> Vec<Request> {
     plan_some(fields, &all, caps)
 }
 
-/// The same for some of the fields.
-fn plan_some(fields: &[Span], which: &[usize], caps: Caps) -> Vec<Request> {
+/// The same for some of the fields, by their indices.
+///
+/// # Panics
+/// As [`plan`].
+pub fn plan_some(fields: &[Span], which: &[usize], caps: Caps) -> Vec<Request> {
+    if caps.each_alone {
+        return each_place(fields, which);
+    }
     let mut which = which.to_vec();
     which.sort_by_key(|index| (fields[*index], *index));
     // Many fields in one place (the bits of a register) are one to the planner.
@@ -100,7 +138,7 @@ fn cheapest_groups(spans: &[Span], caps: Caps) -> Vec<(usize, usize)> {
                 break;
             }
             let group = Span { count: count as u16, ..first };
-            let candidate = (bytes + group.wire_bytes(), requests + 1, from);
+            let candidate = (bytes + group.wire_bytes(caps.framing), requests + 1, from);
             if candidate < best[to + 1] {
                 best[to + 1] = candidate;
             }
@@ -129,11 +167,16 @@ pub fn split(request: &Request, fields: &[Span], caps: Caps) -> Option<Vec<Reque
     if without_gaps.len() > 1 {
         return Some(without_gaps);
     }
-    let mut which = request.fields.clone();
+    let places = each_place(fields, &request.fields);
+    (places.len() > 1).then_some(places)
+}
+
+/// One request for each place; fields in one place (the bits of a register) share it.
+fn each_place(fields: &[Span], which: &[usize]) -> Vec<Request> {
+    let mut which = which.to_vec();
     which.sort_by_key(|index| (fields[*index], *index));
-    let places: Vec<Request> = which
+    which
         .chunk_by(|a, b| fields[*a] == fields[*b])
         .map(|place| Request { span: fields[place[0]], fields: place.to_vec() })
-        .collect();
-    (places.len() > 1).then_some(places)
+        .collect()
 }

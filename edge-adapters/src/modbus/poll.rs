@@ -13,127 +13,206 @@
 //!
 //! One poll is over before the next begins: what was due meanwhile is skipped and counted.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::time::Duration;
 
 use selvedge_core::border::NewReading;
 use tokio::time::{Instant, sleep_until};
 
-use super::ModbusTcp;
-use super::link::{Answer, Link};
-use super::plan::{Request, Span, plan, split};
+use super::{Field, Modbus};
+use super::ask::{Answer, Ask};
+use super::line::{Line, Seat};
+use super::plan::{Request, Span, plan_some, split};
 use crate::adapter::{Adapter, Context, Fault, FaultKind, Running};
 use crate::backoff::{Backoff, BackoffPolicy};
 use crate::mapping::{Decoded, decode_bit, decode_registers};
 use crate::status_code;
+use crate::write::Written;
 
 const ILLEGAL_DATA_ADDRESS: u8 = 0x02;
 const GATEWAY_PATH_UNAVAILABLE: u8 = 0x0A;
 const GATEWAY_TARGET_SILENT: u8 = 0x0B;
 
 pub(crate) struct Poller {
-    source: ModbusTcp,
+    source: Modbus,
     spans: Vec<Span>,
-    requests: Vec<Request>,
-    link: Link,
+    /// In ascending order of their intervals.
+    groups: Vec<Group>,
+    seat: Seat,
 }
 
-/// What a device refused in one poll.
-#[derive(Default)]
+/// Streams of one interval: planned together, and read together.
+struct Group {
+    interval: Duration,
+    due: Instant,
+    requests: Vec<Request>,
+    refused: Refused,
+}
+
+/// What a device refused in the last poll of a group.
+#[derive(Clone, Copy, Default)]
 struct Refused {
     streams: usize,
     last: Option<(Span, u8)>,
 }
 
 impl Poller {
-    pub(crate) fn new(source: ModbusTcp) -> Self {
+    pub(crate) fn new(source: Modbus) -> Self {
         let spans: Vec<Span> = source.fields.iter().map(super::Field::span).collect();
-        let requests = plan(&spans, source.caps);
-        let link = Link::new(source.address.clone(), source.unit_id, source.timeout);
-        Self { source, spans, requests, link }
+        let mut of_interval: BTreeMap<Duration, Vec<usize>> = BTreeMap::new();
+        for (index, field) in source.fields.iter().enumerate() {
+            of_interval.entry(field.poll_interval).or_default().push(index);
+        }
+        let groups = of_interval.into_iter().map(|(interval, fields)| Group {
+            interval,
+            due: Instant::now(),
+            requests: plan_some(&spans, &fields, source.caps),
+            refused: Refused::default(),
+        });
+        let groups = groups.collect();
+        let seat = Line::of(&source.transport).sit(source.unit_id, source.timeout);
+        Self { source, spans, groups, seat }
     }
 
     async fn poll_for_ever(&mut self, context: &Context) -> Infallible {
-        let interval = self.source.poll_interval;
-        // A device that is read once an hour is not asked more often for being dead.
-        let usual = BackoffPolicy::default();
-        let policy = BackoffPolicy { longest: usual.longest.max(interval), ..usual };
-        let mut backoff = Backoff::new(policy, context.seed);
-        let mut due = Instant::now();
+        let mut backoff = Backoff::new(self.backoff_policy(), context.seed);
+        let mut is_down = false;
         loop {
-            sleep_until(due).await;
+            let at = self.next_group();
+            let Group { due, interval, .. } = self.groups[at];
+            tokio::select! {
+                biased;
+                () = sleep_until(due) => {}
+                request = context.writes.next() => {
+                    if is_down {
+                        let why = "the device does not answer".to_owned();
+                        request.done(Written::Refused { status: status_code::UNREACHABLE, why });
+                    } else {
+                        self.source.carry_out(request, &self.seat, context).await;
+                    }
+                    continue;
+                }
+            }
             if !context.outlet.has_room() {
                 context.health.skipped_full();
-                due += interval;
+                self.groups[at].due += interval;
+                self.seat.poll_ended(!is_down, self.groups[self.next_group()].due);
                 continue;
             }
-            context.health.poll_begins(due.elapsed());
-            due = match self.poll(context).await {
+            let outcome = if is_down {
+                let _turn = self.seat.turn_of_dead().await;
+                context.health.poll_begins(Duration::ZERO);
+                poll(&mut self.groups[at], &self.source, &self.spans, &self.seat, context).await
+            } else {
+                self.seat.poll_begins();
+                context.health.poll_begins(due.elapsed());
+                poll(&mut self.groups[at], &self.source, &self.spans, &self.seat, context).await
+            };
+            is_down = outcome.is_err();
+            match outcome {
                 Ok(()) => {
                     backoff.reset();
                     let (next, skipped) = next_due(due, interval, Instant::now());
+                    self.groups[at].due = next;
                     context.health.skipped_late(skipped);
-                    next
+                    self.say_how_it_is(context);
                 }
                 Err(fault) => {
-                    let wait = backoff.next_wait();
+                    // On a line with living neighbours it may have to wait for longer than it would by itself.
+                    let wait = backoff.next_wait().max(self.seat.rest());
+                    let again = Instant::now() + wait;
+                    self.groups.iter_mut().for_each(|group| group.due = group.due.max(again));
+                    self.groups[at].due = again;
                     context.health.down(&fault, wait);
-                    Instant::now() + wait
                 }
-            };
+            }
+            self.seat.poll_ended(!is_down, self.groups[self.next_group()].due);
             context.health.poll_ended();
         }
     }
 
-    /// One poll. After an error the link is closed and the streams are stale.
-    async fn poll(&mut self, context: &Context) -> Result<(), Fault> {
-        let mut readings = Vec::with_capacity(self.spans.len());
-        let outcome = self.ask_all(context, &mut readings).await;
-        // What was answered before something went wrong was answered.
-        context.outlet.offer(readings);
-        match outcome {
-            Ok(Refused { last: Some((span, code)), streams }) => {
-                let (table, why) = (span.table.name(), status_code::words(code.into()));
-                let (of, first, last) = (self.spans.len(), span.start, span.start + (span.count - 1));
-                context
-                    .health
-                    .degraded(&format!("{streams} of {of} streams; {table} {first} to {last}: {why}"));
-                Ok(())
-            }
-            Ok(_) => {
-                context.health.up();
-                Ok(())
-            }
-            Err(fault) => {
-                self.link.close();
-                context.health.failed(fault.kind);
-                context.outlet.mark_stale(fault.status());
-                Err(fault)
-            }
-        }
+    /// A device that is read once an hour is not asked more often for being dead.
+    fn backoff_policy(&self) -> BackoffPolicy {
+        let usual = BackoffPolicy::default();
+        let interval = self.groups.first().map_or(Duration::ZERO, |group| group.interval);
+        BackoffPolicy { longest: usual.longest.max(interval), ..usual }
     }
 
-    async fn ask_all(&mut self, context: &Context, readings: &mut Vec<NewReading>) -> Result<Refused, Fault> {
+    /// The group that is due first; of those due at one moment the one that is read most often.
+    fn next_group(&self) -> usize {
+        let due = self.groups.iter().enumerate().min_by_key(|(_, group)| group.due);
+        due.map(|(at, _)| at).expect("a device has a stream, so it has a group")
+    }
+
+    /// After a poll that was answered: up, or degraded by what its groups were refused when they were read last.
+    fn say_how_it_is(&self, context: &Context) {
+        let streams: usize = self.groups.iter().map(|group| group.refused.streams).sum();
+        let Some((span, code)) = self.groups.iter().find_map(|group| group.refused.last) else {
+            return context.health.up();
+        };
+        let (table, why) = (span.table.name(), status_code::words(code.into()));
+        let (of, first, last) = (self.spans.len(), span.start, span.start + (span.count - 1));
+        context.health.degraded(&format!("{streams} of {of} streams; {table} {first} to {last}: {why}"));
+    }
+}
+
+/// One poll of a group. After an error the line is settled and all streams of the device are stale.
+async fn poll(
+    group: &mut Group,
+    source: &Modbus,
+    spans: &[Span],
+    seat: &Seat,
+    context: &Context,
+) -> Result<(), Fault> {
+    let mut readings = Vec::new();
+    let outcome = group.ask_all(source, spans, seat, context, &mut readings).await;
+    // What was answered before something went wrong was answered.
+    context.outlet.offer(readings);
+    match outcome {
+        Ok(refused) => {
+            group.refused = refused;
+            Ok(())
+        }
+        Err(fault) => {
+            context.health.failed(fault.kind);
+            context.outlet.mark_stale(fault.status());
+            Err(fault)
+        }
+    }
+}
+
+impl Group {
+    async fn ask_all(
+        &mut self,
+        source: &Modbus,
+        spans: &[Span],
+        seat: &Seat,
+        context: &Context,
+        readings: &mut Vec<NewReading>,
+    ) -> Result<Refused, Fault> {
         let mut refused = Refused::default();
         let mut at = 0;
         while at < self.requests.len() {
             let span = self.requests[at].span;
-            let answer = self.link.read(span, &context.health).await?;
+            let answer = seat.ask(&Ask::Read(span), &context.health).await?;
             let arrived_ns = context.clock.wall_ns();
             if let Answer::Refused(code) = answer {
                 let why = status_code::words(code.into());
                 if code == GATEWAY_PATH_UNAVAILABLE || code == GATEWAY_TARGET_SILENT {
+                    seat.close().await;
                     return Err(Fault::new(FaultKind::Exception(code), why));
                 }
                 context.health.failed(FaultKind::Exception(code));
-                if code == ILLEGAL_DATA_ADDRESS && self.split(at) {
+                if code == ILLEGAL_DATA_ADDRESS && self.split(at, source, spans) {
                     continue;
                 }
                 refused.streams += self.requests[at].fields.len();
                 refused.last = Some((span, code));
             }
             readings.extend(self.requests[at].fields.iter().map(|index| {
-                let Decoded { value, quality, status } = self.decode(*index, span, &answer);
+                let Decoded { value, quality, status } =
+                    decode(&source.fields[*index], spans[*index], span, &answer);
                 NewReading {
                     stream: context.streams[*index],
                     value,
@@ -150,12 +229,12 @@ impl Poller {
     }
 
     /// Replaces a request that was refused for its address by smaller ones, until the adapter is built anew.
-    fn split(&mut self, at: usize) -> bool {
+    fn split(&mut self, at: usize, source: &Modbus, spans: &[Span]) -> bool {
         let request = &self.requests[at];
-        let Some(parts) = split(request, &self.spans, self.source.caps) else { return false };
+        let Some(parts) = split(request, spans, source.caps) else { return false };
         let Span { table, start, count } = request.span;
         tracing::warn!(
-            device = self.source.head.device,
+            device = source.head.device,
             table = table.name(),
             start,
             count,
@@ -165,23 +244,24 @@ impl Poller {
         self.requests.splice(at..=at, parts);
         true
     }
+}
 
-    fn decode(&self, index: usize, asked: Span, answer: &Answer) -> Decoded {
-        let (field, span) = (&self.source.fields[index], self.spans[index]);
-        let from = usize::from(span.start - asked.start);
-        let to = from + usize::from(span.count);
-        match answer {
-            Answer::Registers(words) => decode_registers(&field.encoding, &words[from..to]),
-            Answer::Bits(bits) => decode_bit(bits[from]),
-            Answer::Refused(code) => Decoded::bad((*code).into()),
-        }
+/// The value of a field in the answer to what was `asked`, which holds its span.
+pub(super) fn decode(field: &Field, span: Span, asked: Span, answer: &Answer) -> Decoded {
+    let from = usize::from(span.start - asked.start);
+    let to = from + usize::from(span.count);
+    match answer {
+        Answer::Registers(words) => decode_registers(&field.encoding, &words[from..to]),
+        Answer::Bits(bits) => decode_bit(bits[from]),
+        Answer::Refused(code) => Decoded::bad((*code).into()),
+        Answer::Written => Decoded::bad(status_code::PROTOCOL),
     }
 }
 
 impl Adapter for Poller {
     fn run(mut self: Box<Self>, context: Context) -> Running {
         Box::pin(async move {
-            // Dropping the poll halfway closes its connection (see `Link::read`).
+            // Dropping the poll halfway closes its connection (see `Seat::ask`).
             tokio::select! {
                 biased;
                 () = context.stop.cancelled() => Ok(()),

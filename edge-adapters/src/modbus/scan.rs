@@ -45,6 +45,8 @@ pub struct Scanned {
     pub units: Vec<Unit>,
     /// Questions that were asked.
     pub questions: u64,
+    /// Why the scan ended before all units were asked, if it did.
+    pub cut_short: Option<String>,
 }
 
 /// A unit.
@@ -86,7 +88,7 @@ pub struct SunSpec {
     pub max_registers: u16,
 }
 
-/// The scan could not go on.
+/// The scan could not begin.
 #[derive(Debug, Error)]
 #[error("{address}: {why}")]
 pub struct ScanError {
@@ -106,18 +108,26 @@ impl Scanned {
 /// Asks all units, in order. `progress` gets a line for each thing that may take a while.
 ///
 /// # Errors
-/// When nothing can be connected to, from the start or any more.
+/// When nothing can be connected to. When that is so only later, what was found until then is the answer.
 pub async fn scan(request: &Request, progress: impl Fn(&str)) -> Result<Scanned, ScanError> {
     let mut asker = Asker::new(request.address.clone(), request.timeout);
     let mut units: Vec<Unit> = Vec::new();
+    let mut cut_short = None;
     for &unit_id in &request.units {
-        let found = unit::scan(&mut asker, unit_id, &progress).await;
-        let mut found =
-            found.map_err(|Unreachable(why)| ScanError { address: request.address.clone(), why })?;
+        let mut found = match unit::scan(&mut asker, unit_id, &progress).await {
+            Ok(found) => found,
+            Err(Unreachable(why)) if units.is_empty() => {
+                return Err(ScanError { address: request.address.clone(), why });
+            }
+            Err(Unreachable(why)) => {
+                cut_short = Some(format!("at unit {unit_id}: {why}"));
+                break;
+            }
+        };
         if let Some(same) = units.iter().find(|known| unit::is_same_device(known, &found)) {
             found.answer = Answering::As(same.unit_id);
         }
         units.push(found);
     }
-    Ok(Scanned { address: request.address.clone(), units, questions: asker.questions })
+    Ok(Scanned { address: request.address.clone(), units, questions: asker.questions, cut_short })
 }

@@ -280,16 +280,22 @@ fn float(number: f64) -> Decoded {
 /// With marks that are numbers; bad where there is no value.
 fn finish(decoded: Option<Decoded>, picker: &Picker) -> Decoded {
     let Some(decoded) = decoded else { return Decoded::bad(status_code::UNDECODABLE) };
-    let is_mark = |mark: &Mark| match (mark, &decoded.value) {
+    if is_marked(&picker.not_available, &decoded.value) { Decoded::not_available() } else { decoded }
+}
+
+/// Is this value, as it came, one that means "not available"?
+pub(crate) fn is_marked(marks: &[Mark], value: &Value) -> bool {
+    let is_mark = |mark: &Mark| match (mark, value) {
         (Mark::Integer(mark), Value::Int(value)) => mark == value,
         (Mark::Integer(mark), Value::Unsigned(value)) => {
             u64::try_from(*mark).is_ok_and(|mark| mark == *value)
         }
         (Mark::Integer(mark), Value::Float(value)) => same(*mark as f64, *value),
         (Mark::Float(mark), Value::Float(value)) => same(*mark, *value),
+        (Mark::Text(mark), Value::Text(value)) => mark == value,
         _ => false,
     };
-    if picker.not_available.iter().any(is_mark) { Decoded::not_available() } else { decoded }
+    marks.iter().any(is_mark)
 }
 
 /// The same number: a mark is written as exactly what the device sends.

@@ -20,6 +20,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::Mqtt;
 use super::aside::Aside;
 use super::client::{Heard, Options, Service, Speak};
+use super::layer::Layer;
 use super::listen::listen;
 use super::memory::{Known, source_of};
 use super::topic::{Filter, Routes};
@@ -104,12 +105,14 @@ pub(crate) struct Session {
     aside: Aside,
     last_line: Option<Instant>,
     writing: Option<Writing>,
+    layer: Option<Box<dyn Layer>>,
 }
 
 impl Session {
     pub(crate) fn new(source: Mqtt, options: Options) -> Self {
         let source_number = source_of(&options.client_id);
         let routes = Routes::new(&source.topics);
+        let layer = source.layered.as_ref().map(|layered| layered.layer(source.is_rehearsal));
         Self {
             source,
             options,
@@ -127,6 +130,7 @@ impl Session {
             aside: Aside::default(),
             last_line: None,
             writing: None,
+            layer,
         }
     }
 
@@ -148,6 +152,9 @@ impl Session {
             let wait = backoff.next_wait();
             context.health.down(&fault, wait);
             self.not_confirmed("the connection ended before the stream showed the value");
+            if let Some(layer) = &mut self.layer {
+                layer.disconnected();
+            }
             tokio::select! {
                 () = sleep(wait) => {}
                 never = refuse(&context.writes) => match never {},
@@ -157,6 +164,9 @@ impl Session {
 
     /// One connection, from its beginning to its end.
     async fn connection(&mut self, context: &Context) -> Result<Infallible, End> {
+        if let Some(layer) = &mut self.layer {
+            self.options.will = layer.connecting(context.clock.wall_ns());
+        }
         let (mut listener, mut speaker) = self.source.connect.connect(&self.options);
         let greeting = tokio::select! {
             greeting = listener.next() => greeting?,
@@ -187,7 +197,7 @@ impl Session {
         self.asked.clear();
         // What nobody could say of on the connection before comes once more.
         self.aside.take();
-        if !resumed && !self.source.is_rehearsal {
+        if !resumed && !self.options.clean_session {
             let mut state = self.source.shared.lock();
             state.memory.begin_session();
             if std::mem::replace(&mut state.had_session, true) {
@@ -243,8 +253,16 @@ impl Session {
                 () = until(self.writing.as_ref().map(|writing| writing.due)) => {
                     self.not_confirmed("the stream did not show the value in time");
                 }
-                request = context.writes.next(), if self.writing.is_none() && self.asked.is_empty() => {
-                    self.write(request, speaker);
+                request = context.writes.next(), if self.can_write() => match &mut self.layer {
+                    Some(layer) => layer.write(request, speaker, context),
+                    None => self.write(request, speaker),
+                },
+                () = until(self.layer.as_ref().and_then(|layer| layer.due())), if has_room => {
+                    let mut gathered = Gathered::default();
+                    if let Some(layer) = &mut self.layer {
+                        layer.tick(speaker, &mut gathered.readings, context);
+                    }
+                    self.hand_over(gathered, context).await?;
                 }
                 () = unsaid.less(), if !has_room => {}
                 next = heard.recv(), if has_room => {
@@ -342,11 +360,21 @@ impl Session {
             return;
         }
         self.is_subscribed = self.refused.is_empty();
-        match self.refused.as_slice() {
-            [] => context.health.up(),
-            [one] => context.health.degraded(one),
-            [first, rest @ ..] => context.health.degraded(&format!("{first}, and {} more", rest.len())),
+        let refused = match self.refused.as_slice() {
+            [] => None,
+            [one] => Some(one.clone()),
+            [first, rest @ ..] => Some(format!("{first}, and {} more", rest.len())),
+        };
+        match (&mut self.layer, refused) {
+            (Some(layer), refused) => layer.subscribed(refused.as_deref(), context),
+            (None, Some(refused)) => context.health.degraded(&refused),
+            (None, None) => context.health.up(),
         }
+    }
+
+    fn can_write(&self) -> bool {
+        let is_free = self.layer.as_ref().map_or(self.writing.is_none(), |layer| layer.can_write());
+        is_free && self.asked.is_empty()
     }
 }
 

@@ -11,6 +11,9 @@
 //! has no more is counted.
 
 use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use opcua::core::ResponseMessage;
@@ -19,7 +22,6 @@ use opcua::types::{
     PublishRequest, PublishResponse, RepublishRequest, StatusChangeNotification, StatusCode,
     SubscriptionAcknowledgement,
 };
-use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::link::Asker;
@@ -77,11 +79,34 @@ pub(crate) struct Publisher {
     heard: Instant,
 }
 
-struct Asked(JoinHandle<Result<ResponseMessage, Fault>>);
+type Answer = Result<ResponseMessage, Fault>;
 
-impl Drop for Asked {
-    fn drop(&mut self) {
-        self.0.abort();
+/// A publish request under way. Only the oldest is waited for; the others were sent when they were made.
+struct Asked {
+    answer: Pin<Box<dyn Future<Output = Answer> + Send>>,
+    early: Option<Answer>,
+}
+
+impl Asked {
+    /// Sends it: what is polled in one task, one after the other, goes out in that order, and so come the answers. Tasks
+    /// of their own would send in any order, and the answer to the first might wait behind that to the second for ever.
+    async fn send(answer: impl Future<Output = Answer> + Send + 'static) -> Self {
+        let mut asked = Self { answer: Box::pin(answer), early: None };
+        poll_fn(|context| {
+            if let Poll::Ready(answer) = asked.answer.as_mut().poll(context) {
+                asked.early = Some(answer);
+            }
+            Poll::Ready(())
+        })
+        .await;
+        asked
+    }
+
+    async fn answered(&mut self) -> Answer {
+        match self.early.take() {
+            Some(answer) => answer,
+            None => self.answer.as_mut().await,
+        }
     }
 }
 
@@ -129,7 +154,7 @@ impl Publisher {
     }
 
     /// Asks for as many answers as should be under way.
-    pub(crate) fn ask(&mut self, subscription: &Subscription) {
+    pub(crate) async fn ask(&mut self, subscription: &Subscription) {
         // Each may have to wait for those before it.
         let within = subscription.silence.saturating_mul(REQUESTS as u32 + 1) + self.asker.timeout();
         while self.waiting.len() < self.wanted {
@@ -140,8 +165,8 @@ impl Publisher {
                 subscription_acknowledgements: if acks.is_empty() { None } else { Some(acks) },
             };
             let asker = self.asker.clone();
-            self.waiting
-                .push_back(Asked(tokio::spawn(async move { asker.ask_within(request, within).await })));
+            let asking = async move { asker.ask_within(request, within).await };
+            self.waiting.push_back(Asked::send(asking).await);
         }
     }
 
@@ -159,11 +184,10 @@ impl Publisher {
     /// The next answer. May be dropped and called again.
     pub(crate) async fn next(&mut self) -> Result<PublishResponse, Fault> {
         loop {
-            let Some(Asked(oldest)) = self.waiting.front_mut() else { return std::future::pending().await };
-            let answer = oldest.await;
+            let Some(oldest) = self.waiting.front_mut() else { return std::future::pending().await };
+            let answer = oldest.answered().await;
             self.waiting.pop_front();
             self.heard = Instant::now();
-            let answer = answer.map_err(|error| Fault::new(FaultKind::Adapter, error.to_string()))?;
             match answer {
                 Ok(ResponseMessage::Publish(answer)) => return Ok(*answer),
                 Ok(other) => return Err(unexpected(&other)),

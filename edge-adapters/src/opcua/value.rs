@@ -21,20 +21,16 @@
 //! the reading is uncertain by the status [`ODD_TIME`](status_code::ODD_TIME).
 
 use std::sync::LazyLock;
-use std::time::Duration;
 
 use opcua::types::{ContextOwned, DataValue, DateTime, ExtensionObject, StatusCode, UAString, Variant};
 use selvedge_core::limits::READING_TEXT_BYTES_MAX;
 use selvedge_core::reading::{Quality, Value};
 
+use crate::clock::is_sane;
+pub use crate::clock::{AHEAD_MAX, EARLIEST_NS};
 use crate::mapping::Decoded;
 use crate::status_code;
 
-/// A source time this far ahead of the gateway's clock is still believed: clocks of controllers drift by minutes.
-pub const AHEAD_MAX: Duration = Duration::from_mins(5);
-/// No controller spoke OPC-UA before: 1990-01-01, ns since 1970 UTC. A controller that lost its battery says 1970,
-/// 1980 or 1984.
-pub const EARLIEST_NS: i64 = 631_152_000 * 1_000_000_000;
 /// Ticks of 100 ns from 1601 to 1970 (OPC 10000-6, 5.2.2.5).
 const EPOCH_TICKS: i64 = 116_444_736_000_000_000;
 /// A value within a value within a value…: no server has more than one.
@@ -104,12 +100,6 @@ pub fn take(data: &DataValue, picker: &Picker, receive_time_ns: i64) -> Taken {
         decoded.status = status;
     }
     Taken { decoded, source_time_ns }
-}
-
-/// Is this a time at which a value can have been taken that is received now?
-pub fn is_sane(time_ns: i64, now_ns: i64) -> bool {
-    let ahead_ns = i64::try_from(AHEAD_MAX.as_nanos()).unwrap_or(i64::MAX);
-    time_ns >= EARLIEST_NS && time_ns <= now_ns.saturating_add(ahead_ns)
 }
 
 /// The time of the source, or else of the server; `None` when neither is there, or beyond what 64 bits hold.

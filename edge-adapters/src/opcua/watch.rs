@@ -91,7 +91,7 @@ impl Watcher<'_> {
     async fn run(&mut self) -> Result<Infallible, End> {
         self.watch_due().await?;
         loop {
-            self.publisher.ask(&self.carried.subscription);
+            self.publisher.ask(&self.carried.subscription).await;
             let silent_at = self.publisher.silent_at(&self.carried.subscription);
             let due = [self.first_due, self.carried.watches.next_due()].into_iter().flatten();
             let due = due.chain([self.check_due]).min().unwrap_or(self.check_due);
@@ -282,7 +282,7 @@ impl Watcher<'_> {
         self.watch_anew(&deaf).await
     }
 
-    async fn read(&self, which: &[usize]) -> Result<Vec<DataValue>, Fault> {
+    async fn read(&mut self, which: &[usize]) -> Result<Vec<DataValue>, Fault> {
         let nodes: Vec<NodeId> = which
             .iter()
             .map(|index| self.carried.watches.node(*index).cloned().unwrap_or_default())

@@ -11,7 +11,7 @@ use crate::backoff::SplitMix;
 use crate::config::{Scalar, duration, sources};
 use crate::mapping::decode_registers;
 use crate::modbus::plan::plan;
-use crate::modbus::{Field, ModbusTcp};
+use crate::modbus::{Field, Modbus};
 
 fn readme() -> &'static str {
     let text = include_str!("../../README.md");
@@ -180,10 +180,10 @@ fn clashes_are_found_before_the_start() {
     assert_eq!((name.device, name.key.as_str(), name.line), (1, "name", Some(12)));
     assert!(name.to_string().contains("also the name of device \"plc\" (line 2)"), "{name}");
     let stream = clash(second("b", "h:503", "s"));
-    assert_eq!((stream.device, stream.key.as_str(), stream.line), (1, "name", Some(17)));
+    assert_eq!((stream.device, stream.key.as_str(), stream.line), (1, "name", Some(16)));
     assert!(stream.to_string().contains("device \"plc\", stream \"s\" (line 7)"), "{stream}");
     let unit = clash(second("b", "H:502", "t"));
-    assert_eq!((unit.device, unit.key.as_str(), unit.line), (1, "address", Some(14)));
+    assert_eq!((unit.device, unit.key.as_str(), unit.line), (1, "unit_id", Some(11)));
     assert!(unit.to_string().contains("modbus-tcp h:502 unit 1, which device \"plc\" uses too"), "{unit}");
 }
 
@@ -221,7 +221,7 @@ fn durations_are_a_number_and_a_unit() {
 fn marks_for_not_available_become_bit_patterns() {
     let marks = |kind: &str, marks: &str| {
         let text = toml("", &format!("type = \"{kind}\"\nnot_available = [{marks}]"));
-        device::<ModbusTcp>(&text).fields[0].encoding.not_available.clone()
+        device::<Modbus>(&text).fields[0].encoding.not_available.clone()
     };
     assert_eq!(marks("i16", "-32768, \"0x8000\", 32767, \"-1\""), [0x8000, 0x8000, 0x7FFF, 0xFFFF]);
     assert_eq!(marks("u64", "\"18446744073709551615\", \"0xffffffffffffffff\""), [u64::MAX, u64::MAX]);
@@ -286,7 +286,7 @@ fn odd_values_are_refused_or_can_be_read() {
         taken += 1;
         assert!(right(&*sources[0]), "case {case}: {config}");
         drop(sources[0].build());
-        let modbus: ModbusTcp = device(&config);
+        let modbus: Modbus = device(&config);
         let spans: Vec<_> = modbus.fields.iter().map(Field::span).collect();
         for request in plan(&spans, modbus.caps) {
             for index in request.fields {

@@ -45,7 +45,7 @@ fn oracle(kind: Kind, bytes: &[u8]) -> Value {
 }
 
 fn encoding(kind: Kind, order: Order) -> Encoding {
-    Encoding { kind, order, not_available: Vec::new() }
+    Encoding { kind, order, not_available: Vec::new(), bit: None }
 }
 
 #[test]
@@ -210,7 +210,7 @@ fn integers_are_scaled_in_decimal() {
 #[test]
 fn a_32_bit_float_is_shown_with_the_digits_of_the_instrument() {
     let bits = 23.1_f32.to_bits();
-    let encoding = Encoding { kind: Kind::F32, order: Order::default(), not_available: vec![] };
+    let encoding = Encoding { kind: Kind::F32, order: Order::default(), not_available: vec![], bit: None };
     let raw = decode_registers(&encoding, &[(bits >> 16) as u16, bits as u16]).value;
     assert_eq!(raw, Value::Float(f64::from(23.1_f32)));
     for (scale, offset, shown) in
@@ -306,7 +306,7 @@ fn any_registers_decode_to_something_that_a_reading_holds() {
         let count = if random.next().is_multiple_of(4) { random.next() as usize % 130 } else { fitting };
         let registers: Vec<u16> = (0..count).map(|_| random.next() as u16 & random.next() as u16).collect();
         let not_available = vec![random.next() % 4];
-        let decoded = decode_registers(&Encoding { kind, order, not_available }, &registers);
+        let decoded = decode_registers(&Encoding { kind, order, not_available, bit: None }, &registers);
         let fits = count == usize::from(kind.registers());
         assert_eq!(decoded.status == status_code::PROTOCOL, !fits, "case {case}: {kind}, {count} registers");
         let reading = Reading {

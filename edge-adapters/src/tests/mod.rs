@@ -1,8 +1,14 @@
 //! Tests of the crate as a whole. Those that need time hold tokio's clock still and move it by hand
 //! ([`support::HeldTime`]), so that nothing sleeps and a slow machine changes nothing.
 
+#[cfg(feature = "modbus")]
 mod config;
+#[cfg(feature = "modbus")]
+mod lines;
 mod mapping;
+#[cfg(feature = "modbus")]
+mod modbus_config;
+mod metrics;
 #[cfg(feature = "mqtt")]
 mod mqtt_command;
 #[cfg(feature = "mqtt")]
@@ -18,10 +24,15 @@ mod mqtt_session;
 #[cfg(feature = "mqtt")]
 mod mqtt_survey;
 #[cfg(feature = "opcua")]
+mod opcua_glob;
+#[cfg(feature = "opcua")]
 mod opcua_value;
 mod outlet;
+#[cfg(feature = "modbus")]
 mod plan;
+#[cfg(feature = "modbus")]
 mod poll;
+#[cfg(feature = "modbus")]
 mod poll_bad_devices;
 #[cfg(feature = "sparkplug")]
 mod sparkplug;
@@ -29,5 +40,6 @@ mod sunspec;
 mod supervisor;
 mod support;
 mod toy;
+#[cfg(feature = "modbus")]
 mod trial;
 mod write;

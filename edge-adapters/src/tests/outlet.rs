@@ -30,6 +30,7 @@ fn outlet(streams: u32, deliveries_max: usize, deadband: Option<f64>) -> (Outlet
         urgent: false,
         report: Report { deadband: deadband.map(Deadband::Absolute), ..Report::default() },
         write: None,
+        words: None,
     };
     let (sender, receiver) = mpsc::channel(deliveries_max);
     let clock = Arc::new(SetClock::at(9_000));

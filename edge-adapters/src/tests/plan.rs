@@ -3,7 +3,7 @@
 use super::support::cases;
 use crate::backoff::SplitMix;
 use crate::modbus::Table;
-use crate::modbus::plan::{Caps, Request, Span, plan, split};
+use crate::modbus::plan::{Caps, Framing, Request, Span, plan, split};
 
 fn below(random: &mut SplitMix, end: u64) -> u16 {
     (random.next() % end) as u16
@@ -19,6 +19,12 @@ fn some_fields(random: &mut SplitMix, most: u64, range: u64) -> Vec<Span> {
             Span { table, start: below(random, range), count }
         })
         .collect()
+}
+
+/// Any framing; the rest as devices usually have it.
+fn caps(random: &mut SplitMix) -> Caps {
+    let framing = [Framing::Tcp, Framing::Tls, Framing::Rtu][random.next() as usize % 3];
+    Caps { registers: 125, bits: 2_000, gap: 0, each_alone: false, framing }
 }
 
 fn end(span: Span) -> u32 {
@@ -52,8 +58,8 @@ fn check(fields: &[Span], requests: &[Request], caps: Caps, case: &str) {
     assert!(seen.iter().all(|times| *times == 1), "{case}: each field exactly once: {seen:?}");
 }
 
-fn bytes(requests: &[Request]) -> u64 {
-    requests.iter().map(|request| request.span.wire_bytes()).sum()
+fn bytes(requests: &[Request], framing: Framing) -> u64 {
+    requests.iter().map(|request| request.span.wire_bytes(framing)).sum()
 }
 
 /// Least bytes over all ways to divide `fields` into groups.
@@ -61,7 +67,7 @@ fn brute_force(fields: &[Span], caps: Caps) -> u64 {
     fn go(rest: &[Span], groups: &mut Vec<Vec<Span>>, caps: Caps, best: &mut u64) {
         let Some((first, rest)) = rest.split_first() else {
             let total: Option<u64> =
-                groups.iter().map(|group| Some(allowed(group, caps)?.wire_bytes())).sum();
+                groups.iter().map(|group| Some(allowed(group, caps)?.wire_bytes(caps.framing))).sum();
             *best = total.map_or(*best, |total| total.min(*best));
             return;
         };
@@ -91,10 +97,11 @@ fn plans_of_many_fields_cover_each_once_within_the_caps() {
             registers: 7 + below(&mut random, 119),
             bits: 1 + below(&mut random, 2_000),
             gap: below(&mut random, 30),
+            ..caps(&mut random)
         };
         let requests = plan(&fields, caps);
         check(&fields, &requests, caps, &format!("case {case}, {caps:?}"));
-        assert!(bytes(&requests) <= fields.iter().map(|field| field.wire_bytes()).sum(), "case {case}");
+        assert!(bytes(&requests, caps.framing) <= fields.iter().map(|field| field.wire_bytes(caps.framing)).sum(), "case {case}");
     }
 }
 
@@ -110,18 +117,20 @@ fn plans_take_no_more_bytes_than_the_best_of_all() {
             registers: 7 + below(&mut random, 30),
             bits: 1 + below(&mut random, 40),
             gap: below(&mut random, 20),
+            ..caps(&mut random)
         };
         let requests = plan(&fields, caps);
         check(&fields, &requests, caps, &format!("case {case}"));
         let best = brute_force(&fields, caps);
-        assert_eq!(bytes(&requests), best, "case {case}: {fields:?} {caps:?} gave {requests:?}");
+        assert_eq!(bytes(&requests, caps.framing), best, "case {case}: {fields:?} {caps:?} gave {requests:?}");
     }
 }
 
 #[test]
 fn the_usual_cases() {
     let holding = |start, count| Span { table: Table::Holding, start, count };
-    let caps = Caps { registers: 125, bits: 2_000, gap: 0 };
+    let tcp = Framing::Tcp;
+    let caps = Caps { registers: 125, bits: 2_000, gap: 0, each_alone: false, framing: tcp };
     let spans = |fields: &[Span], caps| plan(fields, caps).iter().map(|r| r.span).collect::<Vec<_>>();
     assert_eq!(spans(&[], caps), []);
     // Neighbours together, in whatever order they are configured; across a gap only when that is allowed.
@@ -130,6 +139,18 @@ fn the_usual_cases() {
     assert_eq!(spans(&[holding(100, 2), holding(103, 1)], Caps { gap: 1, ..caps }), [holding(100, 4)]);
     // A gap that costs more than a request is not read even if it is allowed.
     assert_eq!(spans(&[holding(0, 1), holding(100, 1)], Caps { gap: 120, ..caps }).len(), 2);
+    // What a gap may cost depends on the framing: 10 registers are dearer than a request over TCP, 6 over RTU.
+    let pair = |gap: u16| [holding(0, 1), holding(1 + gap, 1)];
+    let requests = |gap, framing| spans(&pair(gap), Caps { gap: 120, framing, ..caps }).len();
+    assert_eq!((requests(10, tcp), requests(11, tcp)), (1, 2));
+    assert_eq!((requests(6, Framing::Rtu), requests(7, Framing::Rtu)), (1, 2));
+    assert_eq!((requests(32, Framing::Tls), requests(33, Framing::Tls)), (1, 2));
+    // A device that cannot: one request for each place, and one for all that lies in it.
+    let alone = Caps { each_alone: true, gap: 120, ..caps };
+    assert_eq!(
+        spans(&[holding(6, 2), holding(5, 1), holding(5, 1)], alone),
+        [holding(5, 1), holding(6, 2)]
+    );
     // Sixteen bits of a register are one register.
     assert_eq!(spans(&[holding(5, 1); 16], caps), [holding(5, 1)]);
     // The end of the address space.
@@ -145,7 +166,7 @@ fn a_refused_request_is_divided_until_each_place_stands_alone() {
     let mut random = SplitMix(SEED);
     for case in 0..2_000 {
         let fields = some_fields(&mut random, 7, 60);
-        let caps = Caps { registers: 125, bits: 2_000, gap: 20 };
+        let caps = Caps { gap: 20, ..caps(&mut random) };
         let mut left = plan(&fields, caps);
         let mut places = fields.clone();
         places.sort_unstable();

@@ -63,7 +63,7 @@ fn unit(unit_id: u8, models: Vec<Model>) -> Unit {
 }
 
 fn file_of(units: Vec<Unit>, wish: &Wish) -> (String, usize) {
-    configuration(&Scanned { address: "10.0.0.7:502".to_owned(), units, questions: 0 }, wish)
+    configuration(&Scanned { address: "10.0.0.7:502".to_owned(), units, questions: 0, cut_short: None }, wish)
 }
 
 #[test]

@@ -22,7 +22,7 @@ pub(super) fn spec(name: &str, device: &str) -> StreamSpec {
         offset: Decimal::ZERO,
         attestation: Attestation::Gateway,
     };
-    StreamSpec { descriptor, urgent: false, report: Report::default(), write: None }
+    StreamSpec { descriptor, urgent: false, report: Report::default(), write: None, words: None }
 }
 
 /// What the nth adapter of a source does after its first reading.

@@ -8,7 +8,7 @@ use edge_adapters::config::sources;
 use edge_adapters::{Clock, SystemClock, Trial, TrialEvent};
 use serde_json::Value;
 
-use crate::support::Server;
+use crate::plant::reached;
 
 /// A `[[device]]` table with these lines, and an entry for each of these streams.
 pub(crate) fn table(lines: &str, streams: &Value) -> String {
@@ -26,13 +26,14 @@ pub(crate) fn table(lines: &str, streams: &Value) -> String {
 }
 
 #[tokio::test]
-async fn every_type_in_every_order_is_read_from_a_pymodbus_server() {
-    let (_server, said) = Server::python("modbus.py", ["--mode", "normal"]);
-    let lines = format!(
-        "protocol = \"modbus-tcp\"\naddress = \"127.0.0.1:{}\"\npoll_interval = \"200ms\"\ntimeout = \"5s\"",
-        said["port"]
-    );
-    let source = sources(&table(&lines, &said["streams"])).expect("a right configuration").remove(0);
+async fn every_type_in_every_order_is_read_over_tcp() {
+    let device = reached("tcp", &["--mode", "normal"]);
+    all_values_are_read(&device.lines, &device.said).await;
+}
+
+/// Reads all that the server says it holds, and compares it with what it says that each value is.
+pub(crate) async fn all_values_are_read(lines: &str, said: &Value) {
+    let source = sources(&table(lines, &said["streams"])).expect("a right configuration").remove(0);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let mut trial = Trial::start(source, Duration::from_secs(30), &clock);
     let expected = said["streams"].as_array().expect("a list");

@@ -77,8 +77,9 @@ impl Mutants {
         let missed: Vec<u32> =
             results.iter().filter(|r| r.seeds.is_none()).map(|r| r.planted.number()).collect();
         let (found, all) = (results.len() - missed.len(), results.len());
-        let most = results.iter().filter_map(|r| r.seeds).max().unwrap_or(0);
-        println!("{found} of {all} planted bugs found, the hardest one after {most} seeds");
+        let most = results.iter().filter_map(|r| r.seeds).max();
+        let hardest = most.map_or_else(String::new, |most| format!(", the hardest one after {most} seeds"));
+        println!("{found} of {all} planted bugs found{hardest}");
         if self.json {
             let bugs: Vec<serde_json::Value> = results.iter().map(Hunted::to_json).collect();
             println!(

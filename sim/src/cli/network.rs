@@ -1,6 +1,5 @@
 //! `network`: whole gateways, without faults but those of the links.
 
-use std::io::{IsTerminal as _, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -10,6 +9,8 @@ use selvedge_sim::network::topology::Topology;
 use selvedge_sim::network::units::{Bandwidth, Rate, Share, Size, Span};
 use selvedge_sim::network::workload::Arrivals;
 use selvedge_sim::network::{self, Progress, delay::Delay};
+
+use super::progress::{self, Teller};
 
 const EXAMPLES: &str = "Examples:
   selvedge-sim network --gateways 10 --delay uniform:50ms..100ms --rate 10/s --for 20s --seed 1 --json
@@ -225,24 +226,10 @@ pub(crate) fn checked(params: Params) -> Result<Params, ExitCode> {
     }
 }
 
-/// Shows on a terminal how far a run is.
-pub(crate) fn show_progress(what: &str) -> impl FnMut(Progress) {
-    let is_shown = std::io::stderr().is_terminal();
-    move |progress: Progress| {
-        if is_shown {
-            let percent = progress.time_us * 100 / progress.end_us.max(1);
-            eprint!("\r\x1b[K{what}: at most {percent} % of the time, {} attachments", progress.attached);
-            // A terminal that cannot be written to shows nothing: no reason to stop.
-            let _ = std::io::stderr().flush();
-        }
-    }
-}
-
-/// Clears the line of progress.
-pub(crate) fn end_progress() {
-    if std::io::stderr().is_terminal() {
-        eprint!("\r\x1b[K");
-    }
+/// How far a run is, in words.
+pub(crate) fn how_far(what: &str, progress: Progress) -> String {
+    let percent = progress.time_us * 100 / progress.end_us.max(1);
+    format!("{what}: {percent} % of its time at most, {} attachments", progress.attached)
 }
 
 impl Network {
@@ -251,8 +238,9 @@ impl Network {
             Ok(params) => params,
             Err(code) => return code,
         };
-        let result = network::run(&params, &mut show_progress("network"));
-        end_progress();
+        let mut teller = Teller::new();
+        let result = network::run(&params, &mut |so_far| teller.tell(|| how_far("network", so_far)));
+        progress::end();
         match result {
             Ok(report) => {
                 println!("{report}");

@@ -1,12 +1,12 @@
 //! `run`: one scenario file, and whether it shows what it is expected to.
 
-use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
 
 use selvedge_sim::scenario::{self, Scenario, Verdict};
 use serde_json::json;
+
+use super::progress::{self, Teller};
 
 const EXAMPLES: &str = "Examples:
   selvedge-sim run sim/scenarios/ten-gateways.toml
@@ -14,9 +14,6 @@ const EXAMPLES: &str = "Examples:
   selvedge-sim run mine.toml --check            only reads and checks the file
 
 Exit code 0: all expectations hold; 1: one does not; 2: the file is wrong, and every place is named.";
-
-/// Progress is told at most so often.
-const TELL_EVERY: Duration = Duration::from_millis(500);
 
 /// Runs a scenario file, and checks what it expects.
 #[derive(Debug, clap::Args)]
@@ -70,7 +67,10 @@ impl Run {
             Some(seed) => scenario.task.with_seed(seed),
             None => scenario.task,
         };
-        let outcome = match task.run(&mut teller()) {
+        let mut teller = Teller::new();
+        let result = task.run(&mut |share| teller.tell(|| format!("{:.0} %", share * 100.0)));
+        progress::end();
+        let outcome = match result {
             Ok(outcome) => outcome,
             Err(why) => {
                 println!("FAILED {why}");
@@ -106,18 +106,5 @@ impl Run {
             );
         }
         if holds { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-    }
-}
-
-/// Tells a terminal how far a run is.
-fn teller() -> impl FnMut(f64) {
-    let is_terminal = std::io::stderr().is_terminal();
-    let mut told = Instant::now();
-    move |share| {
-        if is_terminal && told.elapsed() >= TELL_EVERY {
-            told = Instant::now();
-            // Progress that cannot be shown is no reason to stop.
-            let _ = write!(std::io::stderr(), "\r{:.0} % \r", share * 100.0);
-        }
     }
 }

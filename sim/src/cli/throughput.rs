@@ -7,7 +7,8 @@ use selvedge_sim::network::params::Params;
 use selvedge_sim::network::units::Span;
 use selvedge_sim::throughput::{self, Search};
 
-use super::network::{Options, checked, end_progress, named, show_progress};
+use super::network::{Options, checked, how_far, named};
+use super::progress::{self, Teller};
 
 const EXAMPLES: &str = "Examples:
   selvedge-sim throughput --hardware pi4 --gateways 10 --uplink 1Mbit/s
@@ -74,10 +75,11 @@ impl Throughput {
             return ExitCode::from(2);
         }
         let search = Search { params, precision_percent: self.precision, steps_max: self.steps as usize };
+        let mut teller = Teller::new();
         let result = throughput::run(&search, &mut |step, rate, so_far| {
-            show_progress(&format!("step {step}, {rate} a gateway"))(so_far);
+            teller.tell(|| how_far(&format!("step {step}, {rate} a gateway"), so_far));
         });
-        end_progress();
+        progress::end();
         let outcome = match result {
             Ok(outcome) => outcome,
             Err(problem) => {

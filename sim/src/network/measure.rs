@@ -157,6 +157,24 @@ impl Busy {
     }
 }
 
+/// How full the fullest machine was, each measured by its own cores and memory: in a fleet of mixed hardware the busiest
+/// machine need not be the fullest one.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Fullest {
+    /// All threads, virtual microseconds for each core.
+    pub cpu_us: f64,
+    /// The workers, virtual microseconds for each of them.
+    pub workers_us: f64,
+    /// The part that checking signatures of others took.
+    pub verify_us: f64,
+    /// The part that own signatures took.
+    pub sign_us: f64,
+    /// The part that sealing took.
+    pub seal_us: f64,
+    /// The core's share of the memory.
+    pub memory: f64,
+}
+
 /// Tips at one moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct TipSample {
@@ -252,8 +270,8 @@ pub struct Measured {
     pub busy_seal: Busy,
     /// The network's threads, two of each gateway.
     pub busy_net: Busy,
-    /// Worker threads of a gateway.
-    pub workers: usize,
+    /// The fullest machines.
+    pub fullest: Fullest,
     /// The disks.
     pub busy_disk: Busy,
     /// Syncs of all disks.

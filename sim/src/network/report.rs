@@ -7,9 +7,6 @@ use serde::Serialize;
 use super::measure::{Histogram, Measured};
 use super::params::Params;
 
-/// Names in the report that depend on the machine, and not on the parameters alone.
-pub const OF_THE_MACHINE: &[&str] = &["cpu_s", "attachments_per_cpu_s"];
-
 /// Half of the values, nine of ten, ninety-nine of a hundred are no greater; `None` when nothing was counted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct Quantiles {
@@ -30,7 +27,7 @@ impl Quantiles {
 }
 
 /// How much of its time something was occupied while readings came in, from 0 to 1; more when work piled up. Of the
-/// busiest gateway.
+/// fullest gateway, each by its own hardware.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct Utilisation {
     /// The loop that owns the core.
@@ -45,7 +42,7 @@ pub struct Utilisation {
     pub seal: f64,
     /// The network's threads.
     pub net: f64,
-    /// All threads, over all cores; the mean of the gateways.
+    /// All threads, over all cores.
     pub cpu: f64,
     /// The disk.
     pub disk: f64,
@@ -60,30 +57,23 @@ pub struct Utilisation {
 }
 
 impl Utilisation {
-    fn of(params: &Params, measured: &Measured) -> Self {
+    fn of(measured: &Measured) -> Self {
         let load = measured.load_us.max(1) as f64;
-        let profiles = || (0..params.gateways).map(|at| params.hardware.of(at).profile());
-        let cores = profiles().map(|profile| profile.cores).min().unwrap_or(1) as f64;
-        let memory = profiles().map(|profile| profile.memory_bytes).min().unwrap_or(1) as f64;
-        let workers = measured.workers.max(1) as f64;
         let share = |us: u64, of: f64| us as f64 / load / of;
-        // The disk's time is mostly waiting: what of it is CPU is small beside the rest, and not told apart.
-        let threads = [measured.busy_loop, measured.busy_workers, measured.busy_net];
-        let all: u64 = threads.iter().map(|busy| busy.sum_us).sum();
-        let traffic = &measured.traffic_load;
+        let (traffic, fullest) = (&measured.traffic_load, &measured.fullest);
         Self {
             core_loop: share(measured.busy_loop.most_us, 1.0),
-            workers: share(measured.busy_workers.most_us, workers),
-            verify: share(measured.busy_verify.most_us, workers),
-            sign: share(measured.busy_sign.most_us, workers),
-            seal: share(measured.busy_seal.most_us, workers),
+            workers: fullest.workers_us / load,
+            verify: fullest.verify_us / load,
+            sign: fullest.sign_us / load,
+            seal: fullest.seal_us / load,
             net: share(measured.busy_net.most_us, NET_THREADS),
-            cpu: share(all, cores * params.gateways.max(1) as f64),
+            cpu: fullest.cpu_us / load,
             disk: share(measured.busy_disk.most_us, 1.0),
             uplink: share(traffic.exit_most_us, 1.0),
             downlink: share(traffic.entry_most_us, 1.0),
             link: share(traffic.link_most_us, 1.0),
-            memory: measured.memory.core_most_bytes as f64 / memory,
+            memory: fullest.memory,
         }
     }
 
@@ -132,7 +122,8 @@ pub struct QueuePeaks {
     pub backlog_readings: u64,
 }
 
-/// See the module. Everything but [`OF_THE_MACHINE`] depends on the parameters alone.
+/// See the module. Everything but [`OF_THE_MACHINE`](crate::scenario::results::OF_THE_MACHINE) depends on the parameters
+/// alone.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Report {
     /// The parameters.
@@ -256,7 +247,7 @@ impl Report {
                 backlog_readings: peaks.backlog_readings,
             },
             core_bytes: measured.memory.core_most_bytes,
-            utilisation: Utilisation::of(params, measured),
+            utilisation: Utilisation::of(measured),
             virtual_s: (measured.ended_us - measured.began_us) as f64 / 1e6,
             inputs: measured.inputs,
             cpu_s: measured.cpu_s,

@@ -1,5 +1,5 @@
 //! The hash over a run: every input of every core with its time, kind and size, and the ids of what is attached. Ids
-//! commit to bodies, so frames need not be hashed as a whole; signatures are left out, real ones are randomised.
+//! commit to bodies, so frames need not be hashed as a whole; signatures no id commits to, and they are left out.
 
 use selvedge_core::Id;
 

@@ -85,7 +85,7 @@ impl World {
             gateways.push(gateway(place, config, key, &mut dice));
         }
         let mut world = Self {
-            trace: Trace::new(keyring.is_reproducible(), plan.print_trace),
+            trace: Trace::new(plan.print_trace),
             clients: Dice::new(plan.seed, "clients"),
             faults: plan.faults,
             links: links_of(&plan, &mut dice),

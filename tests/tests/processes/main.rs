@@ -6,6 +6,7 @@
 mod bad_files;
 mod bad_folders;
 mod bad_world;
+mod browse;
 mod commands;
 mod demo;
 mod documents;

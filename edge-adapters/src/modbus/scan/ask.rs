@@ -17,7 +17,7 @@ use super::super::plan::Span;
 
 /// Pause after a question without an answer; twice as long after each further one, up to [`PAUSE_MAX`].
 const PAUSE: Duration = Duration::from_millis(100);
-const PAUSE_MAX: Duration = Duration::from_secs(2);
+const PAUSE_MAX: Duration = Duration::from_secs(1);
 /// So often in a row a connection may fail before the scan gives up.
 const CONNECTS: u32 = 3;
 

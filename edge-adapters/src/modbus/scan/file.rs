@@ -73,6 +73,9 @@ impl File {
 
     fn head(&mut self, scanned: &Scanned) {
         self.comment(&format!("Found by `selvedge adapter scan modbus {}`.", scanned.address));
+        if let Some(why) = &scanned.cut_short {
+            self.comment(&format!("Careful: the scan ended early, {why}. There may be more."));
+        }
         self.comment(
             "Take out what you do not need, then try it: selvedge adapter test --config FILE. The [[device]] tables can be \
              copied into a gateway's selvedge.toml.",
@@ -314,7 +317,7 @@ pub fn readable(range: &Readable) -> String {
         text += &format!(", at most {most} in a request");
     }
     if range.may_go_on {
-        text += ", perhaps further (the scan asks only so much)";
+        text += ", perhaps further (the scan asks only so much, and stops where nothing is answered)";
     }
     text
 }
@@ -375,7 +378,7 @@ fn slug(text: &str) -> String {
 }
 
 /// Without what could begin a new line, or turn round or hide text on a screen.
-fn one_line(text: &str) -> String {
+pub fn one_line(text: &str) -> String {
     let is_shown = |letter: &char| {
         !letter.is_control()
             && !matches!(*letter, '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}')
@@ -384,7 +387,7 @@ fn one_line(text: &str) -> String {
 }
 
 /// A comment, wrapped.
-fn comment(text: &str) -> String {
+pub(crate) fn comment(text: &str) -> String {
     let mut lines = String::new();
     let mut line = "#".to_owned();
     let indent = text.len() - text.trim_start().len();

@@ -35,7 +35,7 @@ pub struct Readable {
     pub span: Range,
     /// Most of them that one request may name, when that is fewer than the protocol allows.
     pub at_most: Option<u16>,
-    /// Does it perhaps go on after its end? The scan asks only so many questions.
+    /// Does it perhaps go on? The scan asks only so many questions, and none of a unit that has stopped answering.
     pub may_go_on: bool,
 }
 
@@ -121,7 +121,7 @@ impl<E, F: AsyncFnMut(Span) -> Result<Said, E>> Finder<F> {
         let start = probe - self.downwards(probe, room).await?;
         let at_most = (self.most < usual).then_some(self.most);
         let span = Range { table: self.table, first: start, last: (end - 1) as u16 };
-        Ok(Readable { span, at_most, may_go_on: may_go_on || self.left == 0 })
+        Ok(Readable { span, at_most, may_go_on: may_go_on || self.left == 0 || self.never })
     }
 
     /// How many can be read from `start` on, at most `room`.

@@ -1,5 +1,8 @@
 //! What one unit has.
 
+use std::time::Duration;
+
+use tokio::time::sleep;
 use tokio_modbus::prelude::ReadCode;
 use tokio_modbus::{Request, Response};
 
@@ -16,6 +19,10 @@ use super::{Answering, SunSpec, Unit};
 const REQUEST_SIZES: [u16; 5] = [REGISTERS_MAX, 64, 32, 16, 8];
 /// The code by which a device refuses an address, or a count (Modbus Application Protocol V1.1b3, section 7).
 const ILLEGAL: [u8; 2] = [2, 3];
+/// It has something else to do (acknowledge, server busy), so it is asked again, a few times.
+const BUSY: [u8; 2] = [5, 6];
+const BUSY_TIMES: u32 = 4;
+const BUSY_PAUSE: Duration = Duration::from_millis(500);
 /// It has no such function.
 const ILLEGAL_FUNCTION: u8 = 1;
 /// Objects of function 43/14 that have a name (section 6.21); others are numbered.
@@ -44,15 +51,15 @@ pub(super) async fn scan(
         sunspec: None,
         readable: Vec::new(),
     };
+    let mut reader = Reader { asker: &mut *asker, unit_id, size: 0 };
+    if let Err(why) = reader.answers().await? {
+        progress(&format!("unit {unit_id}: {why}"));
+        unit.answer = Answering::No(why);
+        return Ok(unit);
+    }
     let mut base = None;
-    for (number, start) in BASES.into_iter().enumerate() {
-        let heard = asker.registers(unit_id, holding(start, 2)).await?;
-        if number == 0 && !heard.is_from_unit() {
-            unit.answer = Answering::No(why_not(&heard));
-            progress(&format!("unit {unit_id}: {}", why_not(&heard)));
-            return Ok(unit);
-        }
-        if let Heard::Answer(words) = heard
+    for start in BASES {
+        if let Heard::Answer(words) = reader.once(holding(start, 2)).await?
             && let Some(walk) = Walk::start(start, &words)
         {
             base = Some((start, walk));
@@ -62,12 +69,11 @@ pub(super) async fn scan(
     match base {
         Some((base, walk)) => {
             progress(&format!("unit {unit_id}: SunSpec at holding register {base}"));
-            let mut reader = Reader { asker, unit_id, size: 0 };
             unit.sunspec = Some(reader.sunspec(base, walk, progress).await?);
         }
         None => {
             progress(&format!("unit {unit_id}: answers, without SunSpec; looking for what can be read"));
-            unit.readable = readable(asker, unit_id).await?;
+            unit.readable = readable(reader.asker, unit_id).await?;
         }
     }
     unit.identification = identification(asker, unit_id).await?;
@@ -109,6 +115,18 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
+    /// Does the unit answer at all? The inner error says why not.
+    ///
+    /// Asked in two places, since some devices say nothing where they have nothing.
+    async fn answers(&mut self) -> Result<Result<(), String>, Unreachable> {
+        let heard = self.once(holding(BASES[0], 2)).await?;
+        let heard = match heard {
+            Heard::Silence | Heard::Nonsense(_) => self.once(holding(0, 1)).await?,
+            heard => heard,
+        };
+        Ok(if heard.is_from_unit() { Ok(()) } else { Err(why_not(&heard)) })
+    }
+
     async fn sunspec(
         &mut self,
         base: u16,
@@ -169,11 +187,23 @@ impl Reader<'_> {
 
     /// Asks a second time when there was no answer: on a serial line a word gets lost.
     async fn patiently(&mut self, span: Span) -> Result<Heard<Vec<u16>>, Unreachable> {
-        let heard = self.asker.registers(self.unit_id, span).await?;
-        match heard {
-            Heard::Silence | Heard::Nonsense(_) => self.asker.registers(self.unit_id, span).await,
+        match self.once(span).await? {
+            Heard::Silence | Heard::Nonsense(_) => self.once(span).await,
             heard => Ok(heard),
         }
+    }
+
+    /// Asks once, and again only of a unit that says that it is busy.
+    async fn once(&mut self, span: Span) -> Result<Heard<Vec<u16>>, Unreachable> {
+        let mut heard = self.asker.registers(self.unit_id, span).await?;
+        for _ in 0..BUSY_TIMES {
+            if !matches!(heard, Heard::Refused(code) if BUSY.contains(&code)) {
+                break;
+            }
+            sleep(BUSY_PAUSE).await;
+            heard = self.asker.registers(self.unit_id, span).await?;
+        }
+        Ok(heard)
     }
 }
 

@@ -72,7 +72,7 @@ impl Point {
     /// How a stream reads it; `None` if it cannot.
     pub fn encoding(&self) -> Option<Encoding> {
         let (kind, not_available) = (self.kind.stream_kind()?, self.kind.not_implemented().to_vec());
-        Some(Encoding { kind, order: Order::default(), not_available })
+        Some(Encoding { kind, order: Order::default(), not_available, bit: None })
     }
 
     /// What its registers said, by the very decoder that a stream uses; `None` if no stream can read it.

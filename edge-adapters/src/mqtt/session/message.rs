@@ -66,6 +66,13 @@ impl Session {
             service: message.service,
             digest: None,
         };
+        if let Some(layer) = &mut self.layer {
+            layer.message(message, &mut gathered.readings, context);
+            if is_acknowledged {
+                gathered.owed.push(owed);
+            }
+            return;
+        }
         let streams = self.routes.of(&message.topic);
         let flags = if streams.is_empty() {
             context.health.messages(|figures| figures.unmatched(&message.topic));

@@ -19,14 +19,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use super::node::{Around, Life, Node};
 use super::payload::{Payload, Unreadable};
 use super::rebirth::SPACING;
 use super::scope::{ALIASES_MAX, Born};
 use super::topic::{Place, Verb};
 use super::value::DataType;
+use crate::health::SparkplugFigures as Figures;
 use crate::mapping::Decoded;
 
 /// Messages of one node that may wait for their turn.
@@ -86,29 +85,6 @@ impl Out {
     }
 }
 
-/// What happened, for people.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Figures {
-    /// Births of edge nodes and devices.
-    pub births: u64,
-    /// Deaths of edge nodes and devices.
-    pub deaths: u64,
-    /// Deaths of older connections, which were ignored.
-    pub late_deaths: u64,
-    /// Times that a sequence number was missing.
-    pub gaps: u64,
-    /// Messages that waited for their turn, and got it.
-    pub reordered: u64,
-    /// Messages that came before the birth that explains them.
-    pub before_birth: u64,
-    /// Metrics with an alias or name that the birth does not have.
-    pub unknown_metrics: u64,
-    /// Births asked for.
-    pub rebirths_asked: u64,
-    /// Messages that are no payload of Sparkplug B.
-    pub unreadable: u64,
-}
-
 /// The nodes of one group.
 #[derive(Debug)]
 pub struct Host {
@@ -120,6 +96,8 @@ pub struct Host {
     due: Option<Duration>,
     /// No request goes out before this moment.
     next_request: Duration,
+    /// May complaints or unmatched metrics be others than at the last look?
+    is_changed: bool,
 }
 
 impl Host {
@@ -134,7 +112,7 @@ impl Host {
         }
         let places = targets.iter().map(|target| (target.place.clone(), target.metric.clone())).collect();
         let (figures, next_request) = (Figures::default(), Duration::ZERO);
-        Self { nodes, places, policy, figures, due: None, next_request }
+        Self { nodes, places, policy, figures, due: None, next_request, is_changed: true }
     }
 
     /// The connection to the broker stands, and what was said while there was none is not known.
@@ -145,6 +123,7 @@ impl Host {
                 node.asking.want(now, now + GRACE);
             }
         }
+        self.is_changed = true;
         self.renew_due();
     }
 
@@ -168,9 +147,11 @@ impl Host {
         };
         let room = if is_birth { ALIASES_MAX.saturating_sub(kept - node.aliases()) } else { 0 };
         let is_wanted = node.scopes.contains_key(&place.device);
+        let before = (node.life, verb == Verb::Data);
         let mut around = Around { now, policy: &self.policy, figures: &mut self.figures, room, out };
         node.message(verb, place.device.clone(), payload, &mut around);
         self.due = self.due.into_iter().chain(node.due()).min();
+        self.is_changed |= before != (node.life, true);
         is_wanted
     }
 
@@ -181,6 +162,7 @@ impl Host {
 
     /// Time has gone on. Gives the nodes that are to be asked for their births now.
     pub fn tick(&mut self, now: Duration, out: &mut Vec<Out>) -> Vec<String> {
+        self.is_changed = true;
         for node in self.nodes.values_mut() {
             let mut around = Around { now, policy: &self.policy, figures: &mut self.figures, room: 0, out };
             node.tick(&mut around);
@@ -212,6 +194,11 @@ impl Host {
             (Some(due), Some(request)) if due == request => Some(due.max(self.next_request)),
             (due, _) => due,
         };
+    }
+
+    /// May [`Self::complaints`] or [`Self::unmatched`] say something else than when this was last asked?
+    pub fn take_changed(&mut self) -> bool {
+        std::mem::take(&mut self.is_changed)
     }
 
     /// What happened.

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::host::{DEVICE_BIRTH_WAIT, Figures, HELD_MAX, Out, Policy};
+use super::host::{DEVICE_BIRTH_WAIT, HELD_MAX, Out, Policy};
 use super::payload::Payload;
 use super::rebirth::Asking;
 use super::scope::{Scope, Trust, Unexplained};
 use super::topic::Verb;
+use crate::health::SparkplugFigures as Figures;
 use crate::status_code;
 
 /// How it is with an edge node.

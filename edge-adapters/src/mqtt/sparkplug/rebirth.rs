@@ -18,7 +18,8 @@ pub const SPACING: Duration = Duration::from_millis(50);
 #[derive(Debug, Clone)]
 pub struct Asking {
     due: Option<Duration>,
-    last: Option<Duration>,
+    /// No request before this moment.
+    allowed: Duration,
     wait: Duration,
     born: Option<Duration>,
     /// Requests since the last birth.
@@ -27,7 +28,7 @@ pub struct Asking {
 
 impl Default for Asking {
     fn default() -> Self {
-        Self { due: None, last: None, wait: WAIT_MIN, born: None, in_vain: 0 }
+        Self { due: None, allowed: Duration::ZERO, wait: WAIT_MIN, born: None, in_vain: 0 }
     }
 }
 
@@ -36,10 +37,9 @@ impl Asking {
     pub fn want(&mut self, now: Duration, soonest: Duration) -> Duration {
         // Only the first trouble after a birth says how long all was well.
         if self.born.take().is_some_and(|born| now.saturating_sub(born) >= CALM) {
-            self.wait = WAIT_MIN;
+            (self.wait, self.allowed) = (WAIT_MIN, Duration::ZERO);
         }
-        let allowed = self.last.map_or(Duration::ZERO, |last| last + self.wait);
-        let due = soonest.max(allowed);
+        let due = soonest.max(self.allowed);
         *self.due.insert(self.due.map_or(due, |known| known.min(due)))
     }
 
@@ -50,11 +50,11 @@ impl Asking {
 
     /// A request goes out. Gives the moment of the next, in case that this one does not help.
     pub fn asked(&mut self, now: Duration) -> Duration {
-        let next = now + self.wait;
-        (self.last, self.due) = (Some(now), Some(next));
+        self.allowed = now + self.wait;
+        self.due = Some(self.allowed);
         self.wait = (self.wait * 2).min(WAIT_MAX);
         self.in_vain += 1;
-        next
+        self.allowed
     }
 
     /// A birth came.

@@ -5,13 +5,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use edge_adapters::modbus::scan::file::{Wish, configuration, readable, who};
 use edge_adapters::modbus::scan::{Answering, Request, Scanned, SunSpec, Unit, scan};
 use edge_adapters::modbus::sunspec::decode::{Model, Point};
 use serde_json::{Value, json};
 
-use super::parse_duration;
+use super::{check_new, parse_duration, parse_name, write_new};
 use crate::answers::shown;
 use crate::cli::{Failed, Globals, start_log};
 
@@ -113,16 +112,6 @@ fn parse_address(text: &str) -> Result<String, String> {
     }
 }
 
-fn parse_name(text: &str) -> Result<String, String> {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./".contains(&byte);
-    if (1..=40).contains(&text.len()) && text.bytes().all(is_plain) {
-        return Ok(text.to_owned());
-    }
-    Err(format!(
-        "{text:?} is no name for devices; expected 1 to 40 letters, digits, hyphens, underscores, dots or slashes"
-    ))
-}
-
 /// Runs it.
 pub(super) fn run(args: Args, globals: &Globals) -> anyhow::Result<ExitCode> {
     let Protocol::Modbus(args) = args.protocol;
@@ -149,7 +138,7 @@ pub(super) fn run(args: Args, globals: &Globals) -> anyhow::Result<ExitCode> {
     print(&scanned, written, globals.json)?;
     if nothing {
         return Err(Failed(format!(
-            "no unit of {} answered at {}; others may, such as --unit 0,247,255, and a slow gateway wants a longer --timeout",
+            "no unit of {} answered at {}; others may, such as --unit 0,126,247,255, and a slow gateway wants a longer --timeout",
             args.units.written, args.address
         ))
         .into());
@@ -157,29 +146,10 @@ pub(super) fn run(args: Args, globals: &Globals) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Before half an hour of scanning, not after it.
-fn check_new(out: &Path) -> anyhow::Result<()> {
-    let name = out.display();
-    anyhow::ensure!(
-        !out.exists(),
-        "{name} is there already and is not overwritten; name another file, or move it away"
-    );
-    let folder =
-        out.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
-    anyhow::ensure!(
-        folder.is_dir(),
-        "{name} cannot be written: {} is no folder; make it first",
-        folder.display()
-    );
-    Ok(())
-}
-
 /// Writes the configuration; returns how many streams are in it.
 fn write(out: &Path, scanned: &Scanned, wish: &Wish) -> anyhow::Result<usize> {
     let (text, streams) = configuration(scanned, wish);
-    let what = || format!("{} cannot be written", out.display());
-    let mut file = std::fs::File::create_new(out).with_context(what)?;
-    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).with_context(what)?;
+    write_new(out, &text)?;
     Ok(streams)
 }
 
@@ -220,6 +190,7 @@ fn to_words(scanned: &Scanned, written: Option<(&PathBuf, usize)>) -> String {
         }
         lines.extend(unit.readable.iter().map(|range| format!("          {}", readable(range))));
     }
+    lines.extend(scanned.cut_short.iter().map(|why| format!("the scan ended early, {why}")));
     if let Some((file, streams)) = written {
         let file = file.display();
         lines.push(format!(
@@ -252,6 +223,7 @@ fn to_json(scanned: &Scanned, written: Option<(&PathBuf, usize)>) -> String {
     json!({
         "address": scanned.address,
         "questions": scanned.questions,
+        "cut_short": scanned.cut_short,
         "units": scanned.units.iter().map(unit_json).collect::<Vec<_>>(),
         "file": written.map(|(file, streams)| json!({ "path": file, "streams": streams })),
     })

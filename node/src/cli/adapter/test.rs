@@ -124,7 +124,8 @@ fn reading_line(device: &str, reading: &edge_adapters::trial::DecodedReading, js
     if json {
         let raw = crate::answers::shown::Scalar::raw(&reading.raw);
         return serde_json::json!({
-            "device": device, "stream": reading.stream, "value": reading.value, "unit": reading.unit, "raw": raw,
+            "device": device, "stream": reading.stream, "value": reading.value, "word": reading.word, "unit": reading.unit,
+            "raw": raw,
             "quality": reading.quality.name(), "status": reading.status,
             "source_time": time.to_string(),
             "receive_time": crate::answers::shown::Time(reading.receive_time_ns).to_string(),
@@ -136,7 +137,7 @@ fn reading_line(device: &str, reading: &edge_adapters::trial::DecodedReading, js
     format!(
         "{time}  {:<32} {:>14} {unit:<8} {}{status}  raw {}",
         reading.stream,
-        reading.value.to_string(),
+        reading.word.clone().unwrap_or_else(|| reading.value.to_string()),
         reading.quality.name(),
         crate::answers::shown::Scalar::raw(&reading.raw).words()
     )

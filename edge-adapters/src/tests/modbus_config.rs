@@ -1,0 +1,112 @@
+//! The keys of Modbus devices beyond those of Modbus TCP, and lines that several devices share.
+
+use std::time::Duration;
+
+use selvedge_core::reading::Value;
+
+use super::support::{device, errors};
+use crate::config::sources;
+use crate::modbus::Modbus;
+use crate::modbus::plan::Framing;
+
+fn serial(name: &str, device: &str, stream: &str) -> String {
+    format!(
+        "[[device]]\nname = \"{name}\"\nprotocol = \"modbus-rtu\"\naddress = \"/dev/ttyS7\"\n{device}\n\
+         [[device.stream]]\nname = \"{name}/s\"\nregister = \"holding:0\"\ntype = \"u16\"\n{stream}\n"
+    )
+}
+
+#[test]
+fn a_serial_line_is_what_the_specification_requires_unless_something_else_is_written() {
+    let usual: Modbus = device(&serial("a", "", ""));
+    assert_eq!(usual.transport.place(1), "/dev/ttyS7 19200 8E1 unit 1");
+    assert_eq!(usual.caps.framing, Framing::Rtu);
+    let other: Modbus = device(&serial("a", "baud = 9600\nparity = \"none\"\nstop_bits = 2\nunit_id = 247", ""));
+    assert_eq!(other.transport.place(other.unit_id), "/dev/ttyS7 9600 8N2 unit 247");
+    for (line, key) in [
+        ("baud = 10", "baud"),
+        ("parity = \"mark\"", "parity"),
+        ("stop_bits = 3", "stop_bits"),
+        ("data_bits = 7", "data_bits"),
+        ("unit_id = 0", "unit_id"),
+        ("unit_id = 248", "unit_id"),
+    ] {
+        assert_eq!(errors(&serial("a", line, ""))[0].key, key, "{line}");
+    }
+    let relative = errors(&serial("a", "", "").replace("/dev/ttyS7", "ttyS7"));
+    assert!(relative[0].to_string().contains("the device file of the serial port"), "{}", relative[0]);
+    // Keys of one transport are no keys of another.
+    let tcp = serial("a", "baud = 9600", "").replace("modbus-rtu", "modbus-tcp").replace("/dev/ttyS7", "h:1");
+    assert!(errors(&tcp)[0].to_string().contains("key `baud`: found an unknown key"), "{:?}", errors(&tcp));
+}
+
+#[test]
+fn two_units_share_a_serial_line_if_they_agree_how_it_speaks() {
+    let two = |first: &str, second: &str| format!("{}{}", serial("a", first, ""), serial("b", second, ""));
+    assert_eq!(sources(&two("unit_id = 1", "unit_id = 2")).expect("two units of one line").len(), 2);
+    assert!(sources(&two("unit_id = 1\nbaud = 9600", "unit_id = 2\nbaud = 9600")).is_ok());
+    let unlike = errors(&two("unit_id = 1\nbaud = 9600", "unit_id = 2"));
+    assert_eq!((unlike[0].device, unlike[0].key.as_str()), (1, "address"));
+    let text = unlike[0].to_string();
+    assert!(text.contains("serial line /dev/ttyS7 with 19200 8E1, which device \"a\" uses with 9600 8E1"), "{text}");
+    let same = errors(&two("unit_id = 2", "unit_id = 2"));
+    assert_eq!((same.len(), same[0].key.as_str()), (1, "unit_id"));
+    assert!(same[0].to_string().contains("serial line /dev/ttyS7 unit 2, which device \"a\" uses too"));
+}
+
+#[test]
+fn tls_names_the_file_that_is_missing() {
+    let text = |tls: &str| {
+        serial("a", tls, "").replace("modbus-rtu", "modbus-tls").replace("/dev/ttyS7", "plc.plant:802")
+    };
+    assert_eq!(errors(&text(""))[0].key, "tls");
+    assert_eq!(errors(&text("[device.tls]\nserver_name = \"x\""))[0].key, "tls.ca_file");
+    let missing = errors(&text("[device.tls]\nca_file = \"/nowhere/ca.pem\""));
+    assert_eq!(missing[0].key, "tls.ca_file");
+    assert!(missing[0].found.contains("/nowhere/ca.pem"), "{}", missing[0]);
+    let half = errors(&text("[device.tls]\nca_file = \"/nowhere/ca.pem\"\nkey_file = \"/nowhere/key.pem\""));
+    assert!(half.iter().any(|error| error.key == "tls.certificate_file"), "{half:?}");
+}
+
+#[test]
+fn a_stream_may_have_an_interval_named_bits_and_words() {
+    let text = serial(
+        "a",
+        "poll_interval = \"2s\"\none_request_per_stream = true",
+        "poll_interval = \"10s\"\nunit = \"1\"\nbits = { running = 0, fault = 12 }\n\
+         values = { \"0\" = \"off\", \"0x1001\" = \"tripped\" }",
+    );
+    let modbus: Modbus = device(&text);
+    assert!(modbus.caps.each_alone);
+    let names: Vec<&str> = modbus.streams.iter().map(|spec| spec.descriptor.name.as_str()).collect();
+    assert_eq!(names, ["a/s", "a/s/running", "a/s/fault"]);
+    assert!(modbus.fields.iter().all(|field| field.poll_interval == Duration::from_secs(10)));
+    assert_eq!(modbus.fields[2].encoding.bit, Some(12));
+    let types: Vec<&str> = modbus.streams.iter().map(|spec| spec.descriptor.source_type.as_str()).collect();
+    assert_eq!(types, ["u16 AB {0=off, 4097=tripped}", "u16 AB bit 0", "u16 AB bit 12"]);
+    assert_eq!(modbus.streams[0].word(&Value::Unsigned(0x1001)).as_deref(), Some("tripped"));
+    assert_eq!(modbus.streams[0].word(&Value::Unsigned(7)), None);
+    assert_eq!(modbus.streams[1].descriptor.unit, "", "the unit is the number's");
+
+    for (stream, key) in [
+        ("bits = { running = 16 }", "bits"),
+        ("bits = { running = \"0\" }", "bits"),
+        ("values = { on = \"running\" }", "values"),
+        ("values = { \"1\" = 5 }", "values"),
+        ("poll_interval = \"1ms\"", "poll_interval"),
+        ("[device.stream.write]\nmin = 0\nmax = 1\nfunction = \"both\"", "write.function"),
+    ] {
+        assert_eq!(errors(&serial("a", "", stream))[0].key, key, "{stream}");
+    }
+    let signed = serial("a", "", "bits = { running = 1 }").replace("\"u16\"", "\"i16\"");
+    assert_eq!(errors(&signed)[0].key, "bits");
+    for unwritable in ["\"u8\"", "\"bit(3)\""] {
+        let text = serial("a", "", "[device.stream.write]\nmin = 0\nmax = 1").replace("\"u16\"", unwritable);
+        assert_eq!(errors(&text)[0].key, "write", "{unwritable}");
+    }
+    // Words for which the descriptor has no room stay with the gateway, rather than half of them travelling.
+    let many: Vec<String> = (0..60).map(|value| format!("\"{value}\" = \"state number {value}\"")).collect();
+    let modbus: Modbus = device(&serial("a", "", &format!("values = {{ {} }}", many.join(", "))));
+    assert_eq!(modbus.streams[0].descriptor.source_type, "u16 AB");
+    assert_eq!(modbus.streams[0].word(&Value::Unsigned(59)).as_deref(), Some("state number 59"));
+}
