@@ -59,14 +59,13 @@ impl fmt::Display for Wrong {
 impl Tls {
     /// In words, for comparing two devices on one line. Names files, never what they hold.
     pub(crate) fn terms(&self) -> String {
-        let own = self.own.as_ref();
-        let name = self.server_name.as_deref();
-        format!(
-            "ca_file {:?}, certificate_file {:?}, key_file {:?}, server_name {name:?}",
-            self.ca_file,
-            own.map(|own| &own.certificate_file),
-            own.map(|own| &own.key_file),
-        )
+        let mut terms = vec![format!("ca_file {}", self.ca_file.display())];
+        if let Some(own) = &self.own {
+            terms.push(format!("certificate_file {}", own.certificate_file.display()));
+            terms.push(format!("key_file {}", own.key_file.display()));
+        }
+        terms.extend(self.server_name.iter().map(|name| format!("server_name {name}")));
+        terms.join(", ")
     }
 
     /// Reads the files.

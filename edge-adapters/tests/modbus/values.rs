@@ -48,5 +48,5 @@ pub(crate) async fn all_values_are_read(lines: &str, said: &Value) {
             return;
         }
     }
-    panic!("read {seen} of {} streams", expected.len());
+    panic!("read {seen} of {} streams: {:?}", expected.len(), trial.snapshot().error);
 }
