@@ -196,7 +196,7 @@ fn named_bits(keys: &Keys<'_>, written: &[(String, Scalar)], kind: Kind) -> Vec<
                 bits.push((name.clone(), *bit as u8));
             }
             other => {
-                keys.wrong("bits", format!("{name} = {other}"), format!("0 to {} for {kind}", width - 1))
+                keys.wrong("bits", format!("{name} = {other}"), format!("0 to {} for {kind}", width - 1));
             }
         }
     }
