@@ -2,9 +2,9 @@
 //!
 //! It walks from `Objects` downwards along hierarchical references, level by level, and asks only for branches where
 //! something meant by the patterns may lie. An address space is a graph with loops: a node is walked through once (once
-//! for each way in which a pattern can go on there), and where it turns up again, it is shown and not entered. Depth and
-//! number of nodes are bounded. What the server says of itself below `Objects/Server`, and its list of other names below
-//! `Objects/Aliases`, is left out unless a pattern begins with that.
+//! for each way in which a pattern can go on there), and where it turns up again, or lies within itself, it is shown and
+//! not entered. Depth and number of nodes are bounded. What the server says of itself below `Objects/Server`, and its
+//! list of other names below `Objects/Aliases`, is left out unless a pattern begins with that.
 
 mod ask;
 pub mod file;
@@ -153,6 +153,9 @@ impl Target {
     ///
     /// # Errors
     /// What is wrong with them.
+    ///
+    /// # Panics
+    /// Never: a device that is read is one of the protocol that is written.
     pub fn read<'a>(
         keys: impl IntoIterator<Item = (&'static str, &'a Given)>,
     ) -> Result<Self, Vec<ConfigError>> {

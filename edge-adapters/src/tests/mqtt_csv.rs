@@ -148,7 +148,8 @@ fn no_rows_make_a_picker_fail() {
             has_header: random.next().is_multiple_of(4),
             decimal_comma: random.next() & 1 == 0,
         };
-        let column = if random.next().is_multiple_of(4) { named("t") } else { Column::At(random.next() as usize % 3) };
+        let column =
+            if random.next().is_multiple_of(4) { named("t") } else { Column::At(random.next() as usize % 3) };
         let kind = Kind::ALL[random.next() as usize % 5];
         let spot = Spot::Csv(dialect, column);
         let picker = Picker { kind, spot: spot.clone(), time: Some(spot), not_available: Vec::new() };

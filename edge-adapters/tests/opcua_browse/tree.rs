@@ -149,6 +149,11 @@ async fn patterns_and_depth_say_where_is_looked() {
     let unit = variable(&found, "Objects/Line1/Filler/Temperature").unit.as_ref().expect("a unit");
     assert_eq!(unit.ucum, Some("Cel"));
 
+    // Filler points back at its line; what lies beside Filler is still not below it.
+    let found = browse(&target, &request(&["Objects/Line1/Filler/**"])).await.expect("a tree");
+    assert_eq!(node(&found, "Objects/Line1/Filler/Line1").1.same_as, Some(node(&found, "Objects/Line1").0));
+    assert!(!paths(&found).iter().any(|path| path.ends_with("/Types")));
+
     let shallow = Request { depth: 2, ..request(&["Objects/**"]) };
     let found = browse(&target, &shallow).await.expect("a tree");
     assert!(paths(&found).contains(&"Objects/Line1/Filler".to_owned()));

@@ -40,10 +40,9 @@ fn a_tree_is_shown_and_chosen_nodes_become_a_configuration() {
         "├ Temperature",
         "Float  21.5 °C",
         "52.5 l",
-        "└ Line1",
         "see Objects/Line1",
         LEVEL,
-        "not-available: BadNotReadable",
+        "bad: BadNotReadable",
         "--out FILE writes a configuration",
     ]);
 
@@ -123,8 +122,18 @@ fn a_secured_server_is_trusted_first_and_its_configuration_works_as_it_is() {
     let file = |name: &str| folder.path().join(name).to_str().expect("UTF-8").to_owned();
     let (out, pki, password) = (file("new.toml"), file("pki"), file("password"));
     std::fs::write(&password, "s3cret\n").expect("a file");
-    let secured =
-        ["--user", "operator", "--password-file", &password, "--pki", &pki, "--out", &out, "--select", LEVEL];
+    let secured = [
+        "--user",
+        "operator",
+        "--password-file",
+        password.as_str(),
+        "--pki",
+        pki.as_str(),
+        "--out",
+        out.as_str(),
+        "--select",
+        LEVEL,
+    ];
     let aes256 = [&["--security", "Aes256_Sha256_RsaPss/SignAndEncrypt"][..], &secured].concat();
 
     // Nobody said yet that this server is the one that is meant; what to do is said.

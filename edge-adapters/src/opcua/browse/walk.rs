@@ -161,7 +161,11 @@ impl Walk<'_> {
         if is_new_way {
             ways.push(steps.clone());
         }
-        let (first, is_entered) = (*first, is_new_way && kind != Kind::Method);
+        // What points back at what it lies in: nobody who asks for all below a machine means the whole line.
+        let above = std::iter::successors(parent, |above| self.nodes[*above].parent)
+            .find(|above| self.nodes[*above].id == *id);
+        let is_entered = is_new_way && above.is_none() && kind != Kind::Method;
+        let same_as = above.or((*first != at && !is_new_way).then_some(*first));
         self.nodes.push(Node {
             parent,
             name: name.to_owned(),
@@ -169,7 +173,7 @@ impl Walk<'_> {
             kind,
             is_meant: std::iter::zip(&self.request.globs, &steps)
                 .any(|(glob, step): (&Glob, _)| glob.is_meant(*step)),
-            same_as: (first != at && !is_new_way).then_some(first),
+            same_as,
             error: None,
             id: id.clone(),
         });
