@@ -8,6 +8,8 @@ mod support;
 mod bad_broker;
 #[path = "mqtt/broker.rs"]
 mod broker;
+#[path = "mqtt/listen.rs"]
+mod listen;
 #[path = "mqtt/rig.rs"]
 mod rig;
 #[path = "mqtt/secure.rs"]

@@ -101,7 +101,7 @@ fn broker(keys: &mut Keys<'_>, head: Head) -> Mqtt {
 }
 
 /// Reads the keys of one broker.
-pub(super) fn device(keys: &mut Keys<'_>, head: Head) -> Option<Mqtt> {
+pub(super) fn device(keys: &mut Keys<'_>, head: Head) -> Mqtt {
     let mut mqtt = broker(keys, head);
     mqtt.service = match keys.integer("qos", 1, 0..=2) {
         0 => Service::AtMostOnce,

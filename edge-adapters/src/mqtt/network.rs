@@ -119,6 +119,13 @@ async fn connect(options: &Options, outbox: &Outbox) -> Result<(Open, ConnAck), 
         // MQTT 5, section 3.2.2.1.1.
         return Err(Fault::new(FaultKind::Protocol, "it resumes a session that was to be a new one"));
     }
+    if let Some(granted) = answer.session_expiry.filter(|granted| *granted < session_expiry(options)) {
+        let client_id = options.client_id.as_str();
+        tracing::warn!(
+            client_id,
+            "the broker keeps this session for {granted} s at most; what comes while the gateway is away for longer is lost"
+        );
+    }
     open.greeted(&answer);
     outbox.greeted(&answer);
     Ok((open, answer))

@@ -194,8 +194,8 @@ fn a_client_id_is_stable_and_a_rehearsal_has_another() {
 #[test]
 fn the_example_of_the_readme_is_right() {
     let text = include_str!("../../README.md");
-    let example =
-        text.split("```toml\n").nth(2).and_then(|rest| rest.split("```").next()).expect("a second example");
+    let mut examples = text.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let example = examples.find(|example| example.contains("protocol = \"mqtt\"")).expect("an example");
     let broker = device::<Mqtt>(example);
     let names: Vec<_> = broker.streams.iter().map(|s| s.descriptor.name.as_str()).collect();
     assert_eq!(
@@ -205,9 +205,11 @@ fn the_example_of_the_readme_is_right() {
             "line1/capper/temperature",
             "line1/filler/running",
             "line1/capper/running",
-            "line1/alarm"
+            "line1/alarm",
+            "line1/scale",
+            "line1/filler/speed"
         ]
     );
     let filters: Vec<_> = broker.filters.iter().map(crate::mqtt::topic::Filter::as_str).collect();
-    assert_eq!(filters, ["plant/line1/+/state", "plant/alarms/line1/+"]);
+    assert_eq!(filters, ["plant/line1/+/state", "plant/alarms/line1/+", "line1/scale/row"]);
 }

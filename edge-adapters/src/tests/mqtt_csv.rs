@@ -145,10 +145,10 @@ fn no_rows_make_a_picker_fail() {
             (0..length).flat_map(|_| parts[random.next() as usize % parts.len()]).copied().collect();
         let dialect = Dialect {
             separator: [',', ';', '\t', '|'][random.next() as usize % 4],
-            has_header: random.next() % 4 == 0,
+            has_header: random.next().is_multiple_of(4),
             decimal_comma: random.next() & 1 == 0,
         };
-        let column = if random.next() % 4 == 0 { named("t") } else { Column::At(random.next() as usize % 3) };
+        let column = if random.next().is_multiple_of(4) { named("t") } else { Column::At(random.next() as usize % 3) };
         let kind = Kind::ALL[random.next() as usize % 5];
         let spot = Spot::Csv(dialect, column);
         let picker = Picker { kind, spot: spot.clone(), time: Some(spot), not_available: Vec::new() };

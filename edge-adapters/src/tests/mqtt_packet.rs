@@ -303,7 +303,7 @@ fn no_bytes_make_the_reader_fail() {
                 break;
             }
             // Mostly near the start, where the meaning is.
-            let end = if random.next() % 4 == 0 { bytes.len() } else { bytes.len().min(12) };
+            let end = if random.next().is_multiple_of(4) { bytes.len() } else { bytes.len().min(12) };
             let at = below(&mut random, end as u64);
             match random.next() % 4 {
                 0 => bytes[at] = random.next() as u8,

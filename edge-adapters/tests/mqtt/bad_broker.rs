@@ -101,12 +101,15 @@ async fn a_connection_without_answers_to_pings_is_dead_and_its_streams_are_stale
     recovers("deaf", "3.1.1", "no answer to a ping").await;
 }
 
-/// Complaint 6. In a session that was said to be kept but was not, the subscription is made all the same.
+/// Complaint 6. In a session that was said to be kept but was not, the subscription is made all the same: `status` says up
+/// only after the broker has granted it.
 #[tokio::test]
 async fn a_session_that_is_said_to_be_kept_is_subscribed_to_all_the_same() {
     let (mut server, port) = bad(&["resumed"]);
     let mut rig = Rig::start(&device(port, ""));
     rig.is(DeviceState::Up).await;
+    let asked = server.lines(Output::Out).iter().any(|line| line.contains("\"packet\": 8,"));
+    assert!(asked, "it is up, and has not subscribed: {}", server.shown());
     server.say("1");
     assert_eq!(rig.has(0, 1).await, numbers(1..2));
 }

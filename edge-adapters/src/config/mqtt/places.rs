@@ -55,6 +55,9 @@ fn csv(keys: &mut Keys<'_>) -> Places {
             "another separator, such as \";\"",
         );
     }
+    if keys.has("pointer") {
+        keys.wrong("pointer", "it with format = \"csv\"", "a column, or format = \"json\"");
+    }
     if !keys.has("column") {
         keys.wrong("column", "nothing", EXPECTED);
     }
