@@ -14,8 +14,8 @@ mod nodes;
 #[allow(dead_code, reason = "a part of it is for the MQTT tests")]
 mod rig;
 
-use edge_adapters::{DeviceSnapshot, DeviceState};
 use edge_adapters::health::SparkplugFigures;
+use edge_adapters::{DeviceSnapshot, DeviceState};
 use selvedge_core::border::{NewReading, StreamHandle};
 use selvedge_core::reading::{Quality, Value};
 

@@ -9,7 +9,7 @@ use edge_adapters::{SystemClock, config, status_code, trial::Trial, trial::Trial
 use selvedge_core::reading::{Quality, Value};
 
 use super::{Broker, LEVEL, Look as _, Rig, are_good, edge_node};
-use crate::support::{Output, Server, program, project};
+use crate::support::{Output, Server, WITHIN, program, project};
 
 /// Prints each message on these topics, as `TOPIC PAYLOAD`.
 fn listener(broker: &Broker, topic: &str) -> Server {

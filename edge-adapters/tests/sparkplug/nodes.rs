@@ -5,7 +5,7 @@ use selvedge_core::reading::{Quality, Value};
 
 use super::{
     Broker, COUNT, LEVEL, Look as _, Rig, TEMPERATURE, TEXT, TOTAL, VALVE, are_good, are_stale, config,
-    edge_node, shows,
+    edge_node, host, shows,
 };
 
 const ALL: [u32; 6] = [TEMPERATURE, COUNT, LEVEL, VALVE, TEXT, TOTAL];
