@@ -55,7 +55,7 @@ const PROTOCOLS: &[Protocol] = &[
     #[cfg(feature = "opcua")]
     ("opcua", |keys, head| Some(Arc::new(opcua::device(keys, head)?))),
     #[cfg(feature = "sparkplug")]
-    ("sparkplug", |keys, head| Some(Arc::new(mqtt::sparkplug::device(keys, head)?))),
+    ("sparkplug", |keys, head| Some(Arc::new(mqtt::sparkplug::device(keys, head)))),
 ];
 
 /// A number or text, as written.

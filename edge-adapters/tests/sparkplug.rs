@@ -14,8 +14,8 @@ mod nodes;
 #[allow(dead_code, reason = "a part of it is for the MQTT tests")]
 mod rig;
 
-use edge_adapters::DeviceSnapshot;
 use edge_adapters::health::SparkplugFigures;
+use edge_adapters::{DeviceSnapshot, DeviceState};
 use selvedge_core::border::{NewReading, StreamHandle};
 use selvedge_core::reading::{Quality, Value};
 
@@ -59,6 +59,13 @@ fn edge_node(broker: &Broker, bd_seq: u64, aliases: u64) -> Server {
     let words = [broker.port.to_string(), "bottling".to_owned(), "line1".to_owned()];
     let words = words.into_iter().chain([bd_seq.to_string(), aliases.to_string()]);
     Server::node("sparkplug.mjs", words).0
+}
+
+/// A gateway that has subscribed already.
+async fn host(broker: &Broker, more: &str) -> Rig {
+    let mut rig = Rig::start(&config(broker, more));
+    rig.is(DeviceState::Degraded).await;
+    rig
 }
 
 /// A rig that looks at its readings as these tests do.

@@ -9,7 +9,7 @@ use edge_adapters::{SystemClock, config, status_code, trial::Trial, trial::Trial
 use selvedge_core::reading::{Quality, Value};
 
 use super::{Broker, LEVEL, Look as _, Rig, are_good, edge_node};
-use crate::support::{Output, Server, program, project};
+use crate::support::{Output, Server, WITHIN, program, project};
 
 /// Prints each message on these topics, as `TOPIC PAYLOAD`.
 fn listener(broker: &Broker, topic: &str) -> Server {
@@ -23,11 +23,24 @@ fn listener(broker: &Broker, topic: &str) -> Server {
     listener
 }
 
-/// Waits for a state after the first `from` lines; gives its time, and how many lines there were.
-fn state(listener: &Server, from: usize, is_online: bool) -> u64 {
-    let line = listener.line(Output::Out, from, "a state", |line| {
+/// Waits for a line after the first `from`, while the adapter goes on.
+async fn said(listener: &Server, from: usize, is_it: impl Fn(&str) -> bool) -> String {
+    let end = tokio::time::Instant::now() + WITHIN;
+    loop {
+        if let Some(line) = listener.lines(Output::Out).into_iter().skip(from).find(|line| is_it(line)) {
+            return line;
+        }
+        assert!(tokio::time::Instant::now() < end, "{}", listener.shown());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Waits for a state after the first `from` lines, and gives its time.
+async fn state(listener: &Server, from: usize, is_online: bool) -> u64 {
+    let line = said(listener, from, |line| {
         line.starts_with("spBv1.0/STATE/plant-host ") && line.contains(&format!("\"online\":{is_online}"))
     });
+    let line = line.await;
     let (_, json) = line.split_once(' ').expect("topic and payload");
     let state: serde_json::Value = serde_json::from_str(json).expect("JSON");
     state["timestamp"].as_u64().expect("ms since 1970")
@@ -37,33 +50,26 @@ fn state(listener: &Server, from: usize, is_online: bool) -> u64 {
 async fn the_state_of_a_primary_host_is_there_and_gone_with_its_connection() {
     let broker = Broker::start();
     let listener = listener(&broker, "spBv1.0/STATE/#");
-    let mut rig = Rig::start(&super::config(&broker, "host_id = \"plant-host\""));
-    let born = rig
-        .until("online", |_| (!listener.lines(Output::Out).is_empty()).then(|| state(&listener, 0, true)))
-        .await;
+    let rig = Rig::start(&super::config(&broker, "host_id = \"plant-host\""));
+    let born = state(&listener, 0, true).await;
     // Somebody says that it is gone: an old will, or another program. Nodes would believe it, so it contradicts.
     let before = listener.lines(Output::Out).len();
     broker.publish("spBv1.0/STATE/plant-host", 1, r#"{"online":false,"timestamp":1}"#, &["-r"]);
-    let again = rig
-        .until("online again", |_| {
-            (listener.lines(Output::Out).len() >= before + 2).then(|| state(&listener, before, true))
-        })
-        .await;
+    let again = state(&listener, before, true).await;
     assert_eq!(born, again, "the time of the connection, as in its will");
     let before = listener.lines(Output::Out).len();
     drop(rig);
-    assert_eq!(state(&listener, before, false), born, "the will has the time of its birth");
+    assert_eq!(state(&listener, before, false).await, born, "the will has the time of its birth");
 }
 
 #[tokio::test]
 async fn the_state_in_the_form_of_version_2_2() {
     let broker = Broker::start();
     let listener = listener(&broker, "STATE/#");
-    let mut rig = Rig::start(&super::config(&broker, "host_id = \"plant-host\"\nstate = \"2.2\""));
-    let lines = |listener: &Server| listener.lines(Output::Out);
-    rig.until("online", |_| (lines(&listener) == ["STATE/plant-host ONLINE"]).then_some(())).await;
+    let rig = Rig::start(&super::config(&broker, "host_id = \"plant-host\"\nstate = \"2.2\""));
+    said(&listener, 0, |line| line == "STATE/plant-host ONLINE").await;
     drop(rig);
-    listener.line(Output::Out, 1, "its will", |line| line == "STATE/plant-host OFFLINE");
+    said(&listener, 1, |line| line == "STATE/plant-host OFFLINE").await;
 }
 
 #[tokio::test]
@@ -72,7 +78,7 @@ async fn a_look_says_nothing_of_the_gateway_that_runs() {
     let listener = listener(&broker, "spBv1.0/STATE/#");
     let _node = edge_node(&broker, 0, 1);
     let mut rig = Rig::start(&super::config(&broker, "host_id = \"plant-host\""));
-    rig.until("online", |_| (!listener.lines(Output::Out).is_empty()).then_some(())).await;
+    state(&listener, 0, true).await;
     let source =
         config::sources(&super::config(&broker, "host_id = \"plant-host\"")).expect("right").remove(0);
     let clock: std::sync::Arc<dyn edge_adapters::Clock> = std::sync::Arc::new(SystemClock);

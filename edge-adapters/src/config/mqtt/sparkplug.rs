@@ -33,7 +33,7 @@ struct Entry {
 }
 
 /// Reads the keys of one group.
-pub(in crate::config) fn device(keys: &mut Keys<'_>, head: Head) -> Option<Mqtt> {
+pub(in crate::config) fn device(keys: &mut Keys<'_>, head: Head) -> Mqtt {
     let mut mqtt = broker(keys, head);
     // Edge nodes publish with quality of service 0, and their wills with 1 (section 4.2).
     mqtt.service =
@@ -65,7 +65,7 @@ pub(in crate::config) fn device(keys: &mut Keys<'_>, head: Head) -> Option<Mqtt>
     }
     mqtt.filters = settings.filters();
     mqtt.layered = Some(Arc::new(settings));
-    Some(mqtt)
+    mqtt
 }
 
 /// A name within topics. With `expected` it must be there.

@@ -272,8 +272,9 @@ impl Layer for Reader {
         self.subscription = if refused.is_some() { Subscription::Refused } else { Subscription::Granted };
         self.owes_state = self.settings.state.is_some();
         self.host.connected(self.now());
+        // Until they are born, nodes are what is missing.
         match refused {
-            None => context.health.up(),
+            None => self.report(context),
             Some(why) => context.health.degraded(why),
         }
     }
