@@ -184,7 +184,8 @@ fn check_claims(tables: &[&Table], sources: &[Option<Arc<dyn Source>>], findings
                         terms.as_ref().map_or_else(String::new, |terms| format!(" with {terms}"))
                     };
                     let first = quoted(first);
-                    let found = format!("{resource}{}, which device {first} uses{} too", on(&terms), on(shared));
+                    let found =
+                        format!("{resource}{}, which device {first} uses{} too", on(&terms), on(shared));
                     Keys::new(tables[number], findings, number).wrong(key, found, expected);
                 }
                 None => drop(claimed.insert(resource, (source.device().to_owned(), terms))),

@@ -221,7 +221,7 @@ pub struct StreamSnapshot {
     pub name: String,
     /// Its unit, as UCUM text.
     pub unit: String,
-    /// Is its link down?
+    /// Is its link down, or does its source say that it is stale?
     pub stale: bool,
     /// The last reading.
     pub last: Option<ReadingSnapshot>,

@@ -1,8 +1,8 @@
 //! Adapters: read machines and hand what they say to a gateway as readings.
 //!
 //! An adapter never signs, stores or counts anything; it knows no node. It delivers [`Delivery`]s into a bounded
-//! channel and keeps a [`Health`] that others may read. Writing to a machine is not here: there is no code path
-//! that changes a register.
+//! channel and keeps a [`Health`] that others may read. What it writes to a machine comes from the [`write::Desk`] alone,
+//! which takes nothing that the configuration does not allow and nobody at the gateway has armed.
 //!
 //! # Layout
 //!
@@ -10,16 +10,20 @@
 //! |---|---|
 //! | `adapter.rs` | the two traits: a [`Source`] is a checked configuration that builds itself, an [`Adapter`] runs |
 //! | `outlet.rs` | the way out: bounded channel, full-queue policy, deadband, and what becomes of a stream when its link dies |
-//! | `health.rs` | figures of one device, and its log lines |
+//! | `health.rs`, `metrics.rs` | figures of one device, and its log lines; the same as samples for a page of metrics |
+//! | `write.rs`, `write/` | writing: requests, arming, and the desk that records each attempt |
+//! | `fuzzing.rs` | decoders as functions of bytes (feature `fuzzing`, for `fuzz/run`) |
 //! | `supervisor.rs` | runs adapters; isolates their panics and starts them again |
 //! | `backoff.rs` | ever longer waits with jitter |
 //! | `clock.rs` | the wall clock as a value, so that tests can set it |
 //! | `status_code.rs` | the status codes that a reading carries beside its quality |
-//! | `config.rs`, `config/` | `[[device]]` tables: types (`config.rs`), texts (`text.rs`), checks (`check.rs`) |
+//! | `config.rs`, `config/` | `[[device]]` tables: the reader of keys (`keys.rs`), the keys of every stream (`stream.rs`), and those of each protocol |
 //! | `mapping.rs` | pure: registers and bits to value and quality, raw to scaled value |
 //! | `modbus.rs`, `modbus/` | Modbus over TCP, RTU, RTU over TCP and TLS (features `modbus`, `modbus-serial`, `modbus-tls`): pure planner, codec and turns; lines that units share; polling; writing; a server (feature `server`) |
 //! | `modbus/scan.rs`, `modbus/sunspec.rs` | what answers at an address, as a configuration; SunSpec models (pure) |
 //! | `mqtt.rs`, `mqtt/` | MQTT 3.1.1 and 5 (feature `mqtt`): pure packets (`packet.rs`), topics (`topic.rs`), payloads (`payload.rs`, `csv.rs`), commands (`command.rs`) and memory of messages (`memory.rs`); one connection (`client.rs` the traits, `network.rs` the real one), the session (`session.rs`), a look at a broker (`survey.rs`) |
+//! | `mqtt/layer.rs`, `mqtt/sparkplug.rs`, `mqtt/sparkplug/` | a protocol over MQTT, and Sparkplug B (feature `sparkplug`): pure payloads, topics, values and host, and what it says and writes |
+//! | `opcua.rs`, `opcua/` | OPC-UA (feature `opcua`): pure values and node names, security, session, subscription, polling, writing, browsing |
 //! | `tls.rs`, `secret.rs` | TLS from files, and secrets in files |
 //! | `trial.rs` | one device read for a while without any node, for `selvedge adapter test` |
 //!

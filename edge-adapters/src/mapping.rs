@@ -132,6 +132,9 @@ impl Order {
     }
 }
 
+/// Stands among the marks of a text for "a text without a character": registers of nothing but zeros.
+pub const EMPTY_TEXT: u64 = 0;
+
 /// How a value lies in its registers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Encoding {
@@ -139,7 +142,8 @@ pub struct Encoding {
     pub kind: Kind,
     /// Its order.
     pub order: Order,
-    /// Bit patterns that mean "not available", in the width of the kind.
+    /// Bit patterns that mean "not available", in the width of the kind. With texts, [`EMPTY_TEXT`] if one without a
+    /// character means that.
     pub not_available: Vec<u64>,
     /// Of an unsigned number only this bit, 0 the least significant, as a flag.
     pub bit: Option<u8>,
@@ -182,7 +186,9 @@ pub fn decode_registers(encoding: &Encoding, registers: &[u16]) -> Decoded {
         return Decoded::bad(status_code::PROTOCOL);
     }
     if let Kind::Text(bytes) = kind {
-        return decode_text(*order, usize::from(*bytes), registers);
+        let decoded = decode_text(*order, usize::from(*bytes), registers);
+        let is_marked = not_available.contains(&EMPTY_TEXT) && decoded.value == Value::Text(String::new());
+        return if is_marked { Decoded::not_available() } else { decoded };
     }
     let raw = integer(*order, registers);
     // One byte of a register is its low one, after its bytes were put in order.

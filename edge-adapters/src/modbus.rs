@@ -139,7 +139,10 @@ impl Source for Modbus {
             expected: "one [[device]] table for this unit, with all its streams",
         };
         let terms = Some(self.transport.terms());
-        vec![unit, Claim { key: "address", resource: line, terms, expected: "the same for all units of a line" }]
+        vec![
+            unit,
+            Claim { key: "address", resource: line, terms, expected: "the same for all units of a line" },
+        ]
     }
     fn as_any(&self) -> &dyn std::any::Any {
         self

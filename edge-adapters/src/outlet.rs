@@ -259,7 +259,8 @@ impl Outlet {
             let memory =
                 streams.memory(reading.stream).expect("an adapter delivers only for its own streams");
             let wanted = memory.stale || !memory.is_left_out(reading);
-            memory.stale = false;
+            // What its source made stale is not made stale once more by a dead link.
+            memory.stale = reading.quality == Quality::Stale;
             memory.last = Some(reading.clone());
             if reading.quality == Quality::Good {
                 memory.last_good = Some(reading.clone());

@@ -3,6 +3,8 @@
 #[path = "support/mod.rs"]
 mod support;
 
+#[path = "modbus/libmodbus.rs"]
+mod libmodbus;
 #[path = "modbus/lines.rs"]
 mod lines;
 #[path = "modbus/plant.rs"]

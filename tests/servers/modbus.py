@@ -53,6 +53,7 @@ class State:
 
     def __init__(self, mode: str):
         self.mode, self.argument, self.address = mode, 0, None
+        self.units: set[int] = set()
         self.given = 0
         self.garbage = 0
         self.random = random.Random(1)
@@ -71,6 +72,8 @@ class Handler(ServerRequestHandler):
 
     def server_send(self, pdu, addr):
         state = self.state
+        if state.units and pdu.dev_id not in state.units:
+            return
         asked = getattr(self.last_pdu, "address", None)
         if state.mode == "slow" or (state.mode == "late" and asked == state.address):
             self.loop.call_later(state.argument / 1000, super().server_send, pdu, addr)
@@ -229,22 +232,21 @@ def further_unit(unit: int, action) -> SimDevice:
 
 def server(devices, port: int, chosen):
     """One that is not listening yet."""
-    more = {"ignore_missing_devices": chosen.silent_units}
     address = ("127.0.0.1", port)
     match chosen.over:
         case "tcp":
-            return TcpServer(devices, address=address, **more)
+            return TcpServer(devices, address=address)
         case "rtu-over-tcp":
-            return TcpServer(devices, address=address, framer=FramerType.RTU, **more)
+            return TcpServer(devices, address=address, framer=FramerType.RTU)
         case "tls":
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(chosen.certificate, chosen.key)
             context.load_verify_locations(chosen.ca)
             context.verify_mode = ssl.CERT_REQUIRED
             # pymodbus's own TLS framing leaves the header away, which the specification keeps.
-            return TlsServer(devices, address=address, framer=FramerType.SOCKET, sslctx=context, **more)
+            return TlsServer(devices, address=address, framer=FramerType.SOCKET, sslctx=context)
         case _:
-            return SerialServer(devices, port=chosen.serial, baudrate=19200, **more)
+            return SerialServer(devices, port=chosen.serial, baudrate=19200)
 
 
 async def listen(devices, chosen) -> int:
@@ -285,6 +287,9 @@ async def main() -> None:
     chosen = arguments.parse_args()
     table, device, state, action = build()
     further = [further_unit(int(unit), action) for unit in chosen.units.split(",") if unit]
+    if chosen.silent_units:
+        # pymodbus's own way of ignoring them knows only one of its two kinds of data stores.
+        state.units = {1, *(int(unit) for unit in chosen.units.split(",") if unit)}
     state.set(chosen.mode.split(","))
     Handler.state = state
     port = await listen([device, *further], chosen)

@@ -108,16 +108,15 @@ fn tls(keys: &mut Keys<'_>) -> Option<Transport> {
         keys.wrong("tls", "nothing", "a table [device.tls] with at least `ca_file`");
         return None;
     };
-    let expected = "a PEM file with the certificate of the authority that signed the device's, or with the device's own";
+    let expected =
+        "a PEM file with the certificate of the authority that signed the device's, or with the device's own";
     if !table.has("ca_file") {
         table.wrong("ca_file", "nothing", expected);
     }
     let ca_file = table.path("ca_file");
     let (certificate_file, key_file) = (table.path("certificate_file"), table.path("key_file"));
     let own = match (certificate_file, key_file) {
-        (Some(certificate), Some(key)) => {
-            Some(Own { certificate_file: certificate, key_file: key })
-        }
+        (Some(certificate), Some(key)) => Some(Own { certificate_file: certificate, key_file: key }),
         (None, None) => None,
         (Some(_), None) => {
             table.wrong("key_file", "nothing", "the key that belongs to `certificate_file`");
@@ -156,7 +155,8 @@ impl Unit<'_> {
         let kind = encoding.kind;
         let source_type = format!("{kind} {}", encoding.order.letters(kind)).trim_end().to_owned();
         let words = Some(read_words(keys, &words)).filter(|words| !words.is_empty());
-        let told = words.as_ref().map_or_else(|| source_type.clone(), |words| with_words(&source_type, words));
+        let told =
+            words.as_ref().map_or_else(|| source_type.clone(), |words| with_words(&source_type, words));
         let at = format!("{} {} {address}", self.place, table.name());
         let mut spec = common.spec(keys, self.head, at.clone(), told);
         spec.words = words;
@@ -179,7 +179,7 @@ impl Unit<'_> {
     }
 }
 
-/// Names and places of bits.
+/// Names and places of bits, the least significant first.
 fn named_bits(keys: &Keys<'_>, written: &[(String, Scalar)], kind: Kind) -> Vec<(String, u8)> {
     if written.is_empty() {
         return Vec::new();
@@ -195,9 +195,12 @@ fn named_bits(keys: &Keys<'_>, written: &[(String, Scalar)], kind: Kind) -> Vec<
             Scalar::Integer(bit) if (0..i64::from(width)).contains(bit) => {
                 bits.push((name.clone(), *bit as u8));
             }
-            other => keys.wrong("bits", format!("{name} = {other}"), format!("0 to {} for {kind}", width - 1)),
+            other => {
+                keys.wrong("bits", format!("{name} = {other}"), format!("0 to {} for {kind}", width - 1))
+            }
         }
     }
+    bits.sort_by_key(|(_, bit)| *bit);
     bits
 }
 

@@ -99,7 +99,13 @@ impl Common {
             offset: self.offset,
             attestation: Attestation::Gateway,
         };
-        StreamSpec { descriptor, urgent: self.urgent, report: self.report, write: self.write.clone(), words: None }
+        StreamSpec {
+            descriptor,
+            urgent: self.urgent,
+            report: self.report,
+            write: self.write.clone(),
+            words: None,
+        }
     }
 }
 

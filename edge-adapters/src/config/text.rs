@@ -5,7 +5,10 @@ use std::time::Duration;
 use selvedge_core::stream::Decimal;
 
 use super::Scalar;
+#[cfg(feature = "modbus")]
+use crate::mapping::EMPTY_TEXT;
 use crate::mapping::Kind;
+#[cfg(feature = "modbus")]
 use crate::modbus::Table;
 
 /// `200ms`, `1s`, `5min`, `1h`: a whole number and its unit.
@@ -27,6 +30,7 @@ pub fn duration(text: &str) -> Result<Duration, &'static str> {
 }
 
 /// `holding:100`: table and address, counted from 0.
+#[cfg(feature = "modbus")]
 pub(super) fn register(text: &str) -> Option<(Table, u16)> {
     let (table, address) = text.split_once(':')?;
     let table = Table::ALL.into_iter().find(|known| known.name() == table)?;
@@ -77,6 +81,12 @@ pub(super) fn decimal(scalar: &Scalar) -> Result<Decimal, &'static str> {
 
 /// The bit pattern of a mark for "not available", in the width of `kind`.
 pub(super) fn bit_pattern(scalar: &Scalar, kind: Kind) -> Result<u64, String> {
+    if let Kind::Text(_) = kind {
+        let is_empty = matches!(scalar, Scalar::Text(text) if text.is_empty());
+        return is_empty
+            .then_some(EMPTY_TEXT)
+            .ok_or_else(|| "only \"\", a text without a character".to_owned());
+    }
     let bits =
         kind.number_bits().ok_or_else(|| format!("no such key, since {kind} has no room for a mark"))?;
     if let Scalar::Text(text) = scalar

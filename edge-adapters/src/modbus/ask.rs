@@ -88,9 +88,7 @@ impl Ask {
     pub(crate) fn fitting(&self, response: Response) -> Result<Answer, Fault> {
         let got = match (self, response) {
             (Self::Read(span), response) => return fitting_read(*span, response),
-            (Self::Coil(at, bit), Response::WriteSingleCoil(got_at, got))
-                if (*at, *bit) == (got_at, got) =>
-            {
+            (Self::Coil(at, bit), Response::WriteSingleCoil(got_at, got)) if (*at, *bit) == (got_at, got) => {
                 return Ok(Answer::Written);
             }
             (Self::Register(at, word), Response::WriteSingleRegister(got_at, got))

@@ -289,7 +289,9 @@ async fn is_silent_for(port: &Port, silence: Duration) -> bool {
 /// What to do about it, where that is known.
 fn advice(transport: &Transport, error: &io::Error) -> &'static str {
     match error.kind() {
-        io::ErrorKind::PermissionDenied if transport.protocol() == "modbus-rtu" => " (the user of this program must be in the group `dialout`)",
+        io::ErrorKind::PermissionDenied if transport.protocol() == "modbus-rtu" => {
+            " (the user of this program must be in the group `dialout`)"
+        }
         _ => "",
     }
 }

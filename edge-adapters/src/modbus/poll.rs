@@ -11,7 +11,11 @@
 //! | exception 10 or 11: the unit behind a gateway is dead | closed | stale, once | 10, 11 |
 //! | any other exception | kept | bad, for the streams of that request | the exception code |
 //!
-//! One poll is over before the next begins: what was due meanwhile is skipped and counted.
+//! "Closed" is over TCP; on RTU the line is listened to until it is silent ([`super::line`]).
+//!
+//! Streams of one interval are a group, which is planned and read together. One poll is over before the next begins: what
+//! was due meanwhile is skipped and counted. A device that is down is tried with the group that is due first, and waits
+//! for its turn on a line that it shares ([`super::turns`]). Between polls it is written to ([`super::write`]).
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -20,10 +24,10 @@ use std::time::Duration;
 use selvedge_core::border::NewReading;
 use tokio::time::{Instant, sleep_until};
 
-use super::{Field, Modbus};
 use super::ask::{Answer, Ask};
 use super::line::{Line, Seat};
 use super::plan::{Request, Span, plan_some, split};
+use super::{Field, Modbus};
 use crate::adapter::{Adapter, Context, Fault, FaultKind, Running};
 use crate::backoff::{Backoff, BackoffPolicy};
 use crate::mapping::{Decoded, decode_bit, decode_registers};

@@ -90,9 +90,6 @@ mod tests {
         assert_eq!(at(38_400).frame_gap(), Duration::from_micros(1_750));
         assert_eq!(at(1_200).take(256).as_millis(), 2_346);
         assert_eq!(Characters::default().to_string(), "19200 8E1");
-        assert_eq!(
-            Characters { parity: Parity::None, stop_bits: 2, ..at(9_600) }.to_string(),
-            "9600 8N2"
-        );
+        assert_eq!(Characters { parity: Parity::None, stop_bits: 2, ..at(9_600) }.to_string(), "9600 8N2");
     }
 }

@@ -45,12 +45,16 @@ async fn write(field: &Field, request: &WriteRequest, seat: &Seat, context: &Con
         Ok(answer) => answer,
         Err(fault) => {
             context.health.failed(fault.kind);
-            return Written::NotConfirmed { read_back: None, why: format!("written, not read back: {fault}") };
+            return Written::NotConfirmed {
+                read_back: None,
+                why: format!("written, not read back: {fault}"),
+            };
         }
     };
     let found = decode(field, span, span, &answer);
     if found.quality != Quality::Good {
-        let why = format!("written, read back as {}: {}", found.quality.name(), status_code::words(found.status));
+        let why =
+            format!("written, read back as {}: {}", found.quality.name(), status_code::words(found.status));
         return Written::NotConfirmed { read_back: None, why };
     }
     // Compared as it lies in the registers: a single-precision float holds another double than was asked for.

@@ -3,8 +3,8 @@
 //! It walks from `Objects` downwards along hierarchical references, level by level, and asks only for branches where
 //! something meant by the patterns may lie. An address space is a graph with loops: a node is walked through once (once
 //! for each way in which a pattern can go on there), and where it turns up again, it is shown and not entered. Depth and
-//! number of nodes are bounded. What the server says of itself below `Objects/Server` is left out unless a pattern
-//! begins with that.
+//! number of nodes are bounded. What the server says of itself below `Objects/Server`, and its list of other names below
+//! `Objects/Aliases`, is left out unless a pattern begins with that.
 
 mod ask;
 pub mod file;
@@ -101,7 +101,7 @@ pub struct Node {
     pub same_as: Option<usize>,
     /// Why its children are not known, if they are not.
     pub error: Option<String>,
-    id: NodeId,
+    pub(crate) id: NodeId,
 }
 
 /// What a node is.
@@ -153,7 +153,9 @@ impl Target {
     ///
     /// # Errors
     /// What is wrong with them.
-    pub fn read<'a>(keys: impl IntoIterator<Item = (&'static str, &'a Given)>) -> Result<Self, Vec<ConfigError>> {
+    pub fn read<'a>(
+        keys: impl IntoIterator<Item = (&'static str, &'a Given)>,
+    ) -> Result<Self, Vec<ConfigError>> {
         let mut text = String::new();
         for (key, given) in keys {
             // Writing to a string cannot fail.

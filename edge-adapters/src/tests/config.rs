@@ -9,7 +9,7 @@ use super::support::{cases, device, errors};
 use crate::adapter::{Deadband, Source};
 use crate::backoff::SplitMix;
 use crate::config::{Scalar, duration, sources};
-use crate::mapping::decode_registers;
+use crate::mapping::{EMPTY_TEXT, decode_registers};
 use crate::modbus::plan::plan;
 use crate::modbus::{Field, Modbus};
 
@@ -107,6 +107,7 @@ fn a_mistake_is_named_with_device_stream_key_found_and_expected() {
         ("", "not_available = [\"0x12345\"]", "not_available", "0x12345", "4 hexadecimal"),
         ("", "not_available = [1.5]", "not_available", "1.5", "-32768 to 32767"),
         ("", "type = \"bit(1)\"\nnot_available = [1]", "not_available", "1", "no such key"),
+        ("", "type = \"string(4)\"\nnot_available = [\"none\"]", "not_available", "none", "only \"\""),
     ] {
         let text = toml(device, stream);
         let errors = errors(&text);
@@ -229,6 +230,7 @@ fn marks_for_not_available_become_bit_patterns() {
     assert_eq!(marks("i8", "-1"), [0xFF]);
     assert_eq!(marks("f32", "-9999.9, 0, \"0x7fc00000\""), [(-9999.9_f32).to_bits().into(), 0, 0x7FC0_0000]);
     assert_eq!(marks("f64", "-9999.9"), [(-9999.9_f64).to_bits()]);
+    assert_eq!(marks("string(8)", "\"\""), [EMPTY_TEXT]);
 }
 
 /// Broken files: no panic, an error or a right configuration.

@@ -13,7 +13,13 @@ use crate::mapping::{Encoding, Kind, Order, decode_registers};
 use crate::modbus::encode::encode_registers;
 use crate::status_code;
 
-fn table(name: &str, protocol: &str, address: impl std::fmt::Display, more: &str, registers: &[u16]) -> String {
+fn table(
+    name: &str,
+    protocol: &str,
+    address: impl std::fmt::Display,
+    more: &str,
+    registers: &[u16],
+) -> String {
     let mut text = format!(
         "[[device]]\nname = \"{name}\"\nprotocol = \"{protocol}\"\naddress = \"{address}\"\ntimeout = \"500ms\"\n{more}\n"
     );
@@ -258,7 +264,8 @@ fn what_is_written_is_what_is_read() {
     for case in 0..cases() {
         let kind = kinds[random.next() as usize % kinds.len()];
         let orders = Order::choices(kind);
-        let order = orders.get(random.next() as usize % orders.len().max(1)).map_or(Order::default(), |(_, o)| *o);
+        let order =
+            orders.get(random.next() as usize % orders.len().max(1)).map_or(Order::default(), |(_, o)| *o);
         let encoding = Encoding { kind, order, not_available: Vec::new(), bit: None };
         let registers: Vec<u16> = (0..kind.registers()).map(|_| random.next() as u16).collect();
         let decoded = decode_registers(&encoding, &registers);
@@ -317,7 +324,11 @@ fn named_bits_are_bits_of_the_number_whatever_its_order() {
                 let bit = (random.next() % u64::from(kind.number_bits().unwrap())) as u8;
                 let one = Encoding { bit: Some(bit), ..whole.clone() };
                 let expected = Value::Bool(number >> bit & 1 == 1);
-                assert_eq!(decode_registers(&one, &registers).value, expected, "bit {bit} of {registers:04x?}");
+                assert_eq!(
+                    decode_registers(&one, &registers).value,
+                    expected,
+                    "bit {bit} of {registers:04x?}"
+                );
                 let marked = Encoding { not_available: vec![number], ..one };
                 assert_eq!(decode_registers(&marked, &registers).quality, Quality::NotAvailable);
             }

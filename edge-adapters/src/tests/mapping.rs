@@ -5,7 +5,9 @@ use selvedge_core::stream::{Attestation, Decimal, Descriptor};
 
 use super::support::cases;
 use crate::backoff::SplitMix;
-use crate::mapping::{Encoding, Kind, Order, Scaled, decode_bit, decode_registers, scaled};
+use crate::mapping::{
+    Decoded, EMPTY_TEXT, Encoding, Kind, Order, Scaled, decode_bit, decode_registers, scaled,
+};
 use crate::status_code;
 
 const NUMBERS: [Kind; 10] = [
@@ -126,6 +128,21 @@ fn infinities_are_kept_and_uncertain_and_a_nan_is_no_number() {
         let decoded = decode_registers(&encoding(Kind::F32, Order::default()), &registers);
         assert_eq!((decoded.value, decoded.quality, decoded.status), expected, "{float}");
     }
+}
+
+#[test]
+fn a_text_without_a_character_is_not_available_where_that_is_its_mark() {
+    let mut text = encoding(Kind::Text(4), Order::default());
+    assert_eq!(decode_registers(&text, &[0, 0]), Decoded::good(Value::Text(String::new())));
+    text.not_available = vec![EMPTY_TEXT];
+    assert_eq!(decode_registers(&text, &[0, 0]), Decoded::not_available());
+    assert_eq!(
+        decode_registers(&text, &[0x2020, 0]),
+        Decoded::not_available(),
+        "white space at the end is none"
+    );
+    assert_eq!(decode_registers(&text, &[0x4100, 0]), Decoded::good(Value::Text("A".to_owned())));
+    assert_eq!(decode_registers(&text, &[0xFF00, 0]).quality, Quality::Uncertain);
 }
 
 #[test]

@@ -6,9 +6,9 @@ mod config;
 #[cfg(feature = "modbus")]
 mod lines;
 mod mapping;
+mod metrics;
 #[cfg(feature = "modbus")]
 mod modbus_config;
-mod metrics;
 #[cfg(feature = "mqtt")]
 mod mqtt_command;
 #[cfg(feature = "mqtt")]
@@ -23,6 +23,8 @@ mod mqtt_payload;
 mod mqtt_session;
 #[cfg(feature = "mqtt")]
 mod mqtt_survey;
+#[cfg(feature = "opcua")]
+mod opcua_browse_file;
 #[cfg(feature = "opcua")]
 mod opcua_glob;
 #[cfg(feature = "opcua")]

@@ -21,7 +21,8 @@ fn a_serial_line_is_what_the_specification_requires_unless_something_else_is_wri
     let usual: Modbus = device(&serial("a", "", ""));
     assert_eq!(usual.transport.place(1), "/dev/ttyS7 19200 8E1 unit 1");
     assert_eq!(usual.caps.framing, Framing::Rtu);
-    let other: Modbus = device(&serial("a", "baud = 9600\nparity = \"none\"\nstop_bits = 2\nunit_id = 247", ""));
+    let other: Modbus =
+        device(&serial("a", "baud = 9600\nparity = \"none\"\nstop_bits = 2\nunit_id = 247", ""));
     assert_eq!(other.transport.place(other.unit_id), "/dev/ttyS7 9600 8N2 unit 247");
     for (line, key) in [
         ("baud = 10", "baud"),
@@ -48,7 +49,10 @@ fn two_units_share_a_serial_line_if_they_agree_how_it_speaks() {
     let unlike = errors(&two("unit_id = 1\nbaud = 9600", "unit_id = 2"));
     assert_eq!((unlike[0].device, unlike[0].key.as_str()), (1, "address"));
     let text = unlike[0].to_string();
-    assert!(text.contains("serial line /dev/ttyS7 with 19200 8E1, which device \"a\" uses with 9600 8E1"), "{text}");
+    assert!(
+        text.contains("serial line /dev/ttyS7 with 19200 8E1, which device \"a\" uses with 9600 8E1"),
+        "{text}"
+    );
     let same = errors(&two("unit_id = 2", "unit_id = 2"));
     assert_eq!((same.len(), same[0].key.as_str()), (1, "unit_id"));
     assert!(same[0].to_string().contains("serial line /dev/ttyS7 unit 2, which device \"a\" uses too"));
@@ -109,4 +113,18 @@ fn a_stream_may_have_an_interval_named_bits_and_words() {
     let modbus: Modbus = device(&serial("a", "", &format!("values = {{ {} }}", many.join(", "))));
     assert_eq!(modbus.streams[0].descriptor.source_type, "u16 AB");
     assert_eq!(modbus.streams[0].word(&Value::Unsigned(59)).as_deref(), Some("state number 59"));
+}
+
+#[test]
+fn the_example_of_a_serial_line_in_the_readme_is_right() {
+    let readme = include_str!("../../README.md");
+    let block =
+        readme.split("```toml\n").find(|text| text.contains("protocol = \"modbus-rtu\"")).expect("one");
+    let modbus: Modbus = device(block.split_once("```").expect("an end").0);
+    let names: Vec<&str> = modbus.streams.iter().map(|spec| spec.descriptor.name.as_str()).collect();
+    assert_eq!(
+        names,
+        ["meter/energy", "meter/status", "meter/status/running", "meter/status/fault", "meter/mode"]
+    );
+    assert!(modbus.streams[4].write.is_some());
 }

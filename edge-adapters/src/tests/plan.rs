@@ -101,7 +101,10 @@ fn plans_of_many_fields_cover_each_once_within_the_caps() {
         };
         let requests = plan(&fields, caps);
         check(&fields, &requests, caps, &format!("case {case}, {caps:?}"));
-        assert!(bytes(&requests, caps.framing) <= fields.iter().map(|field| field.wire_bytes(caps.framing)).sum(), "case {case}");
+        assert!(
+            bytes(&requests, caps.framing) <= fields.iter().map(|field| field.wire_bytes(caps.framing)).sum(),
+            "case {case}"
+        );
     }
 }
 
@@ -122,7 +125,11 @@ fn plans_take_no_more_bytes_than_the_best_of_all() {
         let requests = plan(&fields, caps);
         check(&fields, &requests, caps, &format!("case {case}"));
         let best = brute_force(&fields, caps);
-        assert_eq!(bytes(&requests, caps.framing), best, "case {case}: {fields:?} {caps:?} gave {requests:?}");
+        assert_eq!(
+            bytes(&requests, caps.framing),
+            best,
+            "case {case}: {fields:?} {caps:?} gave {requests:?}"
+        );
     }
 }
 
@@ -147,10 +154,7 @@ fn the_usual_cases() {
     assert_eq!((requests(32, Framing::Tls), requests(33, Framing::Tls)), (1, 2));
     // A device that cannot: one request for each place, and one for all that lies in it.
     let alone = Caps { each_alone: true, gap: 120, ..caps };
-    assert_eq!(
-        spans(&[holding(6, 2), holding(5, 1), holding(5, 1)], alone),
-        [holding(5, 1), holding(6, 2)]
-    );
+    assert_eq!(spans(&[holding(6, 2), holding(5, 1), holding(5, 1)], alone), [holding(5, 1), holding(6, 2)]);
     // Sixteen bits of a register are one register.
     assert_eq!(spans(&[holding(5, 1); 16], caps), [holding(5, 1)]);
     // The end of the address space.

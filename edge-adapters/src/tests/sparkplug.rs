@@ -1,6 +1,7 @@
 //! Sparkplug B without IO: payloads, topics, values, and what a host makes of messages.
 
 mod births;
+mod config;
 mod decode;
 mod order;
 mod random;

@@ -125,7 +125,7 @@ fn hostile_chains_are_named() {
     // Beyond the address space, once by a length and once by its sheer end.
     assert!(broken(40_000, &[s, u, 103, 65_000]).contains("a length of 65000, beyond the last register"));
     let to_the_end = (0x1_0000_u32 - 40_000 - 4) as u16;
-    let long: Vec<u16> = [s, u, 103, to_the_end].into_iter().chain([0; 30_000]).collect();
+    let long: Vec<u16> = [s, u, 103, to_the_end].into_iter().chain(vec![0; 30_000]).collect();
     assert_eq!(broken(40_000, &long), "the registers end before the end mark 0xFFFF");
     // A device that refuses to be read further.
     assert!(broken(40_000, &[s, u, 1, 2, 0, 0]).contains("40006 cannot be read (exception 2)"));

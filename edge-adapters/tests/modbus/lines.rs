@@ -57,7 +57,10 @@ async fn every_type_is_read_over_tls_and_only_with_the_right_certificates() {
             format!("certificate_file = \"{certificate}\"\nkey_file = \"{key}\"\n")
         });
         let ca = at(ca_folder, "ca.pem");
-        format!("{}timeout = \"5s\"\n[device.tls]\nca_file = \"{ca}\"\nserver_name = \"{name}\"\n{own}", device.lines)
+        format!(
+            "{}timeout = \"5s\"\n[device.tls]\nca_file = \"{ca}\"\nserver_name = \"{name}\"\n{own}",
+            device.lines
+        )
     };
     let (right, wrong) = (folder.path(), other.path());
     all_values_are_read(&tls(right, Some(right), "device.plant"), &device.said).await;
@@ -93,7 +96,7 @@ async fn dead_units_on_a_serial_line_do_not_slow_the_living() {
     plant.until("100 polls of each living unit", |plant| all(plant, 100)).await;
     for unit in ["u8", "u9"] {
         let dead = plant.device(unit);
-        assert_eq!(dead.state, DeviceState::Down, "{unit}");
+        assert_eq!(dead.state, DeviceState::Down, "{unit}: {dead:?}");
         assert!(dead.next_attempt_ns.is_some(), "{unit}: {dead:?}");
         // Ten seconds and more: by back-off alone each would have been tried five times.
         assert!(dead.requests <= 4, "{unit}: {} attempts", dead.requests);
@@ -121,9 +124,7 @@ async fn a_late_answer_is_never_another_registers_value(over: &str) {
     plant.until("values", |plant| plant.good("u/5") >= 3 && plant.good("u/50") >= 3).await;
     for round in 1..=3 {
         device.server.command("mode late 50 350");
-        plant
-            .until("time-outs", |plant| plant.device("u").errors.timeout >= round)
-            .await;
+        plant.until("time-outs", |plant| plant.device("u").errors.timeout >= round).await;
         device.server.command("mode normal");
         let so_far = (plant.good("u/5"), plant.good("u/50"));
         plant

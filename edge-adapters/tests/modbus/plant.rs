@@ -68,7 +68,8 @@ impl Plant {
         while !holds(self) {
             assert!(tokio::time::Instant::now() < until, "waited in vain for {what}");
             // A state may change without a delivery.
-            if let Ok(delivery) = tokio::time::timeout(Duration::from_millis(20), self.deliveries.recv()).await
+            if let Ok(delivery) =
+                tokio::time::timeout(Duration::from_millis(20), self.deliveries.recv()).await
             {
                 let Delivery { readings, ack, .. } = delivery.expect("adapters run");
                 for reading in readings {
@@ -101,7 +102,9 @@ impl SerialLine {
         let line = Self { _socat: socat, folder };
         for name in ["gateway", "device"] {
             let path = line.end(name);
-            eventually(&path, || if std::path::Path::new(&path).exists() { Ok(()) } else { Err("no such file") });
+            eventually(&path, || {
+                if std::path::Path::new(&path).exists() { Ok(()) } else { Err("no such file") }
+            });
         }
         line
     }
@@ -129,7 +132,10 @@ pub(crate) fn reached(over: &str, arguments: &[&str]) -> Reached {
         let serial = SerialLine::new();
         all.extend(["--serial".to_owned(), serial.end("device")]);
         let (server, said) = Server::python("modbus.py", &all);
-        let lines = format!("protocol = \"modbus-rtu\"\naddress = \"{}\"\nparity = \"none\"\n", serial.end("gateway"));
+        let lines = format!(
+            "protocol = \"modbus-rtu\"\naddress = \"{}\"\nparity = \"none\"\n",
+            serial.end("gateway")
+        );
         return Reached { server, said, lines, _serial: Some(serial) };
     }
     let (server, said) = Server::python("modbus.py", &all);

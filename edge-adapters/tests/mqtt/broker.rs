@@ -127,28 +127,10 @@ pub(crate) fn certificates(folder: &Path) {
     for ca in ["ca", "other-ca"] {
         let (key, pem) = (format!("{ca}.key"), format!("{ca}.pem"));
         let subject = format!("/CN={ca} of a test");
-        openssl(
-            folder,
-            &[
-                "req",
-                "-x509",
-                "-newkey",
-                "ec",
-                "-pkeyopt",
-                "ec_paramgen_curve:P-256",
-                "-nodes",
-                "-keyout",
-                &key,
-                "-out",
-                &pem,
-                "-days",
-                "2",
-                "-subj",
-                &subject,
-                "-addext",
-                "basicConstraints=critical,CA:TRUE",
-            ],
-        );
+        openssl(folder, &[
+            "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", &key, "-out",
+            &pem, "-days", "2", "-subj", &subject, "-addext", "basicConstraints=critical,CA:TRUE",
+        ]);
     }
     for (name, ca, alternative) in [
         ("server", "ca", "IP:127.0.0.1"),
@@ -165,80 +147,33 @@ pub(crate) fn certificates(folder: &Path) {
                   policy = any\ncopy_extensions = none\n[any]\ncommonName = supplied\n";
     std::fs::write(folder.join("ca.cnf"), config).expect("a file");
     request(folder, "expired", "IP:127.0.0.1");
-    openssl(
-        folder,
-        &[
-            "ca",
-            "-batch",
-            "-notext",
-            "-config",
-            "ca.cnf",
-            "-cert",
-            "ca.pem",
-            "-keyfile",
-            "ca.key",
-            "-in",
-            "expired.csr",
-            "-out",
-            "expired.pem",
-            "-startdate",
-            "20200101000000Z",
-            "-enddate",
-            "20200201000000Z",
-            "-extfile",
-            "expired.ext",
-        ],
-    );
+    openssl(folder, &[
+        "ca", "-batch", "-notext", "-config", "ca.cnf", "-cert", "ca.pem", "-keyfile", "ca.key", "-in", "expired.csr",
+        "-out", "expired.pem", "-startdate", "20200101000000Z", "-enddate", "20200201000000Z", "-extfile",
+        "expired.ext",
+    ]);
 }
 
 fn request(folder: &Path, name: &str, alternative: &str) {
     let (key, csr, subject) = (format!("{name}.key"), format!("{name}.csr"), format!("/CN={name}"));
-    openssl(
-        folder,
-        &[
-            "req",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:P-256",
-            "-nodes",
-            "-keyout",
-            &key,
-            "-out",
-            &csr,
-            "-subj",
-            &subject,
-        ],
-    );
-    std::fs::write(folder.join(format!("{name}.ext")), format!("subjectAltName={alternative}\n"))
-        .expect("a file");
+    openssl(folder, &[
+        "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", &key, "-out", &csr, "-subj",
+        &subject,
+    ]);
+    std::fs::write(folder.join(format!("{name}.ext")), format!("subjectAltName={alternative}\n")).expect("a file");
 }
 
 fn issue(folder: &Path, name: &str, ca: &str, alternative: &str, days: &[&str]) {
     request(folder, name, alternative);
     let (csr, ext, pem) = (format!("{name}.csr"), format!("{name}.ext"), format!("{name}.pem"));
     let (ca, ca_key) = (format!("{ca}.pem"), format!("{ca}.key"));
-    let mut arguments = vec![
-        "x509",
-        "-req",
-        "-in",
-        &csr,
-        "-CA",
-        &ca,
-        "-CAkey",
-        &ca_key,
-        "-CAcreateserial",
-        "-extfile",
-        &ext,
-        "-out",
-        &pem,
-    ];
+    let mut arguments =
+        vec!["x509", "-req", "-in", &csr, "-CA", &ca, "-CAkey", &ca_key, "-CAcreateserial", "-extfile", &ext, "-out", &pem];
     arguments.extend(days);
     openssl(folder, &arguments);
 }
 
 fn openssl(folder: &Path, arguments: &[&str]) {
-    let done =
-        Command::new(program("openssl")).args(arguments).current_dir(folder).output().expect("openssl runs");
+    let done = Command::new(program("openssl")).args(arguments).current_dir(folder).output().expect("openssl runs");
     assert!(done.status.success(), "openssl {arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
 }

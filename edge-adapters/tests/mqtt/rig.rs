@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use edge_adapters::write::{Arming, Desk};
 use edge_adapters::{
-    Clock, Delivery, Device, DeviceSnapshot, DeviceState, Start, Supervisor, SystemClock, config,
-    delivery_queue,
+    Clock, Delivery, Device, DeviceSnapshot, DeviceState, Start, Supervisor, SystemClock, config, delivery_queue,
 };
 use selvedge_core::border::{NewReading, Origin, StreamHandle};
 use selvedge_core::reading::{Quality, Value};
@@ -85,8 +84,7 @@ impl Rig {
 
     /// Waits until the device is in this state.
     pub(crate) async fn is(&mut self, state: DeviceState) -> DeviceSnapshot {
-        self.until(&format!("{state:?}"), |rig| Some(rig.device()).filter(|device| device.state == state))
-            .await
+        self.until(&format!("{state:?}"), |rig| Some(rig.device()).filter(|device| device.state == state)).await
     }
 
     /// Waits until the device is down for a reason with this text.
@@ -99,9 +97,7 @@ impl Rig {
 
     /// Values of the good readings of a stream.
     pub(crate) fn good(&self, stream: u32) -> Vec<Value> {
-        let is_good = |reading: &&NewReading| {
-            reading.stream == StreamHandle(stream) && reading.quality == Quality::Good
-        };
+        let is_good = |reading: &&NewReading| reading.stream == StreamHandle(stream) && reading.quality == Quality::Good;
         self.readings.iter().filter(is_good).map(|reading| reading.value.clone()).collect()
     }
 

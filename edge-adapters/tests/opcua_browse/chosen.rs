@@ -45,7 +45,11 @@ async fn read(text: &str) -> BTreeMap<String, Value> {
 
 async fn works_as_it_is(said: &Value) {
     let found = all(said).await;
-    let (text, streams) = configuration(&found, &target(said), &wish(&["Objects/Line1/Filler/*", "**/Types/*Int*", "**/Arrays/*"]));
+    let (text, streams) = configuration(
+        &found,
+        &target(said),
+        &wish(&["Objects/Line1/Filler/*", "**/Types/*Int*", "**/Arrays/*"]),
+    );
     let values = read(&text).await;
     assert_eq!(values.len(), streams, "{text}");
     let parsed: toml::Value = toml::from_str(&text).expect("TOML");

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use edge_adapters::Fault;
-use edge_adapters::opcua::browse::{Found, Given, Kind, NODES_USUAL, Node, Request, Target, Variable, browse};
+use edge_adapters::opcua::browse::{
+    Found, Given, Kind, NODES_USUAL, Node, Request, Target, Variable, browse,
+};
 use serde_json::Value;
 
 use crate::support::Server;
@@ -51,7 +53,9 @@ fn check(found: &Found, said: &Value, server: &str) {
     for expected in nodes {
         let path: Vec<&str> = expected["path"].as_str().expect("a path").split('/').collect();
         let at = *by_path.get(&path).unwrap_or_else(|| panic!("no {path:?}; there are {by_path:?}"));
-        let Kind::Variable(Some(variable)) = &found.nodes[at].kind else { panic!("{path:?} is not described") };
+        let Kind::Variable(Some(variable)) = &found.nodes[at].kind else {
+            panic!("{path:?} is not described")
+        };
         assert_eq!(found.nodes[at].node.to_string(), expected["node"], "{path:?}");
         assert_eq!(variable.data_type, expected["type"], "{path:?}");
         assert_eq!(variable.elements.is_some(), expected["array"], "{path:?}");
@@ -139,8 +143,7 @@ async fn patterns_and_depth_say_where_is_looked() {
     let mut meant: Vec<String> = found.variables().map(|(at, ..)| found.written_path(at)).collect();
     meant.sort();
     let filler = "Objects/Line1/Filler";
-    let expected =
-        ["Target", "Temperature", "Ticks"].map(|name| format!("{filler}/{name}")).to_vec();
+    let expected = ["Target", "Temperature", "Ticks"].map(|name| format!("{filler}/{name}")).to_vec();
     assert_eq!(meant, [expected, vec!["Objects/Line1/Ids/Numeric".to_owned()]].concat());
     // Units are known of what lies at the end of a pattern too.
     let unit = variable(&found, "Objects/Line1/Filler/Temperature").unit.as_ref().expect("a unit");

@@ -201,6 +201,8 @@ pub const HAVE_EVERY_US: u64 = 250_000;
 pub const START_GRACE_US: u64 = 500_000;
 /// Transactions that a peer lost and that wait here are given back to it, so many.
 pub const LOST_MAX: usize = 256;
+/// Of these so many bytes at once, and one more: what waits to be sent to a peer is bounded, and should not overflow.
+pub const LOST_BYTES_AT_ONCE: usize = 256 * 1024;
 /// Readings' origins that are remembered for each source.
 pub const ORIGINS_HELD_MAX: usize = 256;
 /// Sources whose origins are remembered.

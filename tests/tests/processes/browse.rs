@@ -50,10 +50,16 @@ fn a_tree_is_shown_and_chosen_nodes_become_a_configuration() {
     let folder = TempDir::new().expect("a folder");
     let file = folder.path().join("filler.toml");
     let out = file.to_str().expect("UTF-8");
-    let chosen = ["--out", out, "--name", "filler", "--select", LEVEL, "--select", "**/Arrays/Words", "--json"];
+    let chosen =
+        ["--out", out, "--name", "filler", "--select", LEVEL, "--select", "**/Arrays/Words", "--json"];
     let told = browse(&said, &chosen).expect(0).json();
     assert_eq!(told["file"]["streams"], 4, "{told}");
-    let level = told["nodes"].as_array().expect("nodes").iter().find(|node| node["node"] == LEVEL).expect("the level");
+    let level = told["nodes"]
+        .as_array()
+        .expect("nodes")
+        .iter()
+        .find(|node| node["node"] == LEVEL)
+        .expect("the level");
     let seen = [&level["path"], &level["value"], &level["unit"], &level["type"], &level["access"]];
     let expected: [Value; 5] =
         ["Objects/Line1/Filler/Level".into(), 52.5.into(), "L".into(), "Double".into(), "r".into()];
@@ -108,6 +114,29 @@ fn what_is_wrong_is_said_and_nothing_is_written() {
     program::ask(["adapter", "browse", "opcua", "http://plc"]).expect(2).says(&["opc.tcp://"]);
     drop(server);
     browse(&said, &login).expect(1).says(&["no connection"]);
+}
+
+#[test]
+fn a_secured_server_is_trusted_first_and_its_configuration_works_as_it_is() {
+    let (_server, said) = server(&["--security", "basic256sha256,aes256", "--user", "operator:s3cret"]);
+    let folder = TempDir::new().expect("a folder");
+    let file = |name: &str| folder.path().join(name).to_str().expect("UTF-8").to_owned();
+    let (out, pki, password) = (file("new.toml"), file("pki"), file("password"));
+    std::fs::write(&password, "s3cret\n").expect("a file");
+    let secured =
+        ["--user", "operator", "--password-file", &password, "--pki", &pki, "--out", &out, "--select", LEVEL];
+    let aes256 = [&["--security", "Aes256_Sha256_RsaPss/SignAndEncrypt"][..], &secured].concat();
+
+    // Nobody said yet that this server is the one that is meant; what to do is said.
+    let thumbprint = said["thumbprint"].as_str().expect("a thumbprint");
+    browse(&said, &aes256).expect(1).says(&["is not trusted", thumbprint, "rejected", "trusted"]);
+    let pinned = [&aes256[..], &["--server-thumbprint", thumbprint]].concat();
+    browse(&said, &pinned).expect(0).says(&["with 1 streams"]);
+    let test = ["adapter", "test", "--config", &out, "--for", "5s", "--json"];
+    let readings = program::ask(test).expect(0).json_lines();
+    assert!(readings.iter().any(|line| line["value"] == 52.5 && line["quality"] == "good"), "{readings:?}");
+    let text = std::fs::read_to_string(&out).expect("it was written");
+    assert!(!text.contains("s3cret"), "{text}");
 }
 
 /// Show 2 of the adapters: two nodes chosen, the server killed and started again while the trial runs. Values go on by

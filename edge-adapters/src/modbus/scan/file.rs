@@ -18,6 +18,8 @@ use crate::mapping::Scaled;
 const DEVICE_BYTES_MAX: usize = 40;
 /// Registers of an unknown model that are shown.
 const SHOWN_MAX: usize = 128;
+/// How often that is read which says how the device is built.
+const STATIC_INTERVAL: &str = "1h";
 /// Where comments are wrapped.
 const COLUMNS: usize = 110;
 
@@ -270,15 +272,26 @@ fn stream(point: &Point, name: &str) -> Vec<String> {
         Some(unit) => lines.push(format!("unit = \"{unit}\"")),
         None => lines.push(format!("# No unit: SunSpec says {:?}.", point.unit)),
     }
-    if let Some(bits) = encoding.kind.number_bits()
-        && !encoding.not_available.is_empty()
-    {
-        let digits = bits as usize / 4;
-        let marks: Vec<String> =
-            encoding.not_available.iter().map(|mark| format!("\"0x{mark:0digits$x}\"")).collect();
+    let marks: Vec<String> = match encoding.kind.number_bits() {
+        Some(bits) => {
+            let digits = bits as usize / 4;
+            encoding.not_available.iter().map(|mark| format!("\"0x{mark:0digits$x}\"")).collect()
+        }
+        // A text without a character.
+        None => encoding.not_available.iter().map(|_| "\"\"".to_owned()).collect(),
+    };
+    if !marks.is_empty() {
         lines.push(format!("not_available = [{}]", marks.join(", ")));
     }
-    if point.is_static || point.kind.is_setting() {
+    if matches!(point.kind, PointKind::Enum16 | PointKind::Enum32) && !point.symbols.is_empty() {
+        let words: Vec<String> =
+            point.symbols.iter().map(|(value, word)| format!("\"{value}\" = {word:?}")).collect();
+        lines.push(format!("values = {{ {} }}", words.join(", ")));
+    }
+    let is_name = matches!(point.kind, PointKind::Text(_) | PointKind::Ipaddr | PointKind::Eui48);
+    if point.is_static || is_name {
+        lines.push(format!("poll_interval = \"{STATIC_INTERVAL}\"  # it hardly ever changes"));
+    } else if matches!(point.kind, PointKind::Sunssf | PointKind::Count) {
         lines.push("deadband = 0  # recorded when it changes".to_owned());
     }
     lines
@@ -291,19 +304,18 @@ fn about(point: &Point) -> String {
     let mut text = label.to_owned();
     match point.value() {
         Scaled::None => {}
-        Scaled::Text(value) => text += &format!("; {:?} at the scan", one_line(&value)),
+        Scaled::Text(value) => text = format!("{text}; {:?} at the scan", one_line(&value)),
         value => {
             let unit = point.ucum().unwrap_or_default();
-            text += format!("; {value} {unit}").trim_end();
-            text += " at the scan";
+            let value = format!("{value} {unit}");
+            text = format!("{text}; {} at the scan", value.trim_end());
         }
     }
-    if !point.symbols.is_empty() {
-        let is_bits = matches!(point.kind, PointKind::Bitfield16 | PointKind::Bitfield32);
-        let symbols: Vec<String> =
-            point.symbols.iter().map(|(value, name)| format!("{value} {name}")).collect();
-        text += if is_bits { ". Bits: " } else { ". Values: " };
-        text += &symbols.join(", ");
+    // What numbers mean stands in the stream itself.
+    if matches!(point.kind, PointKind::Bitfield16 | PointKind::Bitfield32) && !point.symbols.is_empty() {
+        let bits: Vec<String> = point.symbols.iter().map(|(bit, name)| format!("{bit} {name}")).collect();
+        text += ". Bits: ";
+        text += &bits.join(", ");
     }
     text
 }
@@ -314,7 +326,7 @@ pub fn readable(range: &Readable) -> String {
     let mut text =
         format!("Readable: {}:{} to {}:{}", span.table.name(), span.first, span.table.name(), span.last);
     if let Some(most) = range.at_most {
-        text += &format!(", at most {most} in a request");
+        text = format!("{text}, at most {most} in a request");
     }
     if range.may_go_on {
         text += ", perhaps further (the scan asks only so much, and stops where nothing is answered)";

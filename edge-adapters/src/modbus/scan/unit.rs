@@ -66,15 +66,12 @@ pub(super) async fn scan(
             break;
         }
     }
-    match base {
-        Some((base, walk)) => {
-            progress(&format!("unit {unit_id}: SunSpec at holding register {base}"));
-            unit.sunspec = Some(reader.sunspec(base, walk, progress).await?);
-        }
-        None => {
-            progress(&format!("unit {unit_id}: answers, without SunSpec; looking for what can be read"));
-            unit.readable = readable(reader.asker, unit_id).await?;
-        }
+    if let Some((base, walk)) = base {
+        progress(&format!("unit {unit_id}: SunSpec at holding register {base}"));
+        unit.sunspec = Some(reader.sunspec(base, walk, progress).await?);
+    } else {
+        progress(&format!("unit {unit_id}: answers, without SunSpec; looking for what can be read"));
+        unit.readable = readable(reader.asker, unit_id).await?;
     }
     unit.identification = identification(asker, unit_id).await?;
     Ok(unit)

@@ -81,6 +81,9 @@ impl Point {
     }
 
     /// By what its number is multiplied; 1 where that cannot be known.
+    ///
+    /// # Panics
+    /// Never: a scale factor is -10 to 10.
     pub fn factor(&self) -> Decimal {
         let Scale::Power(power, _) = self.scale else { return Decimal::ONE };
         Decimal::new(1, power.into()).expect("scale factors are -10 to 10, far within a decimal's range")
@@ -118,9 +121,7 @@ impl Point {
     pub fn is_implemented(&self) -> bool {
         match self.decoded().map(|decoded| decoded.value) {
             None => self.registers.iter().any(|register| *register != 0),
-            Some(Value::None) => false,
-            Some(Value::Text(text)) => !text.is_empty(),
-            Some(_) => true,
+            Some(value) => value != Value::None,
         }
     }
 }

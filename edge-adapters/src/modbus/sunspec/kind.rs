@@ -1,6 +1,6 @@
 //! The types of points (SunSpec Device Information Model Specification 1.2, section 4.2).
 
-use crate::mapping::Kind;
+use crate::mapping::{EMPTY_TEXT, Kind};
 
 /// Type of a point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -130,7 +130,7 @@ impl PointKind {
         })
     }
 
-    /// Bit patterns that mean "not implemented". With floats it is any NaN, and with texts no characters at all.
+    /// Bit patterns that mean "not implemented"; with floats it is any NaN.
     pub const fn not_implemented(self) -> &'static [u64] {
         match self {
             Self::Int16 | Self::Sunssf => &[0x8000],
@@ -142,15 +142,8 @@ impl PointKind {
             // A sum of nothing: it is not kept.
             Self::Acc16 | Self::Acc32 | Self::Acc64 | Self::Ipaddr => &[0],
             Self::Eui48 => &[0x0000_FFFF_FFFF_FFFF, 0],
-            Self::Float32 | Self::Float64 | Self::Pad | Self::Ipv6addr | Self::Text(_) => &[],
+            Self::Text(_) => &[EMPTY_TEXT],
+            Self::Float32 | Self::Float64 | Self::Pad | Self::Ipv6addr => &[],
         }
-    }
-
-    /// Does it say how the device is built, and is no measurement? Such values are recorded when they change.
-    pub const fn is_setting(self) -> bool {
-        matches!(
-            self,
-            Self::Sunssf | Self::Count | Self::Text(_) | Self::Ipaddr | Self::Ipv6addr | Self::Eui48
-        )
     }
 }

@@ -120,7 +120,7 @@ impl Node {
             _ => {
                 around.figures.before_birth += 1;
                 self.want_birth(around);
-                self.unordered(verb, device, &payload, around);
+                self.unordered(verb, device.as_ref(), &payload, around);
             }
         }
     }
@@ -156,10 +156,13 @@ impl Node {
             return;
         }
         around.figures.deaths += 1;
+        // It hears nothing, and is born by itself when it is back. Without its birth nobody knows whether this is the death
+        // of an older connection; then it is asked for all the same.
+        if self.life == Life::Born {
+            self.asking.cancel();
+        }
         self.life = Life::Dead;
         self.forget();
-        // It asks for nobody, and is born by itself when it is back.
-        self.asking.cancel();
         self.stale(status_code::NODE_DEAD, around.out);
     }
 
@@ -183,7 +186,7 @@ impl Node {
             }
             None => {
                 self.gap(around);
-                self.unordered(verb, device, &payload, around);
+                self.unordered(verb, device.as_ref(), &payload, around);
             }
         }
     }
@@ -210,7 +213,7 @@ impl Node {
         self.stale(status_code::MISSED, around.out);
         self.want_birth(around);
         for Held { verb, device, payload } in held.into_values() {
-            self.unordered(verb, device, &payload, around);
+            self.unordered(verb, device.as_ref(), &payload, around);
         }
     }
 
@@ -246,8 +249,8 @@ impl Node {
     }
 
     /// A message of which nobody knows what came before it.
-    fn unordered(&mut self, verb: Verb, device: Option<String>, payload: &Payload, around: &mut Around<'_>) {
-        let Some(scope) = self.scopes.get_mut(&device) else { return };
+    fn unordered(&mut self, verb: Verb, device: Option<&String>, payload: &Payload, around: &mut Around<'_>) {
+        let Some(scope) = self.scopes.get_mut(&device.cloned()) else { return };
         match verb {
             Verb::Birth | Verb::Data => {
                 scope.data(payload, Trust::Names, around.out);

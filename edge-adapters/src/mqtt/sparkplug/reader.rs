@@ -71,6 +71,17 @@ impl Layered for Settings {
     }
 }
 
+/// What the broker says of what is subscribed to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Subscription {
+    /// Nothing yet.
+    Asked,
+    /// All is granted.
+    Granted,
+    /// Some is not. That stands above what is wrong with nodes.
+    Refused,
+}
+
 pub(super) struct Reader {
     settings: Settings,
     host: Host,
@@ -84,10 +95,7 @@ pub(super) struct Reader {
     owes_state: bool,
     /// Has it been said on this connection?
     is_online: bool,
-    /// Has the broker answered the subscriptions?
-    is_up: bool,
-    /// Has it refused some? That stands above what is wrong with nodes.
-    is_refused: bool,
+    subscription: Subscription,
     writing: Option<Writing>,
 }
 
@@ -103,8 +111,7 @@ impl Reader {
             connected_ms: 0,
             owes_state: false,
             is_online: false,
-            is_up: false,
-            is_refused: false,
+            subscription: Subscription::Asked,
             writing: None,
         }
     }
@@ -176,7 +183,7 @@ impl Reader {
             *shown = figures;
             (shown.metrics_unmatched, shown.unmatched_metrics) = unmatched.unwrap_or(before);
         });
-        if !is_changed || self.is_refused || !self.is_up {
+        if !is_changed || self.subscription != Subscription::Granted {
             return;
         }
         match self.host.complaints().as_slice() {
@@ -262,7 +269,7 @@ impl Layer for Reader {
     }
 
     fn subscribed(&mut self, refused: Option<&str>, context: &Context) {
-        (self.is_up, self.is_refused) = (true, refused.is_some());
+        self.subscription = if refused.is_some() { Subscription::Refused } else { Subscription::Granted };
         self.owes_state = self.settings.state.is_some();
         self.host.connected(self.now());
         match refused {
@@ -298,7 +305,8 @@ impl Layer for Reader {
     }
 
     fn due(&self) -> Option<Instant> {
-        let host = self.host.due().filter(|_| self.is_up).map(|due| self.begun + due);
+        let host =
+            self.host.due().filter(|_| self.subscription != Subscription::Asked).map(|due| self.begun + due);
         let state = self.owes_state.then_some(self.begun);
         host.into_iter().chain(state).chain(self.writing.as_ref().map(Writing::due)).min()
     }
@@ -319,7 +327,7 @@ impl Layer for Reader {
     }
 
     fn can_write(&self) -> bool {
-        self.is_up && self.writing.is_none()
+        self.subscription != Subscription::Asked && self.writing.is_none()
     }
 
     fn write(&mut self, request: WriteRequest, speaker: &mut dyn Speak, context: &Context) {
@@ -332,7 +340,8 @@ impl Layer for Reader {
     }
 
     fn disconnected(&mut self) {
-        (self.is_up, self.is_online, self.owes_state) = (false, false, false);
+        self.subscription = Subscription::Asked;
+        (self.is_online, self.owes_state) = (false, false);
         // The session makes all streams stale.
         self.last.fill(None);
         if let Some(writing) = self.writing.take() {

@@ -5,7 +5,8 @@ use opcua::core::ResponseMessage;
 use opcua::types::{
     AttributeId, BrowseDescription, BrowseDirection, BrowseNextRequest, BrowseRequest, BrowseResult,
     BrowseResultMaskFlags, ByteString, DataValue, DateTime, NodeClassMask, NodeId, ReadRequest, ReadValueId,
-    ReferenceDescription, ReferenceTypeId, StatusCode, TimestampsToReturn, VariableId, Variant, ViewDescription,
+    ReferenceDescription, ReferenceTypeId, StatusCode, TimestampsToReturn, VariableId, Variant,
+    ViewDescription,
 };
 
 use super::super::session::{Session, as_many, unexpected};
@@ -47,8 +48,12 @@ impl<'a> Asking<'a> {
     pub(super) async fn children(&mut self, nodes: &[NodeId]) -> Result<Vec<Children>, Fault> {
         let mut found: Vec<Children> = nodes.iter().map(|_| Ok(Vec::new())).collect();
         // Parts still to ask; halved when refused. The last is asked first.
-        let mut parts: Vec<Vec<usize>> =
-            (0..nodes.len()).collect::<Vec<_>>().chunks(self.browse_max).rev().map(<[usize]>::to_vec).collect();
+        let mut parts: Vec<Vec<usize>> = (0..nodes.len())
+            .collect::<Vec<_>>()
+            .chunks(self.browse_max)
+            .rev()
+            .map(<[usize]>::to_vec)
+            .collect();
         while let Some(part) = parts.pop() {
             let asked: Vec<NodeId> = part.iter().map(|at| nodes[*at].clone()).collect();
             let results = match self.browse(asked).await {
@@ -181,7 +186,9 @@ impl<'a> Asking<'a> {
                     rest = &rest[part.len()..];
                 }
                 // Too much at once, for the request or for the answer.
-                Err(Fault { kind: FaultKind::Refused(_), .. }) if part.len() > 1 => at_once = part.len().div_ceil(2),
+                Err(Fault { kind: FaultKind::Refused(_), .. }) if part.len() > 1 => {
+                    at_once = part.len().div_ceil(2)
+                }
                 Err(fault) => return Err(fault),
             }
         }

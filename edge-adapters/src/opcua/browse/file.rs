@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 use std::fmt::Write as _;
 
-use selvedge_core::limits::{NAME_BYTES_MAX, STREAMS_MAX};
+use selvedge_core::limits::{NAME_BYTES_MAX, STREAMS_MAX, TEXT_FIELD_BYTES_MAX};
 use selvedge_core::reading::{Quality, Value};
 
 use super::super::node_id::{Namespace, NodeName};
@@ -17,6 +17,8 @@ use crate::status_code;
 
 /// Arrays of up to so many elements have a stream for each of them; of a longer one the first has.
 pub const ELEMENTS_MAX: usize = 16;
+/// What a descriptor needs besides url and node: the protocol, two spaces, an index of five digits with its brackets.
+const PLACE_BYTES: usize = 14;
 /// Longest value that a comment shows, in characters.
 const SHOWN_CHARS_MAX: usize = 60;
 
@@ -50,7 +52,9 @@ impl std::str::FromStr for Choice {
         if let (Err(why), true) = (as_node, prefixes.iter().any(|prefix| text.starts_with(prefix))) {
             return Err(format!("{text:?} is no node: {why}"));
         }
-        text.parse::<Glob>().map(Self::Path).map_err(|why| format!("{text:?} is neither a node nor a path: {why}"))
+        text.parse::<Glob>()
+            .map(Self::Path)
+            .map_err(|why| format!("{text:?} is neither a node nor a path: {why}"))
     }
 }
 
@@ -78,18 +82,20 @@ pub fn configuration(found: &Found, target: &Target, wish: &Wish) -> (String, us
     let mut text = head(found, target, wish);
     let mut names = HashSet::new();
     let mut streams = 0;
-    let chosen = found.variables().filter(|(at, ..)| {
-        wish.only.is_empty() || wish.only.iter().any(|choice| choice.is_of(found, *at))
-    });
+    let chosen = found
+        .variables()
+        .filter(|(at, ..)| wish.only.is_empty() || wish.only.iter().any(|choice| choice.is_of(found, *at)));
     for (at, node, variable) in chosen {
         text.push('\n');
         text += &comment(&about(&found.written_path(at), variable));
-        if let Some(why) = left_out(variable) {
+        if let Some(why) = left_out(&found.url, node, variable) {
             text += &comment(&format!("Left out ({}): {why}.", node.node));
             continue;
         }
         if matches!(node.node.namespace, Namespace::Index(1..)) {
-            text += &comment("Careful: its namespace has no name of its own; its number may be another after a restart.");
+            text += &comment(
+                "Careful: its namespace has no name of its own; its number may be another after a restart.",
+            );
         }
         let elements = match variable.elements {
             None => vec![None],
@@ -128,12 +134,14 @@ fn head(found: &Found, target: &Target, wish: &Wish) -> String {
         text += &comment("The server has more nodes than were taken in: this is a part of what is meant.");
     }
     // Writing to a string cannot fail.
-    let _ = write!(text, "\n[[device]]\nname = {}\nprotocol = \"opcua\"\n{}", quoted(&wish.name), target.keys());
+    let _ =
+        write!(text, "\n[[device]]\nname = {}\nprotocol = \"opcua\"\n{}", quoted(&wish.name), target.keys());
     text
 }
 
 fn stream(name: &str, node: &Node, variable: &Variable, element: Option<usize>) -> String {
-    let mut text = format!("[[device.stream]]\nname = {}\nnode = {}\n", quoted(name), quoted(&node.node.to_string()));
+    let mut text =
+        format!("[[device.stream]]\nname = {}\nnode = {}\n", quoted(name), quoted(&node.node.to_string()));
     if let Some(element) = element {
         // Writing to a string cannot fail.
         let _ = writeln!(text, "index = {element}");
@@ -151,14 +159,19 @@ fn stream(name: &str, node: &Node, variable: &Variable, element: Option<usize>) 
 }
 
 /// Why there can be no stream for it.
-fn left_out(variable: &Variable) -> Option<&'static str> {
+fn left_out(url: &str, node: &Node, variable: &Variable) -> Option<&'static str> {
+    // What stands in a stream's descriptor: "opcua", the url, the node, an index.
+    if url.len() + node.node.to_string().len() + PLACE_BYTES > TEXT_FIELD_BYTES_MAX {
+        return Some("its node id is longer than the descriptor of a stream can hold");
+    }
     if !variable.is_readable {
         return Some("this user may not read it");
     }
     if variable.elements == Some(0) {
         return Some("an array without an element, at the time of browsing");
     }
-    (variable.now.status == status_code::STRUCTURE).then_some("a structure, whose fields a stream cannot hold one by one")
+    (variable.now.status == status_code::STRUCTURE)
+        .then_some("a structure, whose fields a stream cannot hold one by one")
 }
 
 /// What a variable is, for people.

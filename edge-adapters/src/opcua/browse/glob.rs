@@ -163,7 +163,8 @@ impl Glob {
     /// Is this the beginning of the pattern, as plain names? Then the pattern speaks of what lies there on purpose.
     pub fn begins_with(&self, names: &[&str]) -> bool {
         let plain = |name: &str| Part::Name(name.chars().map(Piece::Is).collect());
-        self.parts.len() >= names.len() && self.parts.iter().zip(names).all(|(part, name)| *part == plain(name))
+        self.parts.len() >= names.len()
+            && self.parts.iter().zip(names).all(|(part, name)| *part == plain(name))
     }
 
     /// `**` may stand for no name at all.

@@ -67,7 +67,8 @@ impl Walk<'_> {
         let globs = &self.request.globs;
         let start = globs.iter().map(|glob| glob.step(glob.start(), "Objects")).collect();
         let objects = NodeId::from(ObjectId::ObjectsFolder);
-        let mut level: Vec<usize> = self.add(None, "Objects", &objects, Kind::Object, start).into_iter().collect();
+        let mut level: Vec<usize> =
+            self.add(None, "Objects", &objects, Kind::Object, start).into_iter().collect();
         for _ in 0..self.request.depth.min(DEPTH_MAX) {
             let ids: Vec<NodeId> = level.iter().map(|at| self.nodes[*at].id.clone()).collect();
             let mut next = Vec::new();
@@ -109,7 +110,8 @@ impl Walk<'_> {
             NodeClass::Method => Kind::Method,
             _ => return None,
         };
-        if id == ObjectId::Server && !self.request.globs.iter().any(|glob| glob.begins_with(&["Objects", "Server"])) {
+        let is_own = [ObjectId::Server, ObjectId::Aliases].iter().any(|own| id == *own);
+        if is_own && !self.request.globs.iter().any(|glob| glob.begins_with(&["Objects", &name])) {
             return None;
         }
         let steps: Steps = std::iter::zip(&self.request.globs, &self.steps[parent])
@@ -141,7 +143,14 @@ impl Walk<'_> {
         Some(id)
     }
 
-    fn add(&mut self, parent: Option<usize>, name: &str, id: &NodeId, kind: Kind, steps: Steps) -> Option<usize> {
+    fn add(
+        &mut self,
+        parent: Option<usize>,
+        name: &str,
+        id: &NodeId,
+        kind: Kind,
+        steps: Steps,
+    ) -> Option<usize> {
         let at = self.nodes.len();
         if at >= self.request.nodes_max {
             self.is_cut = true;
@@ -158,7 +167,8 @@ impl Walk<'_> {
             name: name.to_owned(),
             node: named(id, self.namespaces),
             kind,
-            is_meant: std::iter::zip(&self.request.globs, &steps).any(|(glob, step): (&Glob, _)| glob.is_meant(*step)),
+            is_meant: std::iter::zip(&self.request.globs, &steps)
+                .any(|(glob, step): (&Glob, _)| glob.is_meant(*step)),
             same_as: (first != at && !is_new_way).then_some(first),
             error: None,
             id: id.clone(),
@@ -248,7 +258,9 @@ impl Walk<'_> {
         let found = self.asking.read(&wanted).await?;
         for ((id, _), name) in wanted.into_iter().zip(found) {
             let name = match name.value {
-                Some(Variant::QualifiedName(name)) => name.name.as_ref().chars().take(NAME_CHARS_MAX).collect(),
+                Some(Variant::QualifiedName(name)) => {
+                    name.name.as_ref().chars().take(NAME_CHARS_MAX).collect()
+                }
                 _ => named(&id, self.namespaces).to_string(),
             };
             names.insert(id, name);
@@ -306,5 +318,6 @@ fn unit_of(value: &DataValue) -> Option<Unit> {
 fn range_of(value: &DataValue) -> Option<(f64, f64)> {
     let Some(Variant::ExtensionObject(object)) = &value.value else { return None };
     let range: &Range = object.inner_as()?;
-    (range.low.is_finite() && range.high.is_finite() && range.low < range.high).then_some((range.low, range.high))
+    (range.low.is_finite() && range.high.is_finite() && range.low < range.high)
+        .then_some((range.low, range.high))
 }

@@ -135,6 +135,15 @@ fn the_late_death_of_an_older_connection_is_ignored() {
 }
 
 #[test]
+fn a_death_that_no_birth_explains_may_be_an_older_one_so_the_node_is_asked_all_the_same() {
+    let mut rig = rig();
+    assert_eq!(rig.say("NDEATH/n", death(6)).len(), 3);
+    assert_eq!(rig.host.life("n"), Some(Life::Dead));
+    assert_eq!(rig.until(GRACE).0, ["n"]);
+    assert_eq!(rig.say("NBIRTH/n", birth(7)), [Is(0, 20)]);
+}
+
+#[test]
 fn a_death_of_a_device_makes_its_streams_stale_alone() {
     let mut rig = born();
     let stale = rig.say("DDEATH/n/d", payload(2, vec![]));

@@ -76,19 +76,24 @@ impl Node {
     }
 }
 
-/// Sends a peer those of its own transactions that it lost and that wait here, as far as their signatures hold, each once.
-/// Says whether one of them is still being judged. On the lane of the answer, and so before it.
+/// Sends a peer those of its own transactions that it lost and that wait here, as far as their signatures hold, each once and
+/// not all at once. Says whether there may be more: then the answer waits. On the lane of the answer, and so before it.
 pub(super) fn give_back(pending: &Pending, peer: &mut Peer, out: &mut Vec<Effect>) -> bool {
-    let mut is_judging = false;
+    let (mut may_be_more, mut bytes) = (false, 0);
     let mut give = |id: &Id, is_given: &mut bool| {
         let Some(waiting) = pending.waiting.get(id) else { return false };
-        is_judging |= waiting.is_being_judged();
-        if waiting.is_verified() && !core::mem::replace(is_given, true) {
+        if *is_given || !waiting.is_verified() {
+            may_be_more |= waiting.is_being_judged();
+        } else if bytes >= limits::LOST_BYTES_AT_ONCE {
+            may_be_more = true;
+        } else {
+            bytes += waiting.envelope.len();
             let frame = wire::transactions(core::slice::from_ref(&waiting.envelope));
             out.push(Effect::Send { peer: peer.id, lane: Lane::Fresh, frame });
+            *is_given = true;
         }
         true
     };
     peer.lost.retain_mut(|(id, is_given)| give(id, is_given));
-    is_judging
+    may_be_more
 }

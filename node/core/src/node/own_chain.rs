@@ -256,8 +256,8 @@ impl Node {
             if peer.tell_at_us.is_none_or(|at| at > now_us) {
                 continue;
             }
-            let is_judging = lost::give_back(pending, peer, out) && now_us < peer.answer_by_us;
-            if is_judging && peer.told.is_none() {
+            let may_be_more = lost::give_back(pending, peer, out) && now_us < peer.answer_by_us;
+            if may_be_more && peer.told.is_none() {
                 peer.tell_at_us = Some(now_us + limits::HAVE_EVERY_US);
                 continue;
             }
@@ -270,7 +270,7 @@ impl Node {
                 continue;
             }
             peer.telling = None;
-            let again = telling != first || is_judging;
+            let again = telling != first || may_be_more;
             peer.tell_at_us = again.then_some(now_us + limits::HAVE_EVERY_US);
             let head = telling.map(|h| ChainHead { sequence: h.sequence, id: h.id });
             let have = Have { head };

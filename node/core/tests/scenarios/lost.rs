@@ -5,7 +5,9 @@
 //! attached: an honest gateway had forked (found by the simulator: seed 3011 of the restored ones, and 940022).
 
 use selvedge_core::border::{Event, Input, Outcome, PeerId, StartCheck};
-use selvedge_core::limits::{COMPLETION_TIMEOUT_US, LOST_MAX, PENDING_TIMEOUT_US, START_GRACE_US};
+use selvedge_core::limits::{
+    COMPLETION_TIMEOUT_US, LOST_MAX, NOTE_BYTES_MAX, PENDING_TIMEOUT_US, START_GRACE_US,
+};
 use selvedge_core::wire::{self, ChainHead, Have, Hello, Message};
 
 use crate::driver::{Driver, PEER, SECOND_US, Work, envelopes_of};
@@ -118,6 +120,27 @@ fn it_is_given_back_again_after_congestion() {
     driver.input(Input::Congested { peer: OTHER });
     driver.advance_us(SECOND_US);
     assert_eq!(said(&driver, OTHER), [body(&lost), Said::Have(None)]);
+}
+
+/// All at once would overflow what may wait to be sent, and the beginning would be sent again for ever.
+#[test]
+fn much_is_given_back_in_pieces_before_the_answer() {
+    let mut driver = listening();
+    let mut one = driver.world.member(1);
+    let missing = driver.world.member(2).note("missing", &[]);
+    let long = "x".repeat(NOTE_BYTES_MAX);
+    let lost: Vec<Tx> = (0..40).map(|_| one.note(&long, &[&missing])).collect();
+    for tx in &lost {
+        driver.frame(tx);
+    }
+    driver.take();
+    driver.meet_as(OTHER, one.issuer);
+    let first = said(&driver, OTHER).len();
+    assert!((1..lost.len()).contains(&first), "{first} at once");
+    driver.advance_us(2 * SECOND_US);
+    let mut all: Vec<Said> = lost.iter().map(body).collect();
+    all.push(Said::Have(None));
+    assert!(said(&driver, OTHER) == all, "each once and in order, and then the answer");
 }
 
 /// A liar fills the places with what nobody can check: what is genuine goes first.

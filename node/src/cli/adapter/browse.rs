@@ -10,7 +10,9 @@ use std::time::Duration;
 use anyhow::Context as _;
 use edge_adapters::opcua::browse::file::{Choice, Wish, configuration};
 use edge_adapters::opcua::browse::glob::Glob;
-use edge_adapters::opcua::browse::{DEPTH_MAX, Found, Given, NODES_MAX, NODES_USUAL, Request, Target, browse};
+use edge_adapters::opcua::browse::{
+    DEPTH_MAX, Found, Given, NODES_MAX, NODES_USUAL, Request, Target, browse,
+};
 use edge_adapters::opcua::security::SECURITIES;
 
 use super::parse_duration;
@@ -128,7 +130,9 @@ pub(super) fn run(args: Args, globals: &Globals) -> anyhow::Result<ExitCode> {
         .block_on(browse(&target, &request))
         .map_err(|fault| Failed(format!("{}: {fault}", target.url())))?;
     let written = match &args.out {
-        Some(out) if found.variables().next().is_some() => Some((out.as_path(), write(out, &found, &target, &args)?)),
+        Some(out) if found.variables().next().is_some() => {
+            Some((out.as_path(), write(out, &found, &target, &args)?))
+        }
         _ => None,
     };
     print(&found, written, globals.json)?;
@@ -148,7 +152,8 @@ pub(super) fn run(args: Args, globals: &Globals) -> anyhow::Result<ExitCode> {
 fn target(args: &OpcuaArgs) -> anyhow::Result<Target> {
     let url = if args.url.contains("://") { args.url.clone() } else { format!("{SCHEME}{}", args.url) };
     let secured = &args.secured;
-    let file = |path: &Option<PathBuf>| path.as_ref().map(|path| from_file(path, args.out.as_deref())).transpose();
+    let file =
+        |path: &Option<PathBuf>| path.as_ref().map(|path| from_file(path, args.out.as_deref())).transpose();
     // Said even if nobody says it: the file may lie in another folder.
     let usual = || (secured.security != "None").then(|| PathBuf::from("opcua-pki"));
     let pki = secured.pki.clone().or_else(usual);
@@ -166,7 +171,8 @@ fn target(args: &OpcuaArgs) -> anyhow::Result<Target> {
         ("pki", file(&pki)?),
         (
             "server_thumbprints",
-            (!secured.server_thumbprints.is_empty()).then(|| Given::Texts(secured.server_thumbprints.clone())),
+            (!secured.server_thumbprints.is_empty())
+                .then(|| Given::Texts(secured.server_thumbprints.clone())),
         ),
     ];
     let keys = given.iter().filter_map(|(key, given)| Some((*key, given.as_ref()?)));
@@ -184,7 +190,8 @@ fn from_file(path: &Path, out: Option<&Path>) -> anyhow::Result<Given> {
     let is_here = out.and_then(Path::parent).is_none_or(|folder| folder.as_os_str().is_empty());
     let is_credential = path.to_str().is_some_and(|text| text.starts_with("credential:"));
     let path = if is_here || is_credential { path.to_owned() } else { std::path::absolute(path)? };
-    let text = path.to_str().with_context(|| format!("{} is no UTF-8, which a configuration is", path.display()))?;
+    let text =
+        path.to_str().with_context(|| format!("{} is no UTF-8, which a configuration is", path.display()))?;
     Ok(Given::Text(text.to_owned()))
 }
 
@@ -192,7 +199,10 @@ fn from_file(path: &Path, out: Option<&Path>) -> anyhow::Result<Given> {
 fn write(out: &Path, found: &Found, target: &Target, args: &OpcuaArgs) -> anyhow::Result<usize> {
     for choice in &args.select {
         if !found.variables().any(|(at, ..)| choice.is_of(found, at)) {
-            return Err(Failed(format!("--select {choice} chose none of the variables; nothing was written")).into());
+            return Err(Failed(format!(
+                "--select {choice} chose none of the variables; nothing was written"
+            ))
+            .into());
         }
     }
     let wish = Wish { name: args.name.clone(), only: args.select.clone() };

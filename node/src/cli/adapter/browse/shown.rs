@@ -17,7 +17,11 @@ const WHAT_COLUMNS_MAX: usize = 40;
 pub(super) fn to_words(found: &Found, written: Option<(&Path, usize)>) -> String {
     let rows = rows(found);
     let width = |column: fn(&Row) -> &str, most: usize| {
-        rows.iter().map(|row| column(row).chars().count()).filter(|count| *count <= most).max().unwrap_or_default()
+        rows.iter()
+            .map(|row| column(row).chars().count())
+            .filter(|count| *count <= most)
+            .max()
+            .unwrap_or_default()
     };
     let (tree, what) = (width(|row| &row.tree, TREE_COLUMNS_MAX), width(|row| &row.what, WHAT_COLUMNS_MAX));
     let mut text = String::new();
@@ -36,9 +40,13 @@ pub(super) fn to_words(found: &Found, written: Option<(&Path, usize)>) -> String
     match written {
         Some((file, streams)) => {
             let file = file.display();
-            text += &format!("wrote {file} with {streams} streams; try it: selvedge adapter test --config {file}\n");
+            text += &format!(
+                "wrote {file} with {streams} streams; try it: selvedge adapter test --config {file}\n"
+            );
         }
-        None if variables > 0 => text += &format!("{variables} variables; --out FILE writes a configuration for them\n"),
+        None if variables > 0 => {
+            text += &format!("{variables} variables; --out FILE writes a configuration for them\n")
+        }
         None => {}
     }
     text
@@ -118,8 +126,13 @@ const fn access(variable: &Variable) -> &'static str {
 
 /// One value of JSON.
 pub(super) fn to_json(found: &Found, written: Option<(&Path, usize)>) -> String {
-    let nodes: Vec<Value> =
-        found.nodes.iter().enumerate().filter(|(_, node)| node.is_meant).map(|(at, node)| node_json(found, at, node)).collect();
+    let nodes: Vec<Value> = found
+        .nodes
+        .iter()
+        .enumerate()
+        .filter(|(_, node)| node.is_meant)
+        .map(|(at, node)| node_json(found, at, node))
+        .collect();
     let all = json!({
         "url": found.url, "namespaces": found.namespaces, "requests": found.requests, "is_cut": found.is_cut,
         "nodes": nodes,
