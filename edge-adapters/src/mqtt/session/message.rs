@@ -109,13 +109,17 @@ impl Session {
                 FLAG_POSSIBLY_REPEATED
             }
         };
-        let last = self.last_of_topic.get(&message.topic);
-        if message.retained && last == Some(&digest) {
-            context.health.messages(|figures| figures.retained_repeated += 1);
-            return None;
-        }
-        if last.is_some() || self.last_of_topic.len() < TOPICS_MAX {
-            self.last_of_topic.insert(message.topic.clone(), digest);
+        let has_room = self.last_of_topic.len() < TOPICS_MAX;
+        match self.last_of_topic.get_mut(&message.topic) {
+            Some(last) if message.retained && *last == digest => {
+                context.health.messages(|figures| figures.retained_repeated += 1);
+                return None;
+            }
+            Some(last) => *last = digest,
+            None if has_room => {
+                self.last_of_topic.insert(message.topic.clone(), digest);
+            }
+            None => {}
         }
         Some(flags)
     }
