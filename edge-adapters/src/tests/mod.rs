@@ -18,6 +18,8 @@ mod mqtt_payload;
 #[cfg(feature = "mqtt")]
 mod mqtt_session;
 #[cfg(feature = "opcua")]
+mod opcua_config;
+#[cfg(feature = "opcua")]
 mod opcua_glob;
 #[cfg(feature = "opcua")]
 mod opcua_value;
