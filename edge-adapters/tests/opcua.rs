@@ -10,7 +10,12 @@ mod items;
 mod plant;
 #[path = "opcua/recovery.rs"]
 mod recovery;
+#[allow(dead_code, reason = "another binary uses the rest")]
+#[path = "mqtt/rig.rs"]
+mod rig;
 #[path = "opcua/security.rs"]
 mod security;
 #[path = "opcua/values.rs"]
 mod values;
+#[path = "opcua/writing.rs"]
+mod writing;

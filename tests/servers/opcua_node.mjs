@@ -35,6 +35,7 @@ const variables = new Map(PLANT.variables.map((entry) => [called(entry), { ...en
 const counting = new Map();
 let namespaceNames = Object.keys(PLANT.namespaces);
 let server;
+let isServing = false;
 
 /** node-opcua's own memory of certificates, except that it takes back its trust. */
 class Trust extends common.InMemoryCertificateStore {
@@ -264,6 +265,8 @@ async function start(options) {
     build(options);
     await server.start();
     watchSockets();
+    // What counts by itself finds its variable from here on, and not before.
+    isServing = true;
 }
 
 function drop() {
@@ -271,6 +274,7 @@ function drop() {
 }
 
 async function stop() {
+    isServing = false;
     drop();
     await server?.shutdown(0);
     server = undefined;
@@ -354,7 +358,7 @@ function itemsOf(session) {
 function count(name) {
     const entry = variables.get(name);
     Object.assign(entry, { value: Number(entry.value) + 1, time: undefined });
-    if (server?.engine?.addressSpace && !entry.gone) show(name);
+    if (isServing && !entry.gone) show(name);
 }
 
 /** The line that says that the server is ready. */

@@ -21,6 +21,9 @@ use crate::write::Written;
 
 /// A connection that lived this long had got going: the next wait is the first again.
 const STEADY_AFTER: Duration = Duration::from_secs(5);
+/// A server has this long to hear that its session is not needed any more. One that does not keeps it for `keep_for`, and
+/// small ones have room for few.
+const CLOSE_WITHIN: Duration = Duration::from_millis(1_500);
 
 pub(crate) struct Runner {
     source: OpcUa,
@@ -38,6 +41,8 @@ pub(crate) enum End {
     /// The session is of no use any more.
     Useless(Fault),
     NotTaken,
+    /// It was told to stop.
+    Stopped,
 }
 
 impl From<Fault> for End {
@@ -60,7 +65,8 @@ impl Runner {
         Self { source, kept: None, carried: None }
     }
 
-    async fn connect_for_ever(&mut self, context: &Context) -> Result<Infallible, Fault> {
+    /// `Ok` when it was told to stop.
+    async fn connect_for_ever(&mut self, context: &Context) -> Result<(), Fault> {
         let mut backoff = Backoff::new(BackoffPolicy::default(), context.seed);
         loop {
             let begun = Instant::now();
@@ -68,6 +74,7 @@ impl Runner {
                 Ok(never) => match never {},
                 Err(End::Broken(fault) | End::Useless(fault)) => fault,
                 Err(End::NotTaken) => return Err(Fault::new(FaultKind::Adapter, NotTaken.to_string())),
+                Err(End::Stopped) => return Ok(()),
             };
             if begun.elapsed() >= STEADY_AFTER {
                 backoff.reset();
@@ -76,25 +83,37 @@ impl Runner {
             context.outlet.mark_stale(fault.status());
             let wait = backoff.next_wait();
             context.health.down(&fault, wait);
-            refuse_writes_while(sleep(wait), context).await;
+            tokio::select! {
+                biased;
+                () = context.stop.cancelled() => return Ok(()),
+                () = refuse_writes_while(sleep(wait), context) => {}
+            }
         }
     }
 
     /// One connection, from its beginning to its end.
     async fn connection(&mut self, context: &Context) -> Result<Infallible, End> {
         let opening = self.source.connect.open(self.kept.clone(), &context.health);
-        let mut session = refuse_writes_while(opening, context).await?;
+        let mut session = tokio::select! {
+            biased;
+            () = context.stop.cancelled() => return Err(End::Stopped),
+            session = refuse_writes_while(opening, context) => session?,
+        };
         if !session.is_resumed {
             self.kept = None;
             self.carried = None;
         }
-        let end = match self.serve(&session, context).await {
-            Ok(never) => match never {},
-            Err(end) => end,
+        let end = tokio::select! {
+            biased;
+            () = context.stop.cancelled() => End::Stopped,
+            end = self.serve(&session, context) => match end {
+                Ok(never) => match never {},
+                Err(end) => end,
+            },
         };
         match &end {
             End::Broken(_) => self.kept = session.keep(),
-            End::Useless(_) | End::NotTaken => {
+            End::Useless(_) | End::NotTaken | End::Stopped => {
                 self.kept = None;
                 self.carried = None;
                 session.close().await;
@@ -122,10 +141,14 @@ impl Runner {
 impl Adapter for Runner {
     fn run(mut self: Box<Self>, context: Context) -> Running {
         Box::pin(async move {
+            let stopped = async {
+                context.stop.cancelled().await;
+                sleep(CLOSE_WITHIN).await;
+            };
             tokio::select! {
                 biased;
-                () = context.stop.cancelled() => Ok(()),
-                fault = self.connect_for_ever(&context) => fault.map(|never| match never {}),
+                outcome = self.connect_for_ever(&context) => outcome,
+                () = stopped => Ok(()),
             }
         })
     }

@@ -26,6 +26,8 @@ mod mqtt_survey;
 #[cfg(feature = "opcua")]
 mod opcua_browse_file;
 #[cfg(feature = "opcua")]
+mod opcua_config;
+#[cfg(feature = "opcua")]
 mod opcua_glob;
 #[cfg(feature = "opcua")]
 mod opcua_value;

@@ -197,3 +197,18 @@ async fn the_server_keeps_its_queue_while_the_node_has_no_room() {
         "{figures:?}"
     );
 }
+
+/// Small servers have room for few sessions: one that nobody closed blocks a place until its time is over.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gateway_that_stops_leaves_nothing_behind() {
+    let mut plant = Plant::start(Make::Node, &[]);
+    let mut reader = Reader::start(&plant.table(QUICK, &[TICKS]));
+    reader.good(TICKS, None).await;
+    let clients = plant.server.ask("clients");
+    assert_eq!((&clients["sessions"], &clients["subscriptions"]), (&1.into(), &1.into()), "{clients}");
+    drop(reader);
+    crate::support::eventually("no session", || {
+        let clients = plant.server.ask("clients");
+        if clients["sessions"] == 0 && clients["subscriptions"] == 0 { Ok(()) } else { Err(clients) }
+    });
+}
