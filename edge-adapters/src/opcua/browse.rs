@@ -153,6 +153,9 @@ impl Target {
     ///
     /// # Errors
     /// What is wrong with them.
+    ///
+    /// # Panics
+    /// Never: a device that is read is one of the protocol that is written.
     pub fn read<'a>(
         keys: impl IntoIterator<Item = (&'static str, &'a Given)>,
     ) -> Result<Self, Vec<ConfigError>> {

@@ -187,7 +187,7 @@ impl<'a> Asking<'a> {
                 }
                 // Too much at once, for the request or for the answer.
                 Err(Fault { kind: FaultKind::Refused(_), .. }) if part.len() > 1 => {
-                    at_once = part.len().div_ceil(2)
+                    at_once = part.len().div_ceil(2);
                 }
                 Err(fault) => return Err(fault),
             }

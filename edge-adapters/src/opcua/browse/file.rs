@@ -178,11 +178,12 @@ fn left_out(url: &str, node: &Node, variable: &Variable) -> Option<&'static str>
 pub fn about(path: &str, variable: &Variable) -> String {
     let mut text = format!("{path}: {}", variable.kind());
     let value = variable.shown();
+    // Writing to a string cannot fail, here and below.
     if !value.is_empty() {
-        text += &format!(", {value}");
+        let _ = write!(text, ", {value}");
     }
     if let Some((low, high)) = variable.range {
-        text += &format!(", usually {low} to {high}");
+        let _ = write!(text, ", usually {low} to {high}");
     }
     if variable.is_writable {
         text += ", may be written";
@@ -194,11 +195,12 @@ impl Variable {
     /// Its type in words: `Double`, `UInt16[3]`, `ModeEnumeration (Int32)`.
     pub fn kind(&self) -> String {
         let mut text = one_line(&self.data_type);
+        // Writing to a string cannot fail.
         if let Some(elements) = self.elements {
-            text += &format!("[{elements}]");
+            let _ = write!(text, "[{elements}]");
         }
         if let Some(encoding) = self.encoding.filter(|encoding| *encoding != self.data_type) {
-            text += &format!(" ({encoding})");
+            let _ = write!(text, " ({encoding})");
         }
         text
     }
@@ -221,7 +223,7 @@ impl Variable {
             let words = words.split(':').next().unwrap_or_default();
             let quality = self.now.quality.name();
             let why = if words.is_empty() { quality.to_owned() } else { format!("{quality}: {words}") };
-            text = format!("{text} ({why})").trim_start().to_owned();
+            text = if text.is_empty() { format!("({why})") } else { format!("{text} ({why})") };
         }
         text
     }

@@ -1,5 +1,6 @@
 //! What was found, for people and as JSON.
 
+use std::fmt::Write as _;
 use std::path::Path;
 
 use edge_adapters::modbus::scan::file::one_line;
@@ -32,20 +33,23 @@ pub(super) fn to_words(found: &Found, written: Option<(&Path, usize)>) -> String
     }
     let variables = found.variables().count();
     if found.is_cut {
-        text += &format!(
-            "The server has more: {} nodes were taken in. Narrow --path, or raise --max-nodes.\n",
+        // Writing to a string cannot fail, here and below.
+        let _ = writeln!(
+            text,
+            "The server has more: {} nodes were taken in. Narrow --path, or raise --max-nodes.",
             found.nodes.len()
         );
     }
     match written {
         Some((file, streams)) => {
             let file = file.display();
-            text += &format!(
-                "wrote {file} with {streams} streams; try it: selvedge adapter test --config {file}\n"
+            let _ = writeln!(
+                text,
+                "wrote {file} with {streams} streams; try it: selvedge adapter test --config {file}"
             );
         }
         None if variables > 0 => {
-            text += &format!("{variables} variables; --out FILE writes a configuration for them\n")
+            let _ = writeln!(text, "{variables} variables; --out FILE writes a configuration for them");
         }
         None => {}
     }
