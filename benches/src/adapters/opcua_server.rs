@@ -17,7 +17,6 @@ use opcua_server::node_manager::memory::{SimpleNodeManager, simple_node_manager}
 use opcua_server::{ANONYMOUS_USER_TOKEN_ID, ServerBuilder, ServerEndpoint, ServerHandle};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc as orders, oneshot};
-use tokio_util::sync::CancellationToken;
 
 use crate::cpu;
 
@@ -30,7 +29,7 @@ pub(super) const QUEUE_MAX: usize = 1_000;
 pub(super) const PUBLISHING_MS: u64 = 10;
 /// Ticks of 100 ns in a millisecond: values are as far apart.
 const TICKS_BETWEEN: i64 = 10_000;
-/// Before the server's start, so that no value lies in the future: ticks in a minute.
+/// Ticks in a minute.
 const TICKS_BEFORE: i64 = 600_000_000;
 
 /// So many values of each variable, one after the other.
@@ -56,32 +55,32 @@ pub(super) struct OpcUaServer {
     /// Index of [`NAMESPACE`].
     pub(super) index: u16,
     orders: orders::UnboundedSender<Order>,
-    stop: CancellationToken,
     thread: JoinHandle<anyhow::Result<f64>>,
 }
 
 impl OpcUaServer {
     /// One with so many variables, all 0; `folder` is for its certificates, of which it has none.
     pub(super) fn start(variables: usize, folder: &Path) -> anyhow::Result<Self> {
-        let stop = CancellationToken::new();
         let (orders, inbox) = orders::unbounded_channel();
         let (tell, told) = mpsc::channel();
-        let (token, folder) = (stop.clone(), folder.to_owned());
+        let folder = folder.to_owned();
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             runtime.block_on(async {
                 let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
                 let address = listener.local_addr()?;
-                let (server, handle) =
-                    builder(address, &folder, token).build().map_err(anyhow::Error::msg)?;
+                let (server, handle) = builder(address, &folder).build().map_err(anyhow::Error::msg)?;
                 let index =
                     handle.get_namespace_index(NAMESPACE).context("the namespace of the variables")?;
                 let nodes: Vec<NodeId> = (0..variables).map(|number| node(index, number)).collect();
+                // Before now, so that no value lies in the future.
+                let first_ticks = DateTime::now().ticks() - TICKS_BEFORE;
                 furnish(&handle, index, &nodes)?;
+                set(&handle, &nodes, 0, first_ticks)?;
                 tell.send((address, index))?;
                 tokio::select! {
                     ended = server.run_with(listener) => ended.map_err(anyhow::Error::msg),
-                    ended = obey(inbox, &handle, &nodes) => ended,
+                    ended = obey(inbox, &handle, &nodes, first_ticks) => ended,
                 }
             })?;
             drop(runtime);
@@ -91,7 +90,7 @@ impl OpcUaServer {
             let why = thread.join().map_err(|_| anyhow::anyhow!("the OPC-UA server panicked"))?;
             return Err(why.err().unwrap_or_else(|| anyhow::anyhow!("the OPC-UA server did not start")));
         };
-        Ok(Self { address, index, orders, stop, thread })
+        Ok(Self { address, index, orders, thread })
     }
 
     /// Sets each variable so many times.
@@ -103,7 +102,7 @@ impl OpcUaServer {
 
     /// Seconds of CPU that its thread took.
     pub(super) fn stop(self) -> anyhow::Result<f64> {
-        self.stop.cancel();
+        drop(self.orders);
         self.thread.join().map_err(|_| anyhow::anyhow!("the OPC-UA server panicked"))?
     }
 }
@@ -113,7 +112,7 @@ pub(super) fn node(index: u16, number: usize) -> NodeId {
     NodeId::new(index, number as u32 + 1)
 }
 
-fn builder(address: SocketAddr, folder: &Path, token: CancellationToken) -> ServerBuilder {
+fn builder(address: SocketAddr, folder: &Path) -> ServerBuilder {
     let namespace =
         |uri: &str| NamespaceMetadata { namespace_uri: uri.to_owned(), ..NamespaceMetadata::default() };
     let mut builder = ServerBuilder::new()
@@ -124,7 +123,6 @@ fn builder(address: SocketAddr, folder: &Path, token: CancellationToken) -> Serv
         .pki_dir(folder)
         .host("127.0.0.1")
         .port(address.port())
-        .token(token)
         .add_endpoint("none", ServerEndpoint::new_none("/", &[ANONYMOUS_USER_TOKEN_ID.to_owned()]))
         .discovery_urls(vec!["/".to_owned()])
         .subscription_poll_interval_ms(PUBLISHING_MS)
@@ -174,24 +172,27 @@ fn manager(handle: &ServerHandle, name: &str) -> anyhow::Result<std::sync::Arc<S
     handle.node_managers().get_by_name::<SimpleNodeManager>(name).context("a node manager by its name")
 }
 
+fn set(handle: &ServerHandle, nodes: &[NodeId], value: u32, first_ticks: i64) -> anyhow::Result<()> {
+    let time = DateTime::from(first_ticks + i64::from(value) * TICKS_BETWEEN);
+    let values = nodes.iter().map(|node| (node, None, DataValue::new_at(value, time)));
+    manager(handle, "variables")?
+        .set_values(handle.subscriptions(), values)
+        .map_err(|status| anyhow::anyhow!("a variable cannot be set: {status}"))
+}
+
 /// Does what it is told until nobody can tell it any more.
 async fn obey(
     mut inbox: orders::UnboundedReceiver<Order>,
     handle: &ServerHandle,
     nodes: &[NodeId],
+    first_ticks: i64,
 ) -> anyhow::Result<()> {
-    let variables = manager(handle, "variables")?;
-    let first_ticks = DateTime::now().ticks() - TICKS_BEFORE;
     let mut value = 0_u32;
     while let Some(Order { rounds, done }) = inbox.recv().await {
         // Nothing is awaited here, so the server publishes nothing of it before all of it is there.
         for _ in 0..rounds {
             value += 1;
-            let time = DateTime::from(first_ticks + i64::from(value) * TICKS_BETWEEN);
-            let values = nodes.iter().map(|node| (node, None, DataValue::new_at(value, time)));
-            variables
-                .set_values(handle.subscriptions(), values)
-                .map_err(|status| anyhow::anyhow!("a variable cannot be set: {status}"))?;
+            set(handle, nodes, value, first_ticks)?;
         }
         // Whoever asked may have given up.
         let _ = done.send(Done { value, at: Instant::now() });
