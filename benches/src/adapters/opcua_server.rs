@@ -10,8 +10,8 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use anyhow::Context as _;
-use opcua::types::{AccessLevel, DataTypeId, DataValue, DateTime, NodeId, VariableId};
-use opcua_server::address_space::VariableBuilder;
+use opcua::types::{DataTypeId, DataValue, DateTime, NodeId, VariableId};
+use opcua_server::address_space::{AccessLevel, VariableBuilder};
 use opcua_server::diagnostics::NamespaceMetadata;
 use opcua_server::node_manager::memory::{SimpleNodeManager, simple_node_manager};
 use opcua_server::{ANONYMOUS_USER_TOKEN_ID, ServerBuilder, ServerEndpoint, ServerHandle};
