@@ -8,6 +8,7 @@ use anyhow::{Context as _, ensure};
 use selvedge::gateway::Gateway;
 use selvedge_crypto::default_verifier;
 
+use crate::adapters::memory::status_kib;
 use crate::cpu::{self, Samples};
 use crate::figure::{Figure, Goal, Report, number};
 use crate::network::{self, FIRST_PEER, MEASURED, Peer, Tangle};
@@ -115,10 +116,10 @@ pub(crate) fn connections(plan: &Plan) -> anyhow::Result<Report> {
             // The first one brings what all share.
             let first = peer(&["crowd", &to, "1", "1"])?;
             connected(&gateway, 1).await?;
-            let before = resident_kib()?;
+            let before = status_kib("VmRSS:")?;
             let rest = peer(&["crowd", &to, &(PEERS - 1).to_string(), "2"])?;
             connected(&gateway, PEERS as usize).await?;
-            let after = resident_kib()?;
+            let after = status_kib("VmRSS:")?;
             samples.add(after.saturating_sub(before) as f64 / (PEERS - 1) as f64);
             whole.add(after as f64 / 1024.0);
             drop((first, rest));
@@ -187,15 +188,12 @@ async fn connected(gateway: &Gateway, peers: usize) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn resident_kib() -> anyhow::Result<u64> {
-    let status = std::fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find(|l| l.starts_with("VmRSS:")).context("VmRSS")?;
-    Ok(line.split_whitespace().nth(1).context("a number")?.parse()?)
-}
-
 fn memory(gateway: &Gateway) -> anyhow::Result<String> {
     let peers = gateway.network().map_or(0, |n| n.status().links.len());
-    Ok(format!("2: resident after the load, {peers} peers: {} MiB", number(resident_kib()? as f64 / 1024.0)))
+    Ok(format!(
+        "2: resident after the load, {peers} peers: {} MiB",
+        number(status_kib("VmRSS:")? as f64 / 1024.0)
+    ))
 }
 
 /// CPU seconds by the name of the thread.

@@ -10,9 +10,11 @@
 //! - [`figure`]: a figure, its goal, the table, the JSON; [`cpu`]: clocks and samples; [`plan`]: how much is done
 //! - [`plant`]: the values that machines would send; [`gateway`]: a gateway in a folder, and the check of what it kept
 //! - [`network`]: gateways on loopback and a signed tangle; [`peer`]: peers in processes of their own
+//! - [`machines`]: Modbus servers that stand for machines
 //! - [`ingest`] (figure 1), [`gossip`] (2, 7 and the connections of 8), [`root`] (3), [`archive`] (5), [`proof`] (6),
-//!   [`idle`] (10), [`sim`] (12), [`latency`] (14)
+//!   [`idle`] (10), [`sim`] (12), [`latency`] (14), [`adapters`] (15 to 18)
 
+mod adapters;
 mod archive;
 mod cpu;
 mod figure;
@@ -21,6 +23,7 @@ mod gossip;
 mod idle;
 mod ingest;
 mod latency;
+mod machines;
 mod network;
 mod peer;
 mod plan;
@@ -48,7 +51,8 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// The headline figures: 1 ingest, 2 gossip, 3 Merkle root, 5 archive, 6 proof, 7 catch-up, 8 memory of a
-    /// connection, 10 idle, 12 simulator, 14 latency.
+    /// connection, 10 idle, 12 simulator, 14 latency, 15 Modbus, 16 MQTT (needs mosquitto), 17 OPC-UA, 18 memory of a
+    /// gateway at work.
     Headline {
         /// The last line is one object with all figures.
         #[arg(long)]
@@ -81,7 +85,7 @@ enum Command {
 
 type Bench = fn(&Plan) -> anyhow::Result<Report>;
 
-const BENCHES: [(u32, &str, Bench); 10] = [
+const BENCHES: [(u32, &str, Bench); 14] = [
     (1, "readings ingested, durable, batched, signed, attached", ingest::measure),
     (2, "transactions received from peers", gossip::receive),
     (3, "Merkle root over many leaves", root::measure),
@@ -92,6 +96,10 @@ const BENCHES: [(u32, &str, Bench); 10] = [
     (10, "idle gateways", idle::measure),
     (12, "the simulator", sim::measure),
     (14, "submit to durable, open loop", latency::measure),
+    (15, "one Modbus connection", adapters::modbus::measure),
+    (16, "MQTT, acknowledged from the journal", adapters::mqtt::measure),
+    (17, "OPC-UA notifications", adapters::opcua::measure),
+    (18, "memory of a gateway at work", adapters::memory::measure),
 ];
 
 fn main() -> ExitCode {
@@ -122,7 +130,7 @@ fn headline(json: bool, only: Option<u32>, smoke: bool, dir: Option<PathBuf>) ->
     let chosen: Vec<_> = BENCHES.iter().filter(|(number, ..)| only.is_none_or(|o| o == *number)).collect();
     anyhow::ensure!(
         !chosen.is_empty(),
-        "there is no figure {}; expected 1, 2, 3, 5, 6, 7, 8, 10, 12 or 14",
+        "there is no figure {}; expected 1, 2, 3, 5, 6, 7, 8, 10, 12 or 14 to 18",
         only.unwrap_or(0)
     );
     if cfg!(debug_assertions) && !smoke {

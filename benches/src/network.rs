@@ -260,6 +260,11 @@ impl Peer {
         writeln!(stdin, "go")?;
         Ok(stdin.flush()?)
     }
+
+    /// Its input ends; what it still says can be read.
+    pub(crate) fn end(&mut self) {
+        self.stdin = None;
+    }
 }
 
 impl Drop for Peer {

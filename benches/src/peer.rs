@@ -14,6 +14,7 @@ use selvedge_core::wire;
 use selvedge_crypto::signer;
 use tokio::sync::mpsc::Receiver;
 
+use crate::adapters::memory;
 use crate::network::{self, FIRST_PEER, MEASURED, Tangle, hello, key};
 
 #[derive(Debug, Subcommand)]
@@ -24,6 +25,8 @@ pub(crate) enum Role {
     Feed { to: String, transactions: usize },
     /// Connects and takes what comes; so many peers.
     Crowd { to: String, peers: u8, first: u8 },
+    /// A gateway on a folder, with the devices of a file; says what memory it takes when asked.
+    Gather { place: PathBuf, devices: PathBuf },
 }
 
 pub(crate) fn run(role: &Role) -> anyhow::Result<()> {
@@ -32,17 +35,18 @@ pub(crate) fn run(role: &Role) -> anyhow::Result<()> {
         Role::Serve { place } => runtime.block_on(serve(place)),
         Role::Feed { to, transactions } => runtime.block_on(feed(to, *transactions)),
         Role::Crowd { to, peers, first } => runtime.block_on(crowd(to, *peers, *first)),
+        Role::Gather { place, devices } => memory::gather(place, devices),
     }
 }
 
-fn say(line: &str) -> anyhow::Result<()> {
+pub(crate) fn say(line: &str) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "{line}")?;
     Ok(out.flush()?)
 }
 
 /// Waits for a line, or the end of the input.
-async fn told() -> anyhow::Result<bool> {
+pub(crate) async fn told() -> anyhow::Result<bool> {
     let wait = || std::io::stdin().lock().read_line(&mut String::new());
     Ok(tokio::task::spawn_blocking(wait).await?? > 0)
 }
