@@ -9,8 +9,11 @@
 //! - [`keys`]: reading one table, key by key
 //! - [`stream`]: the keys of every stream
 //! - [`modbus`], [`mqtt`], [`opcua`]: the keys of a protocol
-//! - [`text`]: values that are written as text
+//! - [`text`]: values that are written as text; [`registers`]: those of Modbus
+//! - [`compose`]: for programs that write a configuration
 
+#[cfg(any(feature = "modbus", feature = "opcua"))]
+pub(crate) mod compose;
 pub(crate) mod keys;
 #[cfg(feature = "modbus")]
 mod modbus;
@@ -18,6 +21,8 @@ mod modbus;
 mod mqtt;
 #[cfg(feature = "opcua")]
 mod opcua;
+#[cfg(feature = "modbus")]
+mod registers;
 mod stream;
 mod text;
 mod written;

@@ -8,7 +8,7 @@ use selvedge_core::stream::Decimal;
 
 use super::keys::{Keys, quoted};
 use super::stream::Common;
-use super::{Scalar, text};
+use super::{Scalar, registers};
 use crate::adapter::{Head, Report, StreamSpec, Words};
 use crate::mapping::{Encoding, Kind, Order};
 use crate::modbus::encode::is_writable;
@@ -235,7 +235,7 @@ fn place(keys: &mut Keys<'_>, common: &Common, caps: Caps) -> Option<(Table, u16
     let expected = "holding:ADDRESS, input:ADDRESS, coil:ADDRESS or discrete:ADDRESS with an address from 0 to 65535, \
                     counted from 0";
     let register = keys.required("register", expected);
-    let place = text::register(&register);
+    let place = registers::register(&register);
     if place.is_none() && !register.is_empty() {
         keys.wrong("register", quoted(&register), expected);
     }
@@ -260,7 +260,7 @@ fn place(keys: &mut Keys<'_>, common: &Common, caps: Caps) -> Option<(Table, u16
     }
     let mut not_available = Vec::new();
     for mark in &common.not_available {
-        match text::bit_pattern(mark, kind) {
+        match registers::bit_pattern(mark, kind) {
             Ok(bits) => not_available.push(bits),
             Err(expected) => {
                 keys.wrong("not_available", mark, expected);
@@ -283,7 +283,7 @@ fn kind(keys: &Keys<'_>, written: Option<&str>, table: Table) -> Option<Kind> {
         );
         return None;
     }
-    let kind = written.and_then(text::kind);
+    let kind = written.and_then(registers::kind);
     if kind.is_none() {
         let found = written.map_or_else(|| "nothing".to_owned(), quoted);
         let expected = "bool, bit(0) to bit(15), i8, u8, i16, u16, i32, u32, i64, u64, f32, f64, or string(1) to \

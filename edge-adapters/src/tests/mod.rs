@@ -40,6 +40,7 @@ mod poll;
 mod poll_bad_devices;
 #[cfg(feature = "sparkplug")]
 mod sparkplug;
+#[cfg(feature = "modbus")]
 mod sunspec;
 mod supervisor;
 mod support;

@@ -12,6 +12,7 @@ use super::super::sunspec::COMMON;
 use super::super::sunspec::decode::{Model, Point, Scale};
 use super::super::sunspec::kind::PointKind;
 use super::{Answering, Readable, Scanned, SunSpec, Unit};
+use crate::config::compose::{comment, one_line};
 use crate::mapping::Scaled;
 
 /// Longest name of a device; the names of its streams begin with it.
@@ -20,8 +21,6 @@ const DEVICE_BYTES_MAX: usize = 40;
 const SHOWN_MAX: usize = 128;
 /// How often that is read which says how the device is built.
 const STATIC_INTERVAL: &str = "1h";
-/// Where comments are wrapped.
-const COLUMNS: usize = 110;
 
 /// How the file is to be.
 #[derive(Debug, Clone, Default)]
@@ -387,32 +386,4 @@ fn slug(text: &str) -> String {
         }
     }
     slug.trim_end_matches('-').to_owned()
-}
-
-/// Without what could begin a new line, or turn round or hide text on a screen.
-pub fn one_line(text: &str) -> String {
-    let is_shown = |letter: &char| {
-        !letter.is_control()
-            && !matches!(*letter, '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}')
-    };
-    text.chars().filter(is_shown).collect()
-}
-
-/// A comment, wrapped.
-pub(crate) fn comment(text: &str) -> String {
-    let mut lines = String::new();
-    let mut line = "#".to_owned();
-    let indent = text.len() - text.trim_start().len();
-    for word in one_line(text).split(' ').skip(indent) {
-        if line.len() + 1 + word.len() > COLUMNS && line.len() > 1 {
-            lines += &line;
-            lines.push('\n');
-            "#".clone_into(&mut line);
-        }
-        line.push(' ');
-        line += word;
-    }
-    lines += line.trim_end();
-    lines.push('\n');
-    lines
 }

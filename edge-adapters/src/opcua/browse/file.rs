@@ -12,7 +12,7 @@ use selvedge_core::reading::{Quality, Value};
 use super::super::node_id::{Namespace, NodeName};
 use super::glob::Glob;
 use super::{Found, Node, Target, Variable};
-use crate::modbus::scan::file::{comment, one_line};
+use crate::config::compose::{comment, one_line};
 use crate::status_code;
 
 /// Arrays of up to so many elements have a stream for each of them; of a longer one the first has.
