@@ -36,7 +36,7 @@ impl Rig {
         let devices = sources.into_iter().map(|source| {
             source.begin(&Start { gateway: "test", origins });
             // A written stream has a second one, for the attempts.
-            let count = edge_adapters::adapter::all_streams(source.streams()).len();
+            let count = edge_adapters::adapter::all_streams(&*source).len();
             Device { source, streams: next.by_ref().take(count).map(StreamHandle).collect() }
         });
         let (sender, deliveries) = delivery_queue();
