@@ -20,7 +20,7 @@ use selvedge_core::reading::{Quality, Value};
 use tokio::sync::mpsc::unbounded_channel;
 
 use super::broker::{Broker, leave};
-use super::{AtWork, STUCK, descriptors_of, runtime, sources, within};
+use super::{AtWork, STUCK, descriptors_of, runtime, sources};
 use crate::cpu::{self, Samples};
 use crate::figure::{Figure, Goal, Report, number};
 use crate::gateway::{self, Expected, Identity};
@@ -148,8 +148,7 @@ fn through_adapter(
         let (engine, running) = identity.start(&store, BatchPolicy::default(), JOURNAL_WITHIN)?;
         gateway::describe(&engine, &descriptors).await?;
         let (started, before) = (Instant::now(), cpu::process());
-        let taking = take(&engine, sources, messages.len());
-        let (adapters, collected) = within("taking all messages", taking).await??;
+        let (adapters, collected) = take(&engine, sources, messages.len()).await?;
         let spent = (started.elapsed().as_secs_f64(), cpu::process() - before);
         adapters.end().await;
         gateway::stop(engine, running).await?;
@@ -189,8 +188,18 @@ async fn take(
     let mut adapters = AtWork::start(sources);
     let (tell, mut told) = unbounded_channel();
     let (mut collected, mut durable) = (Vec::with_capacity(wanted), 0);
+    let too_late = tokio::time::sleep(STUCK);
+    tokio::pin!(too_late);
     while durable < wanted {
         tokio::select! {
+            () = &mut too_late => {
+                let figures = adapters.devices().snapshots();
+                bail!(
+                    "{durable} of {} readings are durable, of {wanted} messages, after {STUCK:?}: {:?}",
+                    collected.len(),
+                    figures.first().map(|device| (device.state, &device.error, device.connections, &device.messages))
+                );
+            }
             Some(Delivery { readings, origins, ack }) = adapters.deliveries.recv() => {
                 if readings.is_empty() && origins.is_empty() {
                     let _ = ack.map(|ack| ack.send(()));
