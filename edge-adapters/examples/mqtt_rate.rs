@@ -43,7 +43,9 @@ async fn publish(host: &str, port: u16, topic: &str, count: usize) -> Result<(),
     let publishing = async {
         for number in 0..count {
             // 64 bytes, of which the adapter reads one number.
-            let payload = format!("{{\"value\": {number:<10}, \"unit\": \"Cel\", \"from\": \"a sensor of the plant\"}}");
+            let payload = format!(
+                "{{\"value\": {number:<10}, \"unit\": \"Cel\", \"from\": \"a sensor of the plant\"}}"
+            );
             client.publish(topic, QoS::AtLeastOnce, false, payload).await?;
         }
         Ok::<_, Failed>(())
