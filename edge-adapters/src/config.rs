@@ -13,7 +13,7 @@
 //! - [`compose`]: for programs that write a configuration
 
 #[cfg(any(feature = "modbus", feature = "opcua"))]
-pub(crate) mod compose;
+pub mod compose;
 pub(crate) mod keys;
 #[cfg(feature = "modbus")]
 mod modbus;

@@ -46,7 +46,12 @@ impl WriteRequest {
 
     /// Is it still allowed? To be asked right before the device is written to: the request may have waited.
     pub fn is_armed(&self) -> bool {
-        self.permit.holds()
+        self.permit.holds() && !self.is_given_up()
+    }
+
+    /// Has whoever asked given up? Then nobody would know of the write, and a command must not come late.
+    fn is_given_up(&self) -> bool {
+        self.answer.is_closed()
     }
 }
 
@@ -99,7 +104,12 @@ impl Writes {
             if request.is_armed() {
                 return request;
             }
-            let why = "the gateway was disarmed while it waited".to_owned();
+            let why = if request.is_given_up() {
+                "it waited for so long that whoever asked gave up"
+            } else {
+                "the gateway was disarmed while it waited"
+            };
+            let why = why.to_owned();
             request.done(Written::Refused { status: crate::status_code::NOT_ARMED, why });
         }
     }

@@ -4,7 +4,7 @@
 const COLUMNS: usize = 110;
 
 /// Without what could begin a new line, or turn round or hide text on a screen.
-pub(crate) fn one_line(text: &str) -> String {
+pub fn one_line(text: &str) -> String {
     let is_shown = |letter: &char| {
         !letter.is_control()
             && !matches!(*letter, '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}')
@@ -13,7 +13,7 @@ pub(crate) fn one_line(text: &str) -> String {
 }
 
 /// A comment, wrapped.
-pub(crate) fn comment(text: &str) -> String {
+pub fn comment(text: &str) -> String {
     let mut lines = String::new();
     let mut line = "#".to_owned();
     let indent = text.len() - text.trim_start().len();

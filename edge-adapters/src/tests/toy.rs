@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use selvedge_core::border::NewReading;
 use selvedge_core::reading::{Quality, Value};
@@ -33,6 +34,8 @@ pub(super) enum End {
     Return,
     GoOn,
     IgnoreStop,
+    /// Is busy with something else for this long before it looks for writes.
+    Busy(Duration),
 }
 
 #[derive(Debug)]
@@ -108,6 +111,12 @@ impl Adapter for Nth {
                 End::Panic => panic!("a bug in adapter {}", self.nth),
                 End::Fail => return Err(Fault::new(FaultKind::Protocol, "cannot go on")),
                 End::Return => return Ok(()),
+                End::Busy(long) => {
+                    tokio::time::sleep(long).await;
+                    let request = context.writes.next().await;
+                    self.written.fetch_add(1, Ordering::SeqCst);
+                    drop(request);
+                }
                 End::GoOn => loop {
                     tokio::select! {
                         () = context.stop.cancelled() => break,

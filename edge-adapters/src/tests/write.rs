@@ -33,6 +33,10 @@ struct Plant {
 }
 
 fn plant(bounds: Bounds, scale: &str) -> Plant {
+    plant_of(bounds, scale, &[End::GoOn])
+}
+
+fn plant_of(bounds: Bounds, scale: &str, ends: &'static [End]) -> Plant {
     let folder = tempfile::tempdir().expect("a folder");
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o700)).expect("a mode");
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
@@ -40,7 +44,7 @@ fn plant(bounds: Bounds, scale: &str) -> Plant {
     let mut spec = toy::spec("d/setpoint", "d");
     spec.write = Some(bounds);
     spec.descriptor.scale = scale.parse().expect("a decimal");
-    let source = Toy::with("d", vec![toy::spec("d/level", "d"), spec], &[End::GoOn]);
+    let source = Toy::with("d", vec![toy::spec("d/level", "d"), spec], ends);
     let written = Arc::clone(&source.written);
     let streams = (0..3).map(StreamHandle).collect();
     let (sender, deliveries) = mpsc::channel(16);
@@ -228,4 +232,15 @@ async fn what_waits_while_the_gateway_is_disarmed_is_not_written() {
     assert!(matches!(written, Ok(Written::Refused { status: status_code::NOT_ARMED, .. })), "{written:?}");
     assert_eq!(records.iter().map(|r| text(r)["stage"].clone()).collect::<Vec<_>>(), ["asked", "refused"]);
     assert_eq!(plant.written.load(Ordering::SeqCst), 0);
+}
+
+/// A command to a machine must not come late: whoever asked has been told that nobody knows, and may have asked again.
+#[tokio::test(start_paused = true)]
+async fn what_waited_until_whoever_asked_gave_up_is_not_written() {
+    let mut plant = plant_of(range(0, 100), "1", &[End::Busy(Duration::from_secs(40))]);
+    plant.arm("d");
+    let (written, _) = plant.write("d/setpoint", Value::Int(5)).await;
+    assert!(matches!(written, Ok(Written::NotConfirmed { read_back: None, .. })), "{written:?}");
+    tokio::time::sleep(Duration::from_mins(1)).await;
+    assert_eq!(plant.written.load(Ordering::SeqCst), 0, "the adapter has looked, and found nothing to write");
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use edge_adapters::modbus::scan::file::one_line;
+use edge_adapters::config::compose::one_line;
 use edge_adapters::opcua::browse::{Found, Kind, Node, Variable};
 use serde_json::{Value, json};
 
