@@ -81,7 +81,8 @@ fn a_tree_is_shown_and_chosen_nodes_become_a_configuration() {
 
 #[test]
 fn what_is_wrong_is_said_and_nothing_is_written() {
-    let (server, said) = server(&["--user", "operator:s3cret"]);
+    // node-opcua takes no password where it has no key to encrypt it with.
+    let (server, said) = server(&["--security", "none,basic256sha256", "--user", "operator:s3cret"]);
     let folder = TempDir::new().expect("a folder");
     let (file, secret) = (folder.path().join("new.toml"), folder.path().join("password"));
     let (out, password) = (file.to_str().expect("UTF-8"), secret.to_str().expect("UTF-8"));
