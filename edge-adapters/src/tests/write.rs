@@ -237,7 +237,8 @@ async fn what_waits_while_the_gateway_is_disarmed_is_not_written() {
 /// A command to a machine must not come late: whoever asked has been told that nobody knows, and may have asked again.
 #[tokio::test(start_paused = true)]
 async fn what_waited_until_whoever_asked_gave_up_is_not_written() {
-    let mut plant = plant_of(range(0, 100), "1", &[End::Busy(Duration::from_secs(40))]);
+    const ENDS: &[End] = &[End::Busy(Duration::from_secs(40))];
+    let mut plant = plant_of(range(0, 100), "1", ENDS);
     plant.arm("d");
     let (written, _) = plant.write("d/setpoint", Value::Int(5)).await;
     assert!(matches!(written, Ok(Written::NotConfirmed { read_back: None, .. })), "{written:?}");
