@@ -98,7 +98,7 @@ async fn adapter(host: &str, port: u16, count: usize, version: &str) -> Result<f
 /// Runs the adapter until it is subscribed and so many readings came.
 async fn drain(toml: &str, count: usize) -> Result<(), Failed> {
     let source = config::sources(toml).map_err(|errors| format!("{errors:?}"))?.remove(0);
-    source.begin(&Start { gateway: "rate", origins: &[] });
+    source.begin(&Start { gateway: "rate", origins: &[], is_running: false });
     let device = Device { source, streams: vec![StreamHandle(0)] };
     let (sender, mut deliveries) = delivery_queue();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);

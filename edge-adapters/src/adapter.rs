@@ -214,6 +214,8 @@ pub struct Start<'a> {
     pub gateway: &'a str,
     /// Origins of the readings that were durable last, oldest first, of all sources.
     pub origins: &'a [Origin],
+    /// Does the gateway run already? Then nobody knows what of this source was durable before.
+    pub is_running: bool,
 }
 
 /// What [`Adapter::run`] returns.

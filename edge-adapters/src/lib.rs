@@ -70,7 +70,7 @@ pub mod mqtt;
 #[cfg(feature = "opcua")]
 pub mod opcua;
 pub mod outlet;
-#[cfg(feature = "mqtt")]
+#[cfg(any(feature = "mqtt", feature = "opcua"))]
 pub(crate) mod secret;
 pub mod status_code;
 pub mod supervisor;

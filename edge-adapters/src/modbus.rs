@@ -144,6 +144,10 @@ impl Source for Modbus {
             Claim { key: "address", resource: line, terms, expected: "the same for all units of a line" },
         ]
     }
+    /// A serial port is there once; connections over a network are not shared with what went before.
+    fn line(&self) -> Option<String> {
+        (self.transport.protocol() == "modbus-rtu").then(|| self.transport.line())
+    }
     fn as_any(&self) -> &dyn std::any::Any {
         self
     }

@@ -205,7 +205,8 @@ impl Source for Mqtt {
         }
         let source = source_of(&self.client_id());
         let mut state = self.shared.lock();
-        state.memory = Memory::restored(source, start.origins);
+        state.memory =
+            if start.is_running { Memory::unknown() } else { Memory::restored(source, start.origins) };
         state.had_session = start.origins.iter().any(|origin| origin.source == source);
     }
     /// Under the same name the broker keeps the session, and repeats what was not acknowledged.

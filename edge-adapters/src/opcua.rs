@@ -95,6 +95,11 @@ impl Source for OpcUa {
         Vec::new()
     }
     fn build(&self) -> Box<dyn Adapter> {
+        if let security::User::Password { password, .. } = &self.connect.user
+            && let Some(exposed) = password.exposed()
+        {
+            tracing::warn!(device = self.head.device, "{exposed}");
+        }
         Box::new(run::Runner::new(self.clone()))
     }
 }

@@ -215,18 +215,11 @@ impl Outlet {
     /// The link is down: one stale reading for each stream that has spoken and is not stale yet. What finds no room
     /// stays owed until the next call, so call it at every failed attempt.
     pub fn mark_stale(&self, status: u32) {
-        let receive_time_ns = self.shared.clock.wall_ns();
         let mut streams = self.lock();
         if streams.is_closed {
             return;
         }
-        let owed: Vec<NewReading> = streams
-            .memories
-            .iter()
-            .filter(|memory| !memory.stale && !memory.spec.is_attempts())
-            .filter_map(|memory| memory.last.clone())
-            .map(|last| NewReading { quality: Quality::Stale, status, receive_time_ns, ..last })
-            .collect();
+        let owed = self.stale(&streams, status);
         for part in parts(owed) {
             let Ok(room) = self.sender.try_reserve() else { return };
             self.shared.health.delivered(part.len());
@@ -238,6 +231,14 @@ impl Outlet {
             }
             room.send(Delivery { readings: part, origins: Vec::new(), ack: None });
         }
+    }
+
+    /// The last reading of each stream that has spoken and is not stale yet, as a stale one.
+    fn stale(&self, streams: &Streams, status: u32) -> Vec<NewReading> {
+        let receive_time_ns = self.shared.clock.wall_ns();
+        let spoken = streams.memories.iter().filter(|memory| !memory.stale && !memory.spec.is_attempts());
+        let last = spoken.filter_map(|memory| memory.last.clone());
+        last.map(|last| NewReading { quality: Quality::Stale, status, receive_time_ns, ..last }).collect()
     }
 
     /// The device at this moment, with its streams.
@@ -277,8 +278,12 @@ impl Outlet {
 }
 
 impl View {
-    /// Nothing leaves the device any more. What left before is in the queue.
-    pub(crate) fn close(&self) {
+    /// Nothing leaves the device any more, after one stale reading for each stream that has spoken and is not stale: whoever
+    /// looks at the last one must see that nobody asks any more. What left before is in the queue.
+    pub(crate) async fn close(&self, sender: &mpsc::Sender<Delivery>, status: u32) {
+        let outlet = Outlet { sender: sender.clone(), shared: Arc::clone(&self.0) };
+        let owed = outlet.stale(&self.0.lock(), status);
+        let _ = outlet.hand_over(owed, Vec::new()).await;
         self.0.lock().is_closed = true;
     }
 

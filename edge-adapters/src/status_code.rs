@@ -29,6 +29,8 @@ pub const RETAINED: u32 = 0x8000_0013;
 pub const NO_TIME: u32 = 0x8000_0014;
 /// A source time that cannot be: before 1990, or well ahead of the gateway's clock. The time is kept as it came.
 pub const ODD_TIME: u32 = 0x8000_0015;
+/// The gateway does not ask the device any more, or is about to ask it in another way: its configuration changed.
+pub const STOPPED: u32 = 0x8000_0006;
 /// A write that was not sent: the gateway is not armed.
 pub const NOT_ARMED: u32 = 0x8000_0020;
 /// A write that was not sent: the stream's `write` table does not allow it, or it could not be recorded.
@@ -80,6 +82,7 @@ pub fn words(status: u32) -> String {
         RETAINED => "kept by the broker; its age is unknown",
         NO_TIME => "no source time that can be read; the time of receipt stands in its place",
         ODD_TIME => "a source time before 1990, or ahead of the gateway's clock",
+        STOPPED => "the gateway does not ask any more, or in another way: its configuration changed",
         NOT_ARMED => "not written: the gateway is not armed",
         NOT_ALLOWED => "not written: not allowed",
         NOT_CONFIRMED => "written, but not read back",

@@ -167,7 +167,7 @@ impl Supervisor {
             if let Some(running) = before.get_mut(name) {
                 // A supervising task that panicked has stopped too.
                 let _ = (&mut running.task).await;
-                running.view.close();
+                running.view.close(&deliveries, status_code::STOPPED).await;
             }
         }
         taken(&deliveries).await;
@@ -206,8 +206,8 @@ impl Supervisor {
         Some(running.view.outlet(&self.deliveries.upgrade()?))
     }
 
-    /// Names of devices that stay as they are.
-    fn untouched(&self, sources: &[Arc<dyn Source>]) -> BTreeSet<String> {
+    /// Names of the devices that a [`change`](Self::change) to these sources would leave as they are.
+    pub fn untouched(&self, sources: &[Arc<dyn Source>]) -> BTreeSet<String> {
         let before: BTreeMap<&str, &Head> =
             self.running.iter().map(|running| (running.source.device(), running.source.head())).collect();
         let is_same = |source: &Arc<dyn Source>| before.get(source.device()) == Some(&source.head());

@@ -19,6 +19,8 @@ use selvedge_core::stream::Decimal;
 
 use super::written::{Entry, Table, Value};
 use super::{ConfigError, Scalar, text};
+#[cfg(any(feature = "mqtt", feature = "opcua"))]
+use crate::secret::SecretFile;
 
 /// All that is wrong, and the names that are taken.
 #[derive(Debug, Default)]
@@ -155,6 +157,20 @@ impl<'a> Keys<'a> {
     /// The file that a text names, which may be relative to the folder of the configuration.
     pub(crate) fn place_of(&self, written: &str) -> PathBuf {
         self.findings.folder.join(written)
+    }
+
+    /// Where a secret lies: a file, or `credential:NAME` for one that systemd hands over.
+    #[cfg(any(feature = "mqtt", feature = "opcua"))]
+    pub(crate) fn secret(&mut self, key: &'static str) -> Option<SecretFile> {
+        let written = self.text(key)?;
+        match SecretFile::new(&written) {
+            Ok(SecretFile::Path(_)) => Some(SecretFile::Path(self.place_of(&written))),
+            Ok(credential) => Some(credential),
+            Err(expected) => {
+                self.wrong(key, quoted(&written), expected);
+                None
+            }
+        }
     }
 
     /// A text that must be there; empty if it is not.
@@ -388,7 +404,7 @@ fn texts(value: &Value) -> Option<Vec<String>> {
 fn one_of(written: &str, words: &[&str]) -> String {
     let scored = words.iter().map(|word| (strsim::damerau_levenshtein(written, word), *word));
     match scored.min().filter(|(distance, word)| *distance <= 1 + word.len() / 3) {
-        Some((_, near)) => format!("{near:?} (did you mean that?), or one of {}", words.join(", ")),
+        Some((_, near)) => format!("`{near}` (did you mean that?), or one of {}", words.join(", ")),
         None => format!("one of {}", words.join(", ")),
     }
 }

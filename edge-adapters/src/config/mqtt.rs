@@ -21,7 +21,6 @@ use crate::mqtt::packet::encode::Will;
 use crate::mqtt::payload::{Kind, Mark, Picker};
 use crate::mqtt::topic::{self, Expansion, Filter};
 use crate::mqtt::{CLIENT_ID_BYTES_MAX, Mqtt, Shared};
-use crate::secret::SecretFile;
 use crate::tls::Tls;
 
 const KEEP_ALIVES: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(1);
@@ -67,7 +66,7 @@ fn broker(keys: &mut Keys<'_>, head: Head) -> Mqtt {
     let (host, port) = keys.host_and_port();
     let version = keys.choice("version", Version::V3, &[("3.1.1", Version::V3), ("5", Version::V5)]);
     let user = user(keys);
-    let password = secret(keys, "password_file");
+    let password = keys.secret("password_file");
     if password.is_some() && user.is_none() && version == Version::V3 {
         // MQTT 3.1.1, section 3.1.2.9.
         keys.wrong("password_file", "it without `user`", "both, or version = \"5\"");
@@ -262,22 +261,9 @@ fn user(keys: &mut Keys<'_>) -> Option<String> {
     Some(user)
 }
 
-fn secret(keys: &mut Keys<'_>, key: &'static str) -> Option<SecretFile> {
-    let written = keys.text(key)?;
-    match SecretFile::new(&written) {
-        // A relative one is meant from the folder of the configuration.
-        Ok(SecretFile::Path(_)) => Some(SecretFile::Path(keys.place_of(&written))),
-        Ok(credential) => Some(credential),
-        Err(expected) => {
-            keys.wrong(key, quoted(&written), expected);
-            None
-        }
-    }
-}
-
 fn tls(mut keys: Keys<'_>) -> Tls {
     let ca_file = keys.path("ca_file");
-    let (certificate, key) = (keys.path("certificate_file"), secret(&mut keys, "key_file"));
+    let (certificate, key) = (keys.path("certificate_file"), keys.secret("key_file"));
     let server_name = keys.text("server_name");
     let tls = Tls { ca_file, identity: None, server_name };
     if let Some(Err(_)) = tls.server_name.as_deref().map(|name| tls.name(name)) {

@@ -11,7 +11,7 @@ use crate::opcua::items::{Filter, Item};
 use crate::opcua::link::Dial;
 use crate::opcua::node_id::NodeName;
 use crate::opcua::pki::Pki;
-use crate::opcua::security::{Mode as SecurityMode, SECURITIES, Secret, Security, User};
+use crate::opcua::security::{Mode as SecurityMode, SECURITIES, Security, User};
 use crate::opcua::session::Connect;
 use crate::opcua::subscribe::Wish;
 use crate::opcua::value::{Mark, Picker};
@@ -99,7 +99,7 @@ fn address(keys: &mut Keys<'_>) -> Option<Address> {
 
 fn user(keys: &mut Keys<'_>, security: Security) -> User {
     let name = keys.text("user");
-    let password = keys.text("password_file");
+    let password = keys.secret("password_file");
     let plain = keys.flag("plain_password", false);
     let certificate = keys.path("user_certificate");
     let key = keys.path("user_key");
@@ -120,9 +120,7 @@ fn user(keys: &mut Keys<'_>, security: Security) -> User {
         keys.wrong("plain_password", "true", expected);
     }
     match (name, password, certificate, key) {
-        (Some(name), Some(password), _, _) => {
-            User::Password { name, password: Secret::written(&password), plain }
-        }
+        (Some(name), Some(password), _, _) => User::Password { name, password, plain },
         (_, _, Some(certificate), Some(key)) => User::Certificate { certificate, key },
         _ => User::Anonymous,
     }

@@ -82,10 +82,15 @@ pub(crate) struct Seat {
 impl Line {
     /// The line of this transport: the same for all who ask while one of them has it.
     pub(crate) fn of(transport: &Transport) -> Arc<Self> {
-        let key = format!("{} {}", transport.line(), transport.terms());
+        // By the name that is configured as well: what a link points to may be there only later, or change.
+        let keys = [transport.address().to_owned(), transport.line()]
+            .map(|name| format!("{} {name} {}", transport.protocol(), transport.terms()));
         let mut lines = lock(&LINES);
         lines.retain(|_, line| line.strong_count() > 0);
-        if let Some(line) = lines.get(&key).and_then(Weak::upgrade) {
+        if let Some(line) = keys.iter().find_map(|key| lines.get(key).and_then(Weak::upgrade)) {
+            for key in keys {
+                lines.insert(key, Arc::downgrade(&line));
+            }
             return line;
         }
         let line = Arc::new(Self {
@@ -95,7 +100,9 @@ impl Line {
             changed: Notify::new(),
             attempt: tokio::sync::Mutex::default(),
         });
-        lines.insert(key, Arc::downgrade(&line));
+        for key in keys {
+            lines.insert(key, Arc::downgrade(&line));
+        }
         line
     }
 
@@ -156,9 +163,20 @@ impl Seat {
 
     /// Asks, over a new connection if there is none. After an error there is none, or the line is silent again.
     pub(crate) async fn ask(&self, ask: &Ask, health: &Health) -> Result<Answer, Fault> {
+        let answer = self.ask_if(ask, health, &|| true).await?;
+        Ok(answer.expect("a question that may always be asked is asked"))
+    }
+
+    /// The same, unless `may` says no when the line is free and nothing is left but to ask; then `None`.
+    pub(crate) async fn ask_if(
+        &self,
+        ask: &Ask,
+        health: &Health,
+        may: &(dyn Fn() -> bool + Sync),
+    ) -> Result<Option<Answer>, Fault> {
         let mut wire = self.line.wire.lock().await;
         let begun = Instant::now();
-        let outcome = self.exchange(&mut wire, ask, health).await;
+        let outcome = self.exchange(&mut wire, ask, health, may).await;
         if outcome.is_ok() {
             wire.failures = 0;
         } else {
@@ -170,6 +188,12 @@ impl Seat {
         outcome
     }
 
+    /// An attempt took the line for so long and brought nothing, although an answer came: a gateway's word that the unit
+    /// behind it is dead.
+    pub(crate) fn failed(&self, took: Duration) {
+        self.line.change(|turns| turns.failed(took, Instant::now()));
+    }
+
     /// Closes a connection over which nothing went wrong that this program could see.
     pub(crate) async fn close(&self) {
         if !self.line.is_rtu() {
@@ -177,7 +201,13 @@ impl Seat {
         }
     }
 
-    async fn exchange(&self, wire: &mut Wire, ask: &Ask, health: &Health) -> Result<Answer, Fault> {
+    async fn exchange(
+        &self,
+        wire: &mut Wire,
+        ask: &Ask,
+        health: &Health,
+        may: &(dyn Fn() -> bool + Sync),
+    ) -> Result<Option<Answer>, Fault> {
         if wire.has_unasked_bytes().await {
             self.line.settle(wire).await;
         }
@@ -192,6 +222,10 @@ impl Seat {
             sleep_until(port.last_byte() + transport.frame_gap()).await;
             port.count_from_here();
             wire.silence = self.timeout.max(transport.frame_gap());
+        }
+        if !may() {
+            wire.client = Some(client);
+            return Ok(None);
         }
         client.set_slave(Slave(self.unit_id));
         health.requested();
@@ -212,7 +246,7 @@ impl Seat {
         }
         health.answered(sent.elapsed());
         wire.client = Some(client);
-        Ok(answer)
+        Ok(Some(answer))
     }
 
     /// A client, on a line that is silent.
@@ -233,12 +267,16 @@ impl Seat {
         };
         health.connected();
         let slave = Slave(self.unit_id);
-        Ok(if self.line.is_rtu() {
-            let port = wire.port.insert(Port::new(stream));
-            rtu::attach_slave(port.lend(), slave)
-        } else {
-            tcp::attach_slave(stream, slave)
-        })
+        if !self.line.is_rtu() {
+            return Ok(tcp::attach_slave(stream, slave));
+        }
+        // Somebody may have asked before and not waited for the answer: an adapter that was stopped, a program that was
+        // killed, a connection that broke. On RTU that answer would be taken for this one's.
+        let port = Port::new(stream);
+        if !is_silent_for(&port, self.timeout.max(transport.frame_gap())).await {
+            return Err(fault(format!("{address}: the line is not silent, although nobody was asked")));
+        }
+        Ok(rtu::attach_slave(wire.port.insert(port).lend(), slave))
     }
 }
 

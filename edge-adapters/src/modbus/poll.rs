@@ -199,11 +199,13 @@ impl Group {
         let mut at = 0;
         while at < self.requests.len() {
             let span = self.requests[at].span;
+            let begun = Instant::now();
             let answer = seat.ask(&Ask::Read(span), &context.health).await?;
             let arrived_ns = context.clock.wall_ns();
             if let Answer::Refused(code) = answer {
                 let why = status_code::words(code.into());
                 if code == GATEWAY_PATH_UNAVAILABLE || code == GATEWAY_TARGET_SILENT {
+                    seat.failed(begun.elapsed());
                     seat.close().await;
                     return Err(Fault::new(FaultKind::Exception(code), why));
                 }

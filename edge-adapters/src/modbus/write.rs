@@ -15,10 +15,6 @@ impl Modbus {
     /// Does what is asked, and says what became of it.
     pub(crate) async fn carry_out(&self, request: WriteRequest, seat: &Seat, context: &Context) {
         let written = match self.fields.get(request.stream) {
-            // Armed when it was taken from the queue; another unit of the line may have been asked since.
-            _ if !request.is_armed() => {
-                refused(status_code::NOT_ARMED, "the gateway was disarmed while it waited".to_owned())
-            }
             Some(field) => write(field, &request, seat, context).await,
             None => refused(status_code::ADAPTER, format!("no stream {}", request.stream)),
         };
@@ -31,8 +27,13 @@ async fn write(field: &Field, request: &WriteRequest, seat: &Seat, context: &Con
         Ok(ask) => ask,
         Err(why) => return refused(status_code::UNDECODABLE, why),
     };
-    match seat.ask(&ask, &context.health).await {
-        Ok(Answer::Refused(code)) => return refused(code.into(), status_code::words(code.into())),
+    // It may have to wait for other units of the line, and for the line itself.
+    match seat.ask_if(&ask, &context.health, &|| request.is_armed()).await {
+        Ok(None) => {
+            let why = "the gateway was disarmed, or whoever asked gave up, while it waited".to_owned();
+            return refused(status_code::NOT_ARMED, why);
+        }
+        Ok(Some(Answer::Refused(code))) => return refused(code.into(), status_code::words(code.into())),
         Ok(_) => {}
         // The request may have arrived, and only its answer not.
         Err(fault) => {

@@ -83,6 +83,11 @@ impl Memory {
         memory
     }
 
+    /// What was recorded of this source before is not known here: what comes again may have been.
+    pub fn unknown() -> Self {
+        Self { has_forgotten: true, ..Self::default() }
+    }
+
     /// A new session: its packet ids have nothing to do with the old ones.
     pub fn begin_session(&mut self) {
         *self = Self { counts_up: true, ..Self::default() };

@@ -250,7 +250,7 @@ impl Asker {
         let sent = Instant::now();
         let response = match timeout(within + GRACE, self.channel.send(request, within)).await {
             Ok(Ok(response)) => response,
-            Ok(Err(error)) => return Err(fault_of(&error)),
+            Ok(Err(error)) => return Err(unanswered(fault_of(&error))),
             Err(_) => return Err(Fault::new(FaultKind::Timeout, format!("no answer within {within:?}"))),
         };
         // A publish is answered when there is something to say, which tells nothing of the line.
@@ -367,6 +367,15 @@ pub(crate) fn words(status: StatusCode) -> String {
 /// The server refused.
 pub(crate) fn refused(status: StatusCode) -> Fault {
     Fault::new(FaultKind::Refused(status.bits()), words(status))
+}
+
+/// What ended a request without an answer is no word of the server about it, whatever code the library gives it: the
+/// request may have arrived.
+fn unanswered(fault: Fault) -> Fault {
+    match fault.kind {
+        FaultKind::Refused(_) => Fault::new(FaultKind::Protocol, fault.detail),
+        _ => fault,
+    }
 }
 
 /// What the library says went wrong.

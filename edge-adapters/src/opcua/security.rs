@@ -9,9 +9,7 @@ use opcua::crypto::{CertificateStore, SecurityPolicy};
 use opcua::types::{EndpointDescription, MessageSecurityMode, UserTokenPolicy, UserTokenType};
 
 use crate::adapter::{Fault, FaultKind};
-
-/// Longest password in a file.
-const SECRET_BYTES_MAX: usize = 4_096;
+use crate::secret::SecretFile;
 
 /// Which algorithms (OPC 10000-7, 6.6). Deprecated ones (Basic128Rsa15, Basic256) are not offered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,54 +110,9 @@ impl Security {
     }
 }
 
-/// Where a secret is kept. It is read at each connection, so that a new one needs no restart.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Secret {
-    /// In this file; white space at its end does not count.
-    File(PathBuf),
-    /// Among the credentials that systemd hands to the service, by this name.
-    Credential(String),
-}
-
-impl Secret {
-    /// As a configuration writes it: a path, or `credential:NAME`.
-    pub fn written(text: &str) -> Self {
-        match text.strip_prefix("credential:") {
-            Some(name) => Self::Credential(name.to_owned()),
-            None => Self::File(PathBuf::from(text)),
-        }
-    }
-
-    fn path(&self) -> Result<PathBuf, Fault> {
-        match self {
-            Self::File(path) => Ok(path.clone()),
-            Self::Credential(name) => match std::env::var_os("CREDENTIALS_DIRECTORY") {
-                Some(folder) => Ok(PathBuf::from(folder).join(name)),
-                None => Err(wrong(format!(
-                    "credential {name:?}: there is no $CREDENTIALS_DIRECTORY; the service needs LoadCredential={name}:FILE"
-                ))),
-            },
-        }
-    }
-
-    fn read(&self) -> Result<String, Fault> {
-        let path = self.path()?;
-        let text = std::fs::read_to_string(&path)
-            .map_err(|error| wrong(format!("the password file {}: {error}", path.display())))?;
-        let secret = text.trim_end();
-        if secret.is_empty() || secret.len() > SECRET_BYTES_MAX {
-            let (found, path) = (secret.len(), path.display());
-            return Err(wrong(format!(
-                "the password file {path}: {found} bytes, expected 1 to {SECRET_BYTES_MAX}"
-            )));
-        }
-        Ok(secret.to_owned())
-    }
-}
-
 /// Who this side says it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum User {
+pub(crate) enum User {
     /// Nobody.
     Anonymous,
     /// A name and a password.
@@ -167,7 +120,7 @@ pub enum User {
         /// The name.
         name: String,
         /// The password.
-        password: Secret,
+        password: SecretFile,
         /// May it travel without encryption?
         plain: bool,
     },
@@ -226,7 +179,7 @@ impl User {
                  take a security with SignAndEncrypt, or say plain_password = true"
             ))),
             Self::Password { name, password, .. } => {
-                Ok(IdentityToken::UserName(name.clone(), Password::new(password.read()?)))
+                Ok(IdentityToken::UserName(name.clone(), Password::new(read(password)?)))
             }
             Self::Certificate { certificate, key } => {
                 let certificate = CertificateStore::read_cert(certificate)
@@ -238,6 +191,13 @@ impl User {
             }
         }
     }
+}
+
+/// The password in a file, which is read at each connection, so that a new one needs no restart.
+fn read(file: &SecretFile) -> Result<String, Fault> {
+    let secret = file.read().map_err(|why| wrong(format!("password_file: {why}")))?;
+    let text = std::str::from_utf8(secret.line());
+    text.map(str::to_owned).map_err(|_| wrong("password_file: not UTF-8, as OPC-UA passwords are".to_owned()))
 }
 
 /// Is a secret encrypted by itself under this token policy (OPC 10000-4, 7.42)?

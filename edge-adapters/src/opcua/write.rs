@@ -163,6 +163,12 @@ async fn send_write(session: &Session, value: WriteValue) -> Result<(), Stop> {
 
 fn one_good(status: Option<StatusCode>) -> Result<(), Stop> {
     match status {
+        // A server that passes it on to a device of its own does not know either.
+        Some(
+            status @ (StatusCode::BadTimeout
+            | StatusCode::BadNoCommunication
+            | StatusCode::BadCommunicationError),
+        ) => Err(Stop::After(Fault::new(FaultKind::Timeout, words(status)))),
         Some(status) if status.is_bad() => Err(Stop::refused(status)),
         Some(_) => Ok(()),
         None => Err(Stop::After(Fault::new(FaultKind::Protocol, "an answer without a result"))),

@@ -182,12 +182,12 @@ fn two_streams_of_one_name_and_two_clients_of_one_id_are_found() {
 #[test]
 fn a_client_id_is_stable_and_a_rehearsal_has_another() {
     let broker = device::<Mqtt>(&toml("", STREAM));
-    broker.begin(&Start { gateway: "svgw1abcdefghijklmnopqrst", origins: &[] });
+    broker.begin(&Start { gateway: "svgw1abcdefghijklmnopqrst", origins: &[], is_running: false });
     assert_eq!(broker.address(), "h:1883 as selvedge-efghijklmnopqrst-broker");
     let look = broker.rehearsal().expect("it must not take the session away");
     assert!(look.address().contains("-test-"), "{}", look.address());
     let named = device::<Mqtt>(&toml("client_id = \"mine\"", STREAM));
-    named.begin(&Start { gateway: "svgw1", origins: &[] });
+    named.begin(&Start { gateway: "svgw1", origins: &[], is_running: false });
     assert_eq!(named.address(), "h:1883 as mine");
 }
 

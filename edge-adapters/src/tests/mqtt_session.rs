@@ -147,7 +147,7 @@ impl Rig {
         let (connect, links) = unbounded_channel();
         let mut source = device::<Mqtt>(CONFIG);
         source.connect = Arc::new(Broker(connect));
-        source.begin(&Start { gateway: "g", origins });
+        source.begin(&Start { gateway: "g", origins, is_running: false });
         let streams = (0..3).map(StreamHandle).collect();
         let (sender, deliveries) = mpsc::channel(room);
         let clock = Arc::new(SetClock::at(1_000));

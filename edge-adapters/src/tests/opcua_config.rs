@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use crate::config::{ConfigError, sources};
 use crate::opcua::items::Filter;
-use crate::opcua::security::{Mode as SecurityMode, Policy, Secret, User};
+use crate::opcua::security::{Mode as SecurityMode, Policy, User};
 use crate::opcua::{Mode, OpcUa};
+use crate::secret::SecretFile;
 
 const STREAM: &str = "[[device.stream]]\nname = \"level\"\nnode = \"nsu=urn:filler;s=Level\"\n";
 
@@ -54,7 +55,7 @@ fn everything_that_may_be_written_is_taken() {
     let security = server.connect.security;
     assert_eq!((security.policy, security.mode), (Policy::Aes256Sha256RsaPss, SecurityMode::Sign));
     let User::Password { password, plain: false, .. } = &server.connect.user else { panic!() };
-    assert_eq!(password, &Secret::Credential("plc".to_owned()));
+    assert_eq!(password, &SecretFile::Credential("plc".to_owned()));
     assert_eq!(server.connect.pki.thumbprints, ["aabbccddeeff00112233445566778899aabbccdd"]);
     let item = &server.items[0];
     assert_eq!((item.sampling, item.queue_size, item.discard_oldest), (Some(Duration::ZERO), 5, false));

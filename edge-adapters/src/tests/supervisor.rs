@@ -143,10 +143,23 @@ async fn a_change_leaves_untouched_devices_alone() {
     assert_eq!(changes.kept, ["same"]);
     assert_eq!(changes.restarted, ["other", "on the line", "beside it"]);
     assert_eq!((changes.added, changes.removed), (vec!["new".to_owned()], vec!["gone".to_owned()]));
-    for _ in 0..4 {
+    let (mut stale, mut new) = (0, 0);
+    while new < 4 {
         let reading = seen.recv().await.expect("each new one speaks");
-        assert!(reading.stream.0 > 10, "{reading:?}");
+        if reading.stream.0 > 10 {
+            new += 1;
+        } else {
+            // Of those that were stopped; the untouched one is 0.
+            assert_eq!(
+                (reading.quality, reading.status),
+                (Quality::Stale, status_code::STOPPED),
+                "{reading:?}"
+            );
+            assert_eq!((reading.source_time_ns, reading.stream.0 > 0), (5, true), "{reading:?}");
+            stale += 1;
+        }
     }
+    assert_eq!(stale, 4, "whoever was stopped leaves no good value behind");
     let built: Vec<u32> = built.iter().map(|built| built.load(Ordering::SeqCst)).collect();
     assert_eq!(built, [1, 0, 1, 1, 1], "the untouched one goes on with its old adapter");
     let names: Vec<_> = toys.supervisor.devices().snapshots().into_iter().map(|d| d.device).collect();
@@ -164,6 +177,8 @@ async fn a_stopped_device_delivers_nothing_any_more() {
     let none = async |_: &Arc<dyn Source>| Ok::<_, ()>(Vec::new());
     let change = toys.supervisor.change(Vec::new(), none);
     let answer = async {
+        let last = toys.deliveries.recv().await.expect("its last word").readings.remove(0);
+        assert_eq!((last.quality, last.source_time_ns), (Quality::Stale, 5), "{last:?}");
         let barrier = toys.deliveries.recv().await.expect("the question whether all was taken");
         assert!(barrier.readings.is_empty());
         let _ = barrier.ack.map(|ack| ack.send(()));

@@ -176,7 +176,7 @@ async fn outcome(answer: oneshot::Receiver<Written>) -> Written {
     match tokio::time::timeout(WRITE_WITHIN, answer).await {
         Ok(Ok(written)) => written,
         Ok(Err(_)) => unknown("the adapter was started again, or stopped, before it answered"),
-        Err(_) => unknown("the adapter did not answer in time"),
+        Err(_) => unknown("the adapter was busy, or its device did not answer in time"),
     }
 }
 
@@ -248,7 +248,7 @@ impl Record<'_> {
         let now_ns = self.clock.wall_ns();
         let reading = NewReading {
             stream: self.door.attempts,
-            value: Value::Text(text),
+            value: Value::Text(text.clone()),
             quality,
             flags: 0,
             status,
@@ -260,7 +260,17 @@ impl Record<'_> {
             None => false,
         };
         let (stream, by) = (self.door.spec.descriptor.name.as_str(), self.by);
-        tracing::info!(stream, by, stage, kept, "write");
+        if kept {
+            tracing::info!(stream, by, stage, "write");
+        } else {
+            tracing::error!(
+                stream,
+                by,
+                stage,
+                record = text,
+                "write; what became of it could not be recorded"
+            );
+        }
         kept
     }
 }

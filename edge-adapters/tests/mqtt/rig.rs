@@ -34,7 +34,7 @@ impl Rig {
         let sources = config::sources(toml).unwrap_or_else(|errors| panic!("{errors:#?}"));
         let mut next = 0..;
         let devices = sources.into_iter().map(|source| {
-            source.begin(&Start { gateway: "test", origins });
+            source.begin(&Start { gateway: "test", origins, is_running: false });
             // A written stream has a second one, for the attempts.
             let count = edge_adapters::adapter::all_streams(&*source).len();
             Device { source, streams: next.by_ref().take(count).map(StreamHandle).collect() }

@@ -11,7 +11,7 @@ pub fn template_with_peers(gateway: &str, network: &str, peers: &[String]) -> St
     format!(
         r##"# Configuration of the Selvedge gateway {gateway:?} in the network {network:?}.
 # `selvedge check` says whether it is right; `selvedge adapter test` shows what the devices say.
-# Durations are written as "10s", "200ms", "1min".
+# Durations are written as "10s", "200ms", "1min". All keys of all kinds of device: edge-adapters/README.md.
 
 [batch]
 # A batch is closed, hashed and signed when it holds this many readings ...
@@ -38,7 +38,7 @@ max_age = "60s"
 trust = "auto"
 
 [network]
-# Others dial this gateway here (UDP; \"[::]:7440\" takes IPv6 and IPv4). Without it a port that the system chooses is
+# Others dial this gateway here (UDP; "[::]:7440" takes IPv6 and IPv4). Without it a port that the system chooses is
 # used, which is enough when one gateway is reached by all.
 # Without peers as well there is no network: the gateway works alone.
 #listen = "0.0.0.0:7440"
@@ -84,7 +84,7 @@ start_wait = "10s"
 #: # Each reading closes the batch at once.
 #: urgent = false
 #:
-#: # Another device: what a broker is told. MQTT 3.1.1, without TLS.
+#: # Another device: what a broker is told. MQTT 3.1.1; version = "5" for MQTT 5, a table [device.tls] for TLS.
 #: [[device]]
 #: name = "plant-broker"
 #: protocol = "mqtt"

@@ -65,7 +65,7 @@ impl Machines {
         let mut handles = Handles::default();
         let mut devices = Vec::new();
         for source in sources {
-            source.begin(&edge_adapters::Start { gateway: &gateway, origins });
+            source.begin(&edge_adapters::Start { gateway: &gateway, origins, is_running: false });
             let streams = describe(engine, &mut handles, source).await?;
             devices.push(Device { source: Arc::clone(source), streams });
         }
@@ -94,7 +94,9 @@ impl Machines {
     pub(super) async fn change(&mut self, sources: Vec<Arc<dyn Source>>) -> anyhow::Result<Changes> {
         let Self { engine, gateway, supervisor, handles, .. } = self;
         let names: BTreeSet<&str> = sources.iter().map(|source| source.device()).collect();
-        handles.0.retain(|device, _| names.contains(device.as_str()));
+        // Handles of what stops are free for all that starts: they are given out only after it has stopped.
+        let kept = supervisor.untouched(&sources);
+        handles.0.retain(|device, _| kept.contains(device));
         let before: BTreeMap<String, Arc<dyn Source>> = names
             .iter()
             .filter_map(|name| Some(((*name).to_owned(), Arc::clone(supervisor.source(name)?))))
@@ -102,7 +104,7 @@ impl Machines {
         let describe = async |source: &Arc<dyn Source>| {
             match before.get(source.device()) {
                 Some(before) => source.succeed(&**before),
-                None => source.begin(&edge_adapters::Start { gateway, origins: &[] }),
+                None => source.begin(&edge_adapters::Start { gateway, origins: &[], is_running: true }),
             }
             describe(engine, handles, source).await
         };

@@ -15,7 +15,7 @@ use crate::cli::{Failed, Globals, start_log};
 const AFTER_HELP: &str = "\
 Examples:
   selvedge adapter listen mqtt mqtt://broker.local                   what is there?
-  selvedge adapter listen mqtt mqtt://broker.local --for 1m --topic 'plant/#' --out broker.toml
+  selvedge adapter listen mqtt mqtt://broker.local --for 1min --topic 'plant/#' --out broker.toml
   selvedge adapter test --config broker.toml                         the configuration is used as it is
   selvedge adapter listen mqtt mqtts://broker.local --ca ca.pem --user eva --password-file eva.secret
 

@@ -20,6 +20,7 @@ Examples:
   selvedge adapter test --config other.toml --json
 
 It connects, reads, decodes and prints. Nothing is signed, stored or written to a device, and no gateway needs to run.
+A Sparkplug host also asks edge nodes for their births, unless the table says rebirth = false.
 With a broker (mqtt) it looks on as a client of its own: what a running gateway waits for still reaches it.
 
 Exit codes: 0 every device answered; 1 one did not; 2 the configuration is wrong or cannot be read.";
