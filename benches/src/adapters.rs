@@ -48,7 +48,7 @@ impl AtWork {
         let mut next = 0;
         let mut devices = Vec::new();
         for source in sources {
-            source.begin(&Start { gateway: "bench", origins: &[] });
+            source.begin(&Start { gateway: "bench", origins: &[], is_running: false });
             let count = source.streams().len() as u32;
             devices.push(Device { source, streams: (next..next + count).map(StreamHandle).collect() });
             next += count;

@@ -55,7 +55,7 @@ impl DeviceState {
 }
 
 /// How often what went wrong.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ErrorCounts {
     /// No answer in time.
     pub timeout: u64,
@@ -72,7 +72,7 @@ pub struct ErrorCounts {
 }
 
 /// A span of time, as last seen, on average (of the last dozens), and at most.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Spans {
     /// The last, in microseconds.
     pub last_us: u64,

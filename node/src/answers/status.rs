@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use edge_adapters::health::{ErrorCounts, Spans};
 use edge_adapters::{DeviceSnapshot, DeviceState, MessageFigures};
 use selvedge_core::border::Silence;
 use selvedge_core::codec;
@@ -112,6 +113,23 @@ pub struct ClockAnswer {
     pub plausible: bool,
 }
 
+/// What a device and its connection have done, for people who look for a fault.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceFigures {
+    /// Connections made.
+    pub connections: u64,
+    /// Requests sent.
+    pub requests: u64,
+    /// Times that its adapter was started again after a failure.
+    pub restarts: u64,
+    /// Errors by kind.
+    pub errors: ErrorCounts,
+    /// From a request to its answer.
+    pub round_trip: Spans,
+    /// How long after it was due a poll began.
+    pub lateness: Spans,
+}
+
 /// A device.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeviceAnswer {
@@ -135,6 +153,9 @@ pub struct DeviceAnswer {
     pub readings: Option<u64>,
     /// Readings and polls lost because the node was too slow, since the start.
     pub dropped: Option<u64>,
+    /// Connections made, errors by kind, and spans of time, since the start of its adapter; while the node runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub figures: Option<DeviceFigures>,
     /// Figures of a broker, since the start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub messages: Option<MessageFigures>,
@@ -380,6 +401,7 @@ fn devices(live: Option<&Live>, streams: &[StreamAnswer]) -> Vec<DeviceAnswer> {
                 last_good: shown(name),
                 readings: None,
                 dropped: None,
+                figures: None,
                 messages: None,
             })
             .collect();
@@ -399,6 +421,14 @@ fn running_device(device: &DeviceSnapshot, last_good: Option<LastGood>) -> Devic
         last_good,
         readings: Some(device.readings),
         dropped: Some(device.readings_dropped + device.polls_skipped_full),
+        figures: Some(DeviceFigures {
+            connections: device.connections,
+            requests: device.requests,
+            restarts: device.restarts,
+            errors: device.errors,
+            round_trip: device.round_trip,
+            lateness: device.lateness,
+        }),
         messages: device.messages.clone(),
     }
 }

@@ -21,7 +21,7 @@ fn devices(site: &Site) -> Vec<Value> {
 }
 
 fn names(devices: &[Value]) -> Vec<&str> {
-    devices.iter().map(|device| device["device"].as_str().expect("a name")).collect()
+    devices.iter().map(|device| device["name"].as_str().expect("a name")).collect()
 }
 
 /// Waits until these devices, and no others, have given a good reading.
@@ -58,7 +58,7 @@ fn sighup_takes_another_configuration_by_difference() {
         "the configuration was taken",
     );
     let both = up(&site, &["same", "other"]);
-    assert_eq!(both[0]["connections"], 1, "{}", both[0]);
+    assert_eq!(both[0]["figures"]["connections"], 1, "{}", both[0]);
 
     // A wrong file changes nothing and says where it is wrong.
     let wrong = format!("{same}{}", slower.replace("poll_interval", "pol_interval"));
@@ -69,13 +69,16 @@ fn sighup_takes_another_configuration_by_difference() {
         "{said}"
     );
     let both = up(&site, &["same", "other"]);
-    assert_eq!((&both[0]["connections"], &both[1]["connections"]), (&Value::from(1), &Value::from(1)));
+    assert_eq!(
+        (&both[0]["figures"]["connections"], &both[1]["figures"]["connections"]),
+        (&Value::from(1), &Value::from(1))
+    );
 
     // One goes, one comes under the name of a stream that was there: its counter goes on.
     let third = table("third", &second, "b");
     reload(&site, &node, &format!("{third}{same}"), "the configuration was taken");
     let both = up(&site, &["third", "same"]);
-    assert_eq!(both[1]["connections"], 1, "{}", both[1]);
+    assert_eq!(both[1]["figures"]["connections"], 1, "{}", both[1]);
 
     // Something else than devices changed: it is said, and the devices are taken all the same.
     let from = node.lines(Output::Err).len();
@@ -85,7 +88,7 @@ fn sighup_takes_another_configuration_by_difference() {
         line.contains("takes effect at the next start only")
     });
     let left = up(&site, &["same"]);
-    assert_eq!(left[0]["connections"], 1, "{}", left[0]);
+    assert_eq!(left[0]["figures"]["connections"], 1, "{}", left[0]);
 
     node.end_with(Signal::TERM).expect(0);
     for stream in ["a", "b"] {
