@@ -47,9 +47,10 @@ fn config(broker: &Broker, more: &str) -> String {
         ("total", "filler", "Total"),
     ] {
         let device = if device.is_empty() { String::new() } else { format!("device = \"{device}\"\n") };
-        toml.push_str(&format!(
+        let stream = format!(
             "[[device.stream]]\nname = \"{name}\"\nnode = \"line1\"\n{device}metric = \"{metric}\"\n"
-        ));
+        );
+        toml.push_str(&stream);
     }
     toml
 }

@@ -141,8 +141,8 @@ fn builder(address: SocketAddr, folder: &Path) -> ServerBuilder {
 
 fn furnish(handle: &ServerHandle, index: u16, nodes: &[NodeId]) -> anyhow::Result<()> {
     let mut names = vec![String::new(); usize::from(index) + 1];
-    names[0] = STANDARD.to_owned();
-    names[usize::from(index)] = NAMESPACE.to_owned();
+    STANDARD.clone_into(&mut names[0]);
+    NAMESPACE.clone_into(&mut names[usize::from(index)]);
     let standard = manager(handle, "standard")?;
     let mut space = standard.address_space().write();
     VariableBuilder::new(&VariableId::Server_NamespaceArray.into(), "NamespaceArray", "NamespaceArray")

@@ -149,8 +149,6 @@ impl Session {
             }
             context.health.failed(fault.kind);
             context.outlet.mark_stale(fault.status());
-            // What the broker says next takes the mark away, also if it is what it said last.
-            self.last_of_topic.clear();
             let wait = backoff.next_wait();
             context.health.down(&fault, wait);
             self.not_confirmed("the connection ended before the stream showed the value");

@@ -103,18 +103,17 @@ impl Connect {
             _ => None,
         };
         let is_resumed = resumed.is_some();
-        let kept = match resumed {
-            Some(kept) => kept,
-            None => {
-                let answer = self.create(&mut link, &endpoint, own.as_ref()).await?;
-                // The list of endpoints came over a connection that nobody protects.
-                if self.security.is_secured() {
-                    self.compare(&answer, policies.as_deref().unwrap_or_default())?;
-                }
-                let nonce = self.activate(&link, &endpoint, identity, own.as_ref()).await?;
-                let token = answer.authentication_token;
-                Kept { token, nonce, server_certificate: endpoint.server_certificate.clone() }
+        let kept = if let Some(kept) = resumed {
+            kept
+        } else {
+            let answer = self.create(&mut link, &endpoint, own.as_ref()).await?;
+            // The list of endpoints came over a connection that nobody protects.
+            if self.security.is_secured() {
+                self.compare(&answer, policies.as_deref().unwrap_or_default())?;
             }
+            let nonce = self.activate(&link, &endpoint, identity, own.as_ref()).await?;
+            let token = answer.authentication_token;
+            Kept { token, nonce, server_certificate: endpoint.server_certificate.clone() }
         };
         let mut session =
             Session { link, kept: Some(kept), is_resumed, namespaces: Vec::new(), limits: Limits::usual() };

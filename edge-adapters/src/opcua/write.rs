@@ -107,22 +107,18 @@ pub(crate) async fn write(source: &OpcUa, session: &Session, request: WriteReque
 
 async fn attempt(source: &OpcUa, session: &Session, request: &WriteRequest) -> Result<(), Stop> {
     let disarmed = || Stop::Refused(status_code::NOT_ARMED, "the gateway was disarmed meanwhile".to_owned());
-    match source.calls.get(request.stream).and_then(Option::as_ref) {
-        Some(call) => {
-            let prepared = prepare_call(session, call, &request.value).await?;
-            if !request.is_armed() {
-                return Err(disarmed());
-            }
-            send_call(session, prepared).await
+    if let Some(call) = source.calls.get(request.stream).and_then(Option::as_ref) {
+        let prepared = prepare_call(session, call, &request.value).await?;
+        if !request.is_armed() {
+            return Err(disarmed());
         }
-        None => {
-            let prepared = prepare_write(source, session, request).await?;
-            if !request.is_armed() {
-                return Err(disarmed());
-            }
-            send_write(session, prepared).await
-        }
+        return send_call(session, prepared).await;
     }
+    let prepared = prepare_write(source, session, request).await?;
+    if !request.is_armed() {
+        return Err(disarmed());
+    }
+    send_write(session, prepared).await
 }
 
 async fn prepare_write(

@@ -382,7 +382,7 @@ fn odd_device(random: &mut SplitMix) -> String {
     );
     key(&mut text, "timeout", maybe_of(random, 4, &["1s", "10ms", "61s"]));
     for at in 0..=random.next() % 3 {
-        text += &format!("[[device.stream]]\nname = \"s{at}\"\n");
+        key(&mut text, "[[device.stream]]\nname", Some(format!("\"s{at}\"")));
         key(&mut text, "register", Some(format!("{:?}", pick(random, &registers))));
         let kind = (!random.next().is_multiple_of(3)).then(|| format!("{:?}", pick(random, &kinds)));
         key(&mut text, "type", kind);
@@ -403,6 +403,6 @@ fn odd_device(random: &mut SplitMix) -> String {
 
 fn key(text: &mut String, name: &str, value: Option<impl std::fmt::Display>) {
     if let Some(value) = value {
-        *text += &format!("{name} = {value}\n");
+        text.extend([name, " = ", &value.to_string(), "\n"]);
     }
 }

@@ -68,7 +68,7 @@ fn variable(random: &mut SplitMix) -> Variable {
 
 fn found(random: &mut SplitMix) -> Found {
     let mut nodes = vec![node(random, None, "Objects".to_owned(), Kind::Object)];
-    for at in 0..1 + random.next() % 12 {
+    for at in 0..=random.next() % 12 {
         let parent = Some((random.next() % (at + 1)) as usize);
         let kind = match random.next() % 4 {
             0 => Kind::Object,

@@ -67,14 +67,13 @@ fn what_is_no_pattern() {
 fn is_meant(pattern: &[&str], path: &[&str]) -> bool {
     match (pattern.split_first(), path.split_first()) {
         (None, None) => true,
-        (None, Some(_)) => false,
         (Some((&"**", rest)), None) => is_meant(rest, path),
         (Some((&"**", rest)), Some((_, below))) => is_meant(rest, path) || is_meant(pattern, below),
         (Some((part, rest)), Some((name, below))) => {
             let (part, name): (Vec<char>, Vec<char>) = (part.chars().collect(), name.chars().collect());
             is_name(&part, &name) && is_meant(rest, below)
         }
-        (Some(_), None) => false,
+        (None, Some(_)) | (Some(_), None) => false,
     }
 }
 
@@ -93,7 +92,7 @@ fn is_name(part: &[char], name: &[char]) -> bool {
 
 /// Few letters, so that much fits.
 fn word(random: &mut SplitMix, letters: &[&str], most: u64) -> String {
-    (0..1 + random.next() % most).map(|_| letters[(random.next() % letters.len() as u64) as usize]).collect()
+    (0..=random.next() % most).map(|_| letters[(random.next() % letters.len() as u64) as usize]).collect()
 }
 
 #[test]
@@ -103,7 +102,7 @@ fn patterns_mean_what_the_plainest_way_says() {
     let mut random = SplitMix(seed);
     let mut meant = 0;
     for case in 0..cases() {
-        let parts: Vec<String> = (0..1 + random.next() % 4)
+        let parts: Vec<String> = (0..=random.next() % 4)
             .map(|_| match random.next() % 4 {
                 0 => "**".to_owned(),
                 _ => word(&mut random, &["a", "b", "*", "?", r"\*", r"\/", "é"], 3).replace("**", "*"),

@@ -83,12 +83,12 @@ impl Source for Toy {
     fn build(&self) -> Box<dyn Adapter> {
         let nth = self.built.fetch_add(1, Ordering::SeqCst);
         let (end, written) = (self.ends[nth as usize % self.ends.len()], Arc::clone(&self.written));
-        Box::new(Nth { nth, end, written })
+        Box::new(Nth { number: nth, end, written })
     }
 }
 
 struct Nth {
-    nth: u32,
+    number: u32,
     end: End,
     written: Arc<AtomicU32>,
 }
@@ -100,7 +100,7 @@ impl Adapter for Nth {
             context.health.up();
             context.outlet.offer(vec![NewReading {
                 stream: context.streams[0],
-                value: Value::Unsigned(self.nth.into()),
+                value: Value::Unsigned(self.number.into()),
                 quality: Quality::Good,
                 flags: 0,
                 status: 0,
@@ -108,7 +108,7 @@ impl Adapter for Nth {
                 receive_time_ns: now,
             }]);
             match self.end {
-                End::Panic => panic!("a bug in adapter {}", self.nth),
+                End::Panic => panic!("a bug in adapter {}", self.number),
                 End::Fail => return Err(Fault::new(FaultKind::Protocol, "cannot go on")),
                 End::Return => return Ok(()),
                 End::Busy(long) => {

@@ -188,7 +188,7 @@ fn only_a_fresh_file_of_the_right_owner_arms() {
     let arming = Arming::new(file.clone(), Arc::clone(&clock) as _);
     let why = || arming.permit("d").map(drop).expect_err("not armed").to_string();
     assert!(why().contains("there is no"), "{}", why());
-    let arm = || arming.arm(&["d".to_owned()], Duration::from_secs(60)).expect("armed");
+    let arm = || arming.arm(&["d".to_owned()], Duration::from_mins(1)).expect("armed");
     arm();
     let permit = arming.permit("d").expect("armed");
     assert!(arming.permit("e").is_err());

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use selvedge_core::border::{NewReading, StreamHandle};
 use selvedge_core::reading::{Quality, Value};
-use selvedge_core::stream::Descriptor;
+use selvedge_core::stream::{Decimal, Descriptor};
 use serde::Serialize;
 use serde_json::json as literal;
 use thiserror::Error;
@@ -278,8 +278,7 @@ impl Record<'_> {
 /// The raw value that stands for a scaled one; `None` where there is none.
 fn raw(descriptor: &Descriptor, scaled: &Value) -> Option<Value> {
     let (scale, offset) = (descriptor.scale.to_f64(), descriptor.offset.to_f64());
-    let is_plain = descriptor.scale == selvedge_core::stream::Decimal::ONE
-        && descriptor.offset == selvedge_core::stream::Decimal::ZERO;
+    let is_plain = descriptor.scale == Decimal::ONE && descriptor.offset == Decimal::ZERO;
     if is_plain {
         return Some(scaled.clone());
     }
@@ -303,7 +302,10 @@ fn allows(bounds: &Bounds, value: &Value) -> bool {
     if !bounds.one_of.is_empty() {
         let same = |allowed: &Value| match (number(allowed), number(value)) {
             // Exactly the number that is written, whatever its type.
-            (Some(allowed), Some(asked)) => allowed.to_bits() == asked.to_bits() || allowed == asked,
+            // Also 0 and -0.
+            (Some(allowed), Some(asked)) => {
+                allowed.total_cmp(&asked).is_eq() || (allowed - asked).abs() <= 0.0
+            }
             _ => allowed == value,
         };
         return bounds.one_of.iter().any(same);
@@ -315,8 +317,7 @@ fn allows(bounds: &Bounds, value: &Value) -> bool {
 fn words(bounds: &Bounds) -> String {
     let mut words = String::new();
     if bounds.one_of.is_empty() {
-        let shown =
-            |decimal: Option<selvedge_core::stream::Decimal>| decimal.map_or(f64::NAN, |d| d.to_f64());
+        let shown = |decimal: Option<Decimal>| decimal.map_or(f64::NAN, Decimal::to_f64);
         // Writing into a text does not fail.
         let _ = write!(words, "{} to {}", shown(bounds.min), shown(bounds.max));
     } else {
@@ -335,6 +336,13 @@ pub fn json(value: &Value) -> serde_json::Value {
         Value::Unsigned(integer) => literal!(integer),
         Value::Float(float) => literal!(float),
         Value::Text(text) => literal!(text),
-        Value::Bytes(bytes) => literal!(bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>()),
+        Value::Bytes(bytes) => {
+            let mut digits = String::with_capacity(2 * bytes.len());
+            for byte in bytes {
+                // Writing into a text does not fail.
+                let _ = write!(digits, "{byte:02x}");
+            }
+            literal!(digits)
+        }
     }
 }

@@ -82,13 +82,11 @@ impl Reader {
 
     /// What is read next, or how the device is.
     async fn next(&mut self, what: &str) -> TrialEvent {
-        match timeout(WITHIN, self.trial.next()).await {
-            Ok(Some(event)) => event,
-            _ => {
-                let last: Vec<_> = self.seen.iter().rev().take(12).rev().collect();
-                panic!("waited in vain for {what}; last read: {last:#?}\n{:#?}", self.snapshot());
-            }
+        if let Ok(Some(event)) = timeout(WITHIN, self.trial.next()).await {
+            return event;
         }
+        let last: Vec<_> = self.seen.iter().rev().take(12).rev().collect();
+        panic!("waited in vain for {what}; last read: {last:#?}\n{:#?}", self.snapshot());
     }
 
     /// The first reading from now on for which `is_it` holds.

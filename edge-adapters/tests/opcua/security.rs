@@ -10,7 +10,7 @@ use crate::plant::{Make, Plant, Reader};
 const LEVEL: &str = "Filler.Level";
 
 fn quoted(path: &Path) -> String {
-    format!("{path:?}")
+    format!("\"{}\"", path.display())
 }
 
 fn says(snapshot: &DeviceSnapshot, what: &str) -> bool {
@@ -18,8 +18,7 @@ fn says(snapshot: &DeviceSnapshot, what: &str) -> bool {
 }
 
 fn names_in(folder: &Path) -> Vec<String> {
-    let entries =
-        fs::read_dir(folder).map(|entries| entries.flatten().collect()).unwrap_or_else(|_| Vec::new());
+    let entries = fs::read_dir(folder).map_or_else(|_| Vec::new(), |entries| entries.flatten().collect());
     entries.into_iter().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
 }
 

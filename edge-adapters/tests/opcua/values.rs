@@ -37,7 +37,7 @@ fn shown(reading: &DecodedReading) -> String {
         Raw::Unsigned(int) => int.to_string(),
         Raw::Float(float) => float.to_string(),
         Raw::Text(text) => text.clone(),
-        Raw::Bytes(bytes) => bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
+        Raw::Bytes(bytes) => bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(hex).collect(),
     }
 }
 
@@ -146,4 +146,8 @@ async fn a_server_is_polled_where_that_is_wished() {
     reader.until("stale", |r| r.stream == "Filler.Level" && r.quality == Quality::Stale).await;
     plant.server.command("set Filler.Level 62.25");
     reader.good("Filler.Level", Some(62.25)).await;
+}
+
+fn hex(half: u8) -> char {
+    char::from_digit(half.into(), 16).expect("half a byte")
 }

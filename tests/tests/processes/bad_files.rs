@@ -65,7 +65,8 @@ fn a_wrong_configuration_names_file_line_key_and_the_nearest_valid_one() {
     is_refused(&site, &format!("{device}{stream}order = \"ABCD\"\n"), Some(10), &["ABCD", "AB"]);
     is_refused(&site, &format!("{device}{}", stream.replace("u16", "u17")), Some(9), &["u17", "u16"]);
     is_refused(&site, device, Some(1), &["plc", "stream"]);
-    is_refused(&site, &device.replace("127.0.0.1:502", "nowhere"), Some(4), &["nowhere", "port"]);
+    let nowhere = device.replace("127.0.0.1:502", "nowhere");
+    is_refused(&site, &format!("{nowhere}{stream}"), Some(4), &["nowhere", "port"]);
     is_refused(&site, &format!("{device}{stream}{stream}"), Some(12), &["\"a\""]);
     is_refused(&site, &"# a comment\n".repeat(500_000), None, &["4194304"]);
     fs::write(site.file("selvedge.toml"), b"[batch]\nreadings = 10 # \xff\n").expect("it can be written");

@@ -179,15 +179,12 @@ impl Node {
             return self.take_held(around);
         }
         let may_wait = around.policy.reorder > Duration::ZERO && self.held.len() < HELD_MAX;
-        match seq.filter(|seq| may_wait && seq.wrapping_sub(expected) < 128) {
-            Some(seq) => {
-                self.held.insert(seq, Held { verb, device, payload });
-                self.held_until.get_or_insert(around.now + around.policy.reorder);
-            }
-            None => {
-                self.gap(around);
-                self.unordered(verb, device.as_ref(), &payload, around);
-            }
+        if let Some(seq) = seq.filter(|seq| may_wait && seq.wrapping_sub(expected) < 128) {
+            self.held.insert(seq, Held { verb, device, payload });
+            self.held_until.get_or_insert(around.now + around.policy.reorder);
+        } else {
+            self.gap(around);
+            self.unordered(verb, device.as_ref(), &payload, around);
         }
     }
 

@@ -81,11 +81,11 @@ impl Topic {
         let Some(node) = node else {
             return (group == "STATE").then(|| id(kind).map(|host| Self::State { host, is_old: false }))?;
         };
-        let verb = match &kind.get(1..)? {
-            &"BIRTH" => Verb::Birth,
-            &"DEATH" => Verb::Death,
-            &"DATA" => Verb::Data,
-            &"CMD" => Verb::Command,
+        let verb = match kind.get(1..)? {
+            "BIRTH" => Verb::Birth,
+            "DEATH" => Verb::Death,
+            "DATA" => Verb::Data,
+            "CMD" => Verb::Command,
             _ => return None,
         };
         let device = match (kind.get(..1)?, device) {

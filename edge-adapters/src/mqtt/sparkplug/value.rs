@@ -307,7 +307,7 @@ pub fn encode(value: &Value, kind: DataType) -> Result<Metric, String> {
                 Some(0) => false,
                 Some(1) => true,
                 _ => return Err(cannot()),
-            })
+            });
         }
         (DataType::Float, _) => {
             let float = value.as_f64().ok_or_else(cannot)? as f32;
@@ -327,9 +327,10 @@ pub fn encode(value: &Value, kind: DataType) -> Result<Metric, String> {
             // Fields as the schema says; both forms of a negative number are read everywhere, this one is Tahu's.
             match kind {
                 DataType::Int64 => metric.long_value = Some(number as i64 as u64),
-                DataType::UInt64 | DataType::DateTime => metric.long_value = Some(number as u64),
-                // The field of 64 bits: that of 32 is read as a signed number by clients of version 2.2.
-                DataType::UInt32 => metric.long_value = Some(number as u64),
+                // UInt32 in the field of 64 bits: that of 32 is read as a signed number by clients of version 2.2.
+                DataType::UInt64 | DataType::DateTime | DataType::UInt32 => {
+                    metric.long_value = Some(number as u64);
+                }
                 _ => metric.int_value = Some(number as i32 as u32),
             }
         }

@@ -91,7 +91,7 @@ fn data_before_a_birth_asks_for_it_and_is_taken_only_if_it_explains_itself() {
 #[test]
 fn after_a_connection_nodes_get_a_moment_to_be_born_by_themselves() {
     let mut rig = rig();
-    assert_eq!(rig.until(GRACE - seconds(1)).0, Vec::<String>::new());
+    assert_eq!(rig.until(GRACE.saturating_sub(seconds(1))).0, Vec::<String>::new());
     assert_eq!(rig.until(GRACE).0, ["n"]);
     let mut rig = self::born();
     assert_eq!(rig.until(seconds(60)).0, Vec::<String>::new());
@@ -159,7 +159,7 @@ fn a_death_of_a_device_makes_its_streams_stale_alone() {
 fn a_device_that_is_not_born_again_with_its_node_is_gone() {
     let mut rig = born();
     assert_eq!(rig.say("NBIRTH/n", birth(7)), [Is(0, 20)], "a birth alone makes no device stale");
-    rig.until(DEVICE_BIRTH_WAIT - seconds(1));
+    rig.until(DEVICE_BIRTH_WAIT.saturating_sub(seconds(1)));
     assert_eq!(rig.host.complaints(), Vec::<String>::new());
     let (asked, stale) = rig.until(DEVICE_BIRTH_WAIT);
     assert_eq!(by_stream(stale), [1, 2].map(|stream| Stale(stream, status_code::NOT_IN_BIRTH)));

@@ -103,10 +103,10 @@ fn row(found: &Found, node: &Node, before: &str) -> Row {
     };
     match &node.kind {
         Kind::Object => {}
-        Kind::Method => row.what = "method".to_owned(),
-        Kind::Variable(None) => row.what = "variable".to_owned(),
+        Kind::Method => row.what.push_str("method"),
+        Kind::Variable(None) => row.what.push_str("variable"),
         Kind::Variable(Some(variable)) => {
-            row.what = format!("{}  {}", variable.kind(), variable.shown()).trim_end().to_owned();
+            row.what.push_str(format!("{}  {}", variable.kind(), variable.shown()).trim_end());
             row.access = access(variable);
         }
     }
