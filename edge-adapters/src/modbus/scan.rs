@@ -1,6 +1,6 @@
 //! What answers at an address, and what it has: which units, SunSpec models, readable registers.
 //!
-//! It only reads, one question at a time over one connection. What it finds becomes a configuration ([`file`]).
+//! It only reads, one question at a time over one connection. What it finds becomes a configuration ([`mod@file`]).
 //!
 //! | file | what is in it |
 //! |---|---|

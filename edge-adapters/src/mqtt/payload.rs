@@ -10,7 +10,7 @@
 //! | nothing: the pointer finds no such field | no reading, since the message says nothing of it | | |
 //!
 //! Numbers and bits may also stand in a text (`"21.5"`), as many devices send them in JSON. A cell of separated values
-//! ([`csv`](super::csv)) is such a text; an empty one is not available.
+//! ([`csv`]) is such a text; an empty one is not available.
 
 use std::fmt;
 

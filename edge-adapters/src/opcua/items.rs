@@ -2,7 +2,7 @@
 //!
 //! A server answers for each node by itself. One that it refuses is bad by the server's own status, and is asked for
 //! again, ever more rarely; the others do not notice. Nor is one believed to be watched because the server said so: it
-//! must say its first value, and one that stays silent is looked at now and then ([`Watches::suspects`]).
+//! must say its first value, and one that stays silent is looked at now and then ([`Watches::silent`]).
 
 use std::time::Duration;
 
