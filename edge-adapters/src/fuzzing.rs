@@ -44,21 +44,8 @@ fn configuration(data: &[u8]) {
 /// Registers of any kind in any order.
 fn modbus_registers(data: &[u8]) {
     let [kind, order, rest @ ..] = data else { return };
-    let kinds = [
-        Kind::Bit(kind >> 4),
-        Kind::Bool,
-        Kind::I8,
-        Kind::U8,
-        Kind::I16,
-        Kind::U16,
-        Kind::I32,
-        Kind::U32,
-        Kind::I64,
-        Kind::U64,
-        Kind::F32,
-        Kind::F64,
-        Kind::Text(u16::from(*kind).max(1).min(250)),
-    ];
+    let others = [Kind::Bit(kind >> 4), Kind::Bool, Kind::Text(u16::from(*kind).clamp(1, 250))];
+    let kinds: Vec<Kind> = others.into_iter().chain(Kind::NUMBERS).collect();
     let kind = kinds[usize::from(*kind) % kinds.len()];
     let orders = Order::choices(kind);
     let order =

@@ -57,6 +57,20 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// All numbers.
+    pub const NUMBERS: [Self; 10] = [
+        Self::I8,
+        Self::U8,
+        Self::I16,
+        Self::U16,
+        Self::I32,
+        Self::U32,
+        Self::I64,
+        Self::U64,
+        Self::F32,
+        Self::F64,
+    ];
+
     /// Registers that it takes.
     pub const fn registers(self) -> u16 {
         match self {

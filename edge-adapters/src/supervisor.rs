@@ -23,6 +23,8 @@ use crate::write::{Arming, Desk, Writes};
 
 /// An adapter that ran this long had got going: its next wait is the first again.
 const STEADY_AFTER: Duration = Duration::from_mins(5);
+/// What became of a write that was under way at a change is recorded within this time, or not at all.
+const RECORDED_WITHIN: Duration = Duration::from_secs(2);
 /// An adapter that was told to stop and has not after this long is cut off.
 const STOP_WITHIN: Duration = Duration::from_secs(2);
 
@@ -167,6 +169,10 @@ impl Supervisor {
             if let Some(running) = before.get_mut(name) {
                 // A supervising task that panicked has stopped too.
                 let _ = (&mut running.task).await;
+                for door in &running.doors {
+                    // What became of a write is recorded before the way out is closed; who records it may be stuck.
+                    let _ = tokio::time::timeout(RECORDED_WITHIN, door.attempt.write()).await;
+                }
                 running.view.close(&deliveries, status_code::STOPPED).await;
             }
         }
@@ -301,7 +307,7 @@ fn doors(source: &dyn Source, handles: &[StreamHandle], outlet: &Outlet) -> (Vec
     let (sender, writes) = Writes::queue();
     let door = |((stream, spec), attempts): ((usize, &StreamSpec), &StreamHandle)| {
         let (spec, writes, outlet) = (spec.clone(), sender.clone(), outlet.weak());
-        Arc::new(Door { stream, spec, attempts: *attempts, writes, outlet })
+        Arc::new(Door { stream, spec, attempts: *attempts, writes, outlet, attempt: tokio::sync::RwLock::default() })
     };
     (written.zip(attempts).map(door).collect(), writes)
 }

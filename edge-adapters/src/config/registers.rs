@@ -25,20 +25,7 @@ pub(super) fn kind(text: &str) -> Option<Kind> {
     if let Some(bytes) = argument("string") {
         return (1..=250).contains(&bytes).then_some(Kind::Text(bytes));
     }
-    let plain = [
-        Kind::Bool,
-        Kind::I8,
-        Kind::U8,
-        Kind::I16,
-        Kind::U16,
-        Kind::I32,
-        Kind::U32,
-        Kind::I64,
-        Kind::U64,
-        Kind::F32,
-        Kind::F64,
-    ];
-    plain.into_iter().find(|kind| kind.to_string() == text)
+    [Kind::Bool].into_iter().chain(Kind::NUMBERS).find(|kind| kind.to_string() == text)
 }
 
 /// The bit pattern of a mark for "not available", in the width of `kind`.

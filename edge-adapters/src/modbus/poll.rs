@@ -19,6 +19,7 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
 use selvedge_core::border::NewReading;
@@ -32,7 +33,7 @@ use crate::adapter::{Adapter, Context, Fault, FaultKind, Running};
 use crate::backoff::{Backoff, BackoffPolicy};
 use crate::mapping::{Decoded, decode_bit, decode_registers};
 use crate::status_code;
-use crate::write::Written;
+use crate::write::{WriteRequest, Written};
 
 const ILLEGAL_DATA_ADDRESS: u8 = 0x02;
 const GATEWAY_PATH_UNAVAILABLE: u8 = 0x0A;
@@ -44,6 +45,8 @@ pub(crate) struct Poller {
     /// In ascending order of their intervals.
     groups: Vec<Group>,
     seat: Seat,
+    /// Held while a value is written.
+    writing: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// Streams of one interval: planned together, and read together.
@@ -76,7 +79,7 @@ impl Poller {
         });
         let groups = groups.collect();
         let seat = Line::of(&source.transport).sit(source.unit_id, source.timeout);
-        Self { source, spans, groups, seat }
+        Self { source, spans, groups, seat, writing: Arc::default() }
     }
 
     async fn poll_for_ever(&mut self, context: &Context) -> Infallible {
@@ -87,16 +90,17 @@ impl Poller {
             let Group { due, interval, .. } = self.groups[at];
             tokio::select! {
                 biased;
-                () = sleep_until(due) => {}
+                // First: polls that take longer than their interval would leave no moment for a write.
                 request = context.writes.next() => {
                     if is_down {
-                        let why = "the device does not answer".to_owned();
-                        request.done(Written::Refused { status: status_code::UNREACHABLE, why });
+                        refuse(request);
                     } else {
+                        let _whole = self.writing.lock().await;
                         self.source.carry_out(request, &self.seat, context).await;
                     }
                     continue;
                 }
+                () = sleep_until(due) => {}
             }
             if !context.outlet.has_room() {
                 context.health.skipped_full();
@@ -105,7 +109,12 @@ impl Poller {
                 continue;
             }
             let outcome = if is_down {
-                let _turn = self.seat.turn_of_dead().await;
+                let _turn = loop {
+                    tokio::select! {
+                        turn = self.seat.turn_of_dead() => break turn,
+                        request = context.writes.next() => refuse(request),
+                    }
+                };
                 context.health.poll_begins(Duration::ZERO);
                 poll(&mut self.groups[at], &self.source, &self.spans, &self.seat, context).await
             } else {
@@ -264,13 +273,25 @@ pub(super) fn decode(field: &Field, span: Span, asked: Span, answer: &Answer) ->
     }
 }
 
+/// A unit that is down is not written to.
+fn refuse(request: WriteRequest) {
+    let why = "the device does not answer".to_owned();
+    request.done(Written::Refused { status: status_code::UNREACHABLE, why });
+}
+
 impl Adapter for Poller {
     fn run(mut self: Box<Self>, context: Context) -> Running {
+        let writing = Arc::clone(&self.writing);
         Box::pin(async move {
-            // Dropping the poll halfway closes its connection (see `Seat::ask`).
+            // Dropping a poll halfway closes its connection (see `Seat::ask`); a write that has begun is ended first, so
+            // that it is known what became of it.
+            let stopped = async {
+                context.stop.cancelled().await;
+                writing.lock().await
+            };
             tokio::select! {
                 biased;
-                () = context.stop.cancelled() => Ok(()),
+                _ = stopped => Ok(()),
                 never = self.poll_for_ever(&context) => match never {},
             }
         })

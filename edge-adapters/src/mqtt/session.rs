@@ -253,10 +253,13 @@ impl Session {
                 () = until(self.writing.as_ref().map(|writing| writing.due)) => {
                     self.not_confirmed("the stream did not show the value in time");
                 }
-                request = context.writes.next(), if self.can_write() => match &mut self.layer {
-                    Some(layer) => layer.write(request, speaker, context),
-                    None => self.write(request, speaker),
-                },
+                // On a connection that is over nothing is published; the next one, or its absence, answers.
+                request = context.writes.next(), if self.can_write() && !heard.is_closed() => {
+                    match &mut self.layer {
+                        Some(layer) => layer.write(request, speaker, context),
+                        None => self.write(request, heard.len(), speaker),
+                    }
+                }
                 () = until(self.layer.as_ref().and_then(|layer| layer.due())), if has_room => {
                     let mut gathered = Gathered::default();
                     if let Some(layer) = &mut self.layer {
@@ -315,6 +318,7 @@ impl Session {
                 Heard::Published { packet, outcome } => self.published(packet, &outcome),
                 Heard::Connected { .. } => {}
             }
+            self.one_taken();
             // A message gives each stream one reading at most.
             let is_full = gathered.readings.len() + self.source.streams.len() > SUBMIT_READINGS_MAX;
             if is_full || self.owed + gathered.owed.len() >= window {

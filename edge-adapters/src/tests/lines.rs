@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use selvedge_core::reading::{Quality, Value};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 
 use super::support::{Rig, accept, advance, advance_past_backoff, answer, asked, brief, cases, listen, send};
 use crate::backoff::SplitMix;
@@ -34,7 +34,7 @@ fn table(
 }
 
 /// A gateway whose unit 1 answers, and no other.
-async fn gateway_with_one_living_unit(listener: tokio::net::TcpListener) {
+async fn gateway_with_one_living_unit(listener: TcpListener) {
     loop {
         let Ok((mut socket, _)) = listener.accept().await else { return };
         while let Some(asked) = asked_for_ever(&mut socket).await {
@@ -140,6 +140,15 @@ async fn asked_rtu(socket: &mut TcpStream) -> Option<(u8, u16)> {
     Some((frame[0], u16::from_be_bytes([frame[2], frame[3]])))
 }
 
+/// A connection over which questions may come: the line was silent for as long as an answer may take.
+async fn accept_silent(rig: &Rig, listener: &TcpListener) -> TcpStream {
+    let before = rig.device().connections;
+    let device = accept(listener).await;
+    rig.until("connected", |device| device.connections > before).await;
+    advance(500).await;
+    device
+}
+
 fn rtu_answer((unit, address): (u8, u16)) -> Vec<u8> {
     let value = address + 1_000;
     rtu(unit, &[3, 2, (value >> 8) as u8, value as u8])
@@ -151,7 +160,7 @@ fn rtu_answer((unit, address): (u8, u16)) -> Vec<u8> {
 async fn on_rtu_a_late_answer_is_listened_to_until_silence_and_belongs_to_nobody() {
     let (listener, address) = listen().await;
     let mut rig = Rig::new(&table("u", "modbus-rtu-over-tcp", address, "", &[5, 50]));
-    let mut device = accept(&listener).await;
+    let mut device = accept_silent(&rig, &listener).await;
     let first = asked_rtu(&mut device).await.unwrap();
     send(&mut device, &rtu_answer(first)).await;
     let late = asked_rtu(&mut device).await.unwrap();
@@ -176,7 +185,7 @@ async fn on_rtu_a_late_answer_is_listened_to_until_silence_and_belongs_to_nobody
     rig.polls(1).await;
     assert_eq!(asked_rtu(&mut device).await, None, "a device server is connected to anew");
     advance_past_backoff().await;
-    let mut device = accept(&listener).await;
+    let mut device = accept_silent(&rig, &listener).await;
     for _ in 0..2 {
         let asked = asked_rtu(&mut device).await.unwrap();
         send(&mut device, &rtu_answer(asked)).await;
@@ -199,12 +208,38 @@ async fn on_rtu_a_late_answer_is_listened_to_until_silence_and_belongs_to_nobody
     );
 }
 
+/// An adapter that was restarted knows nothing of the question of the one before it. The answer to that one, for register
+/// 102, comes over the new connection, where the first question is for register 5 and would take it.
+#[tokio::test(start_paused = true)]
+async fn on_rtu_a_line_is_listened_to_before_it_is_first_asked() {
+    let (listener, address) = listen().await;
+    let mut rig = Rig::new(&table("u", "modbus-rtu-over-tcp", address, "", &[5]));
+    let mut device = accept(&listener).await;
+    rig.until("connected", |device| device.connections == 1).await;
+    advance(400).await;
+    send(&mut device, &rtu_answer((1, 102))).await;
+    for _ in 0..1_000 {
+        tokio::task::yield_now().await;
+    }
+    advance(400).await;
+    for _ in 0..1_000 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(rig.device().requests, 0, "silent for the whole time-out means since the last byte");
+    advance(100).await;
+    let asked = asked_rtu(&mut device).await.unwrap();
+    send(&mut device, &rtu_answer(asked)).await;
+    rig.polls(1).await;
+    let seen = brief(&rig.readings().await);
+    assert_eq!(seen, [(0, Value::Unsigned(1_005), Quality::Good, 0, 1_000)]);
+}
+
 /// A line that was late without anybody noticing: its answers come two at a time, the first for the question before.
 #[tokio::test(start_paused = true)]
 async fn on_rtu_an_answer_with_another_frame_behind_it_is_no_answer() {
     let (listener, address) = listen().await;
     let mut rig = Rig::new(&table("u", "modbus-rtu-over-tcp", address, "", &[5]));
-    let mut device = accept(&listener).await;
+    let mut device = accept_silent(&rig, &listener).await;
     let asked = asked_rtu(&mut device).await.unwrap();
     let both = [rtu_answer((asked.0, 50)), rtu_answer(asked)].concat();
     send(&mut device, &both).await;
@@ -225,7 +260,7 @@ async fn on_rtu_random_bytes_are_never_a_value() {
     let (listener, address) = listen().await;
     let mut rig = Rig::new(&table("u", "modbus-rtu-over-tcp", address, "", &[5]));
     for poll in 1..=200 {
-        let mut device = accept(&listener).await;
+        let mut device = accept_silent(&rig, &listener).await;
         let asked = asked_rtu(&mut device).await.unwrap();
         let mut bytes: Vec<u8> = (0..random.next() % 40).map(|_| random.next() as u8).collect();
         match random.next() % 4 {

@@ -10,18 +10,7 @@ use crate::mapping::{
 };
 use crate::status_code;
 
-const NUMBERS: [Kind; 10] = [
-    Kind::I8,
-    Kind::U8,
-    Kind::I16,
-    Kind::U16,
-    Kind::I32,
-    Kind::U32,
-    Kind::I64,
-    Kind::U64,
-    Kind::F32,
-    Kind::F64,
-];
+const NUMBERS: [Kind; 10] = Kind::NUMBERS;
 
 /// The registers in which the bytes of a value (`A` first) arrive in the order of `letters`.
 fn arrival(bytes: &[u8], letters: &str) -> Vec<u16> {

@@ -51,6 +51,8 @@ pub(crate) struct Door {
     pub(crate) attempts: StreamHandle,
     pub(crate) writes: mpsc::Sender<WriteRequest>,
     pub(crate) outlet: WeakOutlet,
+    /// Held for reading from the first record of an attempt to the last.
+    pub(crate) attempt: tokio::sync::RwLock<()>,
 }
 
 /// Why nothing was sent.
@@ -127,6 +129,7 @@ impl Desk {
     /// Why nothing was sent. What the device itself refuses is no error here but an outcome.
     pub async fn write(&self, stream: &str, value: Value, by: &str) -> Result<Attempt, Refusal> {
         let door = &*self.door(stream)?;
+        let _attempt = door.attempt.read().await;
         let by: String = by.chars().take(BY_BYTES_MAX / 4).collect();
         let record = Record { door, by: &by, value: &value, clock: &*self.0.clock };
         match self.send(door, &value, &record).await {

@@ -136,7 +136,9 @@ fn reading_line(device: &str, reading: &edge_adapters::trial::DecodedReading, js
     let unit = selvedge_proof::unit_text(&reading.unit);
     let status = if reading.status == 0 { String::new() } else { format!(" status {}", reading.status) };
     format!(
-        "{time}  {:<32} {:>14} {unit:<8} {}{status}  raw {}",
+        "{time} (received {:+.3} s)  {:<32} {:>14} {unit:<8} {}{status}  raw {}",
+        // How old it was when it came; below zero where the source's clock is ahead.
+        reading.receive_time_ns.saturating_sub(reading.source_time_ns) as f64 / 1e9,
         reading.stream,
         reading.word.clone().unwrap_or_else(|| reading.value.to_string()),
         reading.quality.name(),
