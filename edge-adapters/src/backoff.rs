@@ -38,6 +38,9 @@ impl Backoff {
     pub fn next_wait(&mut self) -> Duration {
         let doubled = self.policy.first.saturating_mul(1_u32.checked_shl(self.failures).unwrap_or(u32::MAX));
         self.failures = self.failures.saturating_add(1);
+        if planted!(GivesUp) && self.failures > 2 {
+            return Duration::from_hours(100_000);
+        }
         let half = doubled.min(self.policy.longest) / 2;
         half + half.mul_f64(self.random.unit())
     }

@@ -13,6 +13,7 @@
 //! | `health.rs`, `metrics.rs` | figures of one device, and its log lines; the same as samples for a page of metrics |
 //! | `write.rs`, `write/` | writing: requests, arming, and the desk that records each attempt |
 //! | `fuzzing.rs` | decoders as functions of bytes (feature `fuzzing`, for `fuzz/run`) |
+//! | `planted.rs` | cures taken out on purpose (feature `planted`, for `examples/complaints.rs`) |
 //! | `supervisor.rs` | runs adapters; isolates their panics and starts them again |
 //! | `backoff.rs` | ever longer waits with jitter |
 //! | `clock.rs` | the wall clock as a value, so that tests can set it |
@@ -54,6 +55,22 @@
 //! ```
 #![warn(missing_docs)]
 
+/// Is this fault planted and alive? Only `examples/complaints.rs` is built with the feature, to show that tests find such
+/// faults.
+#[cfg(feature = "planted")]
+macro_rules! planted {
+    ($fault:ident) => {
+        $crate::planted::is($crate::planted::Fault::$fault)
+    };
+}
+/// Nothing is planted in what is shipped.
+#[cfg(not(feature = "planted"))]
+macro_rules! planted {
+    ($fault:ident) => {
+        false
+    };
+}
+
 pub mod adapter;
 pub mod backoff;
 pub mod clock;
@@ -70,6 +87,8 @@ pub mod mqtt;
 #[cfg(feature = "opcua")]
 pub mod opcua;
 pub mod outlet;
+#[cfg(feature = "planted")]
+pub mod planted;
 #[cfg(any(feature = "mqtt", feature = "opcua"))]
 pub(crate) mod secret;
 pub mod status_code;

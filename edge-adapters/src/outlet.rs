@@ -67,6 +67,9 @@ impl UnderWay {
     /// # Errors
     /// [`NotTaken`] when the node stops or refuses; then nothing may be acknowledged to the source.
     pub async fn durable(&mut self) -> Result<(), NotTaken> {
+        if planted!(AcknowledgesEarly) {
+            self.0.clear();
+        }
         while let Some(answer) = self.0.front_mut() {
             answer.await.map_err(|_| NotTaken)?;
             self.0.pop_front();
@@ -216,7 +219,7 @@ impl Outlet {
     /// stays owed until the next call, so call it at every failed attempt.
     pub fn mark_stale(&self, status: u32) {
         let mut streams = self.lock();
-        if streams.is_closed {
+        if streams.is_closed || planted!(DeadLinkSaysNothing) {
             return;
         }
         let owed = self.stale(&streams, status);
@@ -238,7 +241,12 @@ impl Outlet {
         let receive_time_ns = self.shared.clock.wall_ns();
         let spoken = streams.memories.iter().filter(|memory| !memory.stale && !memory.spec.is_attempts());
         let last = spoken.filter_map(|memory| memory.last.clone());
-        last.map(|last| NewReading { quality: Quality::Stale, status, receive_time_ns, ..last }).collect()
+        let stale = |last: NewReading| {
+            let source_time_ns =
+                if planted!(StaleUnderANewTime) { receive_time_ns } else { last.source_time_ns };
+            NewReading { quality: Quality::Stale, status, source_time_ns, receive_time_ns, ..last }
+        };
+        last.map(stale).collect()
     }
 
     /// The device at this moment, with its streams.

@@ -307,7 +307,14 @@ fn doors(source: &dyn Source, handles: &[StreamHandle], outlet: &Outlet) -> (Vec
     let (sender, writes) = Writes::queue();
     let door = |((stream, spec), attempts): ((usize, &StreamSpec), &StreamHandle)| {
         let (spec, writes, outlet) = (spec.clone(), sender.clone(), outlet.weak());
-        Arc::new(Door { stream, spec, attempts: *attempts, writes, outlet, attempt: tokio::sync::RwLock::default() })
+        Arc::new(Door {
+            stream,
+            spec,
+            attempts: *attempts,
+            writes,
+            outlet,
+            attempt: tokio::sync::RwLock::default(),
+        })
     };
     (written.zip(attempts).map(door).collect(), writes)
 }
@@ -318,6 +325,9 @@ async fn supervise(source: Arc<dyn Source>, context: Context) {
     loop {
         let begun = Instant::now();
         let Err(fault) = run_once(Arc::clone(&source), context.clone()).await else { break };
+        if planted!(PanicEndsTheDevice) {
+            break;
+        }
         context.health.failed(fault.kind);
         context.outlet.mark_stale(status_code::ADAPTER);
         if begun.elapsed() >= STEADY_AFTER {

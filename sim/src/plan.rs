@@ -101,6 +101,8 @@ pub struct Plan {
     pub window_records: usize,
     /// So many of the first gateways are started again from an old image of their card.
     pub images: usize,
+    /// The first gateway hears nobody and is heard by nobody, from when and for how long, microseconds.
+    pub offline: Option<(u64, u64)>,
     /// Signatures.
     pub signatures: Mode,
     /// A fault of the harness itself.
@@ -140,6 +142,7 @@ impl Plan {
             approve_delay_max_us: SECOND,
             window_records: 65_536,
             images: 0,
+            offline: None,
             signatures: Mode::Modelled,
             plant: Plant::None,
             check_every: 128,

@@ -231,7 +231,12 @@ impl Seat {
         health.requested();
         let sent = Instant::now();
         let on_the_way = transport.take(ask.rtu_bytes() + ask.rtu_answer_bytes());
-        let answer = match timeout(self.timeout + on_the_way, client.call(ask.request())).await {
+        let outcome = timeout(self.timeout + on_the_way, client.call(ask.request())).await;
+        if planted!(KeepsFailedConnections) && !matches!(outcome, Ok(Ok(_))) && wire.port.is_none() {
+            wire.client = Some(client);
+            return Err(Fault::new(FaultKind::Timeout, "no answer"));
+        }
+        let answer = match outcome {
             Err(_) => {
                 return Err(Fault::new(FaultKind::Timeout, format!("no answer within {:?}", self.timeout)));
             }
@@ -273,7 +278,8 @@ impl Seat {
         // Somebody may have asked before and not waited for the answer: an adapter that was stopped, a program that was
         // killed, a connection that broke. On RTU that answer would be taken for this one's.
         let port = Port::new(stream);
-        if !is_silent_for(&port, self.timeout.max(transport.frame_gap())).await {
+        let silence = self.timeout.max(transport.frame_gap());
+        if !planted!(DoesNotListenFirst) && !is_silent_for(&port, silence).await {
             return Err(fault(format!("{address}: the line is not silent, although nobody was asked")));
         }
         Ok(rtu::attach_slave(wire.port.insert(port).lend(), slave))
@@ -283,8 +289,15 @@ impl Seat {
 impl Line {
     /// After a failure: nothing late can arrive any more. See the module.
     async fn settle(&self, wire: &mut Wire) {
+        if planted!(KeepsFailedConnections) && wire.port.is_none() {
+            return;
+        }
         wire.client = None;
         let Some(port) = &wire.port else { return };
+        if planted!(TakesLateAnswers) {
+            wire.client = Some(rtu::attach_slave(port.lend(), Slave(0)));
+            return;
+        }
         let silent = is_silent_for(port, wire.silence).await;
         let serial = !matches!(self.transport, Transport::RtuOverTcp { .. });
         if silent && serial && !(wire.failures > 0 && wire.failures.is_multiple_of(REOPEN_AFTER)) {

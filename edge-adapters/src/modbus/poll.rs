@@ -102,7 +102,7 @@ impl Poller {
                 }
                 () = sleep_until(due) => {}
             }
-            if !context.outlet.has_room() {
+            if !context.outlet.has_room() && !planted!(PollsForNothing) {
                 context.health.skipped_full();
                 self.groups[at].due += interval;
                 self.seat.poll_ended(!is_down, self.groups[self.next_group()].due);
@@ -132,6 +132,9 @@ impl Poller {
                     self.say_how_it_is(context);
                 }
                 Err(fault) => {
+                    if planted!(WantsTheDeviceAtTheStart) && context.health.figures().connections == 0 {
+                        return std::future::pending().await;
+                    }
                     // On a line with living neighbours it may have to wait for longer than it would by itself.
                     let wait = backoff.next_wait().max(self.seat.rest());
                     let again = Instant::now() + wait;

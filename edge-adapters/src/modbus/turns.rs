@@ -76,7 +76,7 @@ impl Turns {
 
     /// May `unit`, which is down and has waited since `since`, be tried, if that may take `cost`?
     pub(crate) fn permission(&self, unit: u64, since: Instant, cost: Duration, now: Instant) -> Permission {
-        if self.neighbours(unit).next().is_none() {
+        if self.neighbours(unit).next().is_none() || planted!(DeadUnitsAreTriedAtOnce) {
             return Permission::Now;
         }
         let rest_until = self.rest_until.unwrap_or(since);

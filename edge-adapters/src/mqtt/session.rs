@@ -211,7 +211,8 @@ impl Session {
         }
         self.source.shared.lock().had_session = true;
         // A kept session has the subscriptions of an earlier start, when the configuration may have been another.
-        if resumed && self.is_subscribed {
+        let is_believed = resumed && (self.is_subscribed || planted!(BelievesTheSession));
+        if is_believed || planted!(NeverSubscribesAgain) && self.connection > 1 {
             context.health.up();
             return Ok(());
         }
@@ -236,7 +237,8 @@ impl Session {
         loop {
             // On a connection that is over nothing goes out any more, and what was heard on it is soon all taken.
             let window = if heard.is_closed() { WINDOW } else { WINDOW.saturating_sub(unsaid.count()) };
-            let has_room = self.owed < window && self.under_way.len() < UNDER_WAY_MAX;
+            let has_room =
+                (self.owed < window && self.under_way.len() < UNDER_WAY_MAX) || planted!(TakesWithoutEnd);
             tokio::select! {
                 biased;
                 durable = oldest(&mut self.under_way), if !self.under_way.is_empty() => {

@@ -97,7 +97,9 @@ impl Connect {
         let mut link =
             Link::open(&self.dial, endpoint.clone(), identity.clone(), self.store(), health).await?;
         let resumed = match before {
-            Some(kept) if kept.server_certificate == endpoint.server_certificate => {
+            Some(kept)
+                if kept.server_certificate == endpoint.server_certificate && !planted!(LeavesItsSession) =>
+            {
                 self.take_up(&mut link, kept, &endpoint, &identity, own.as_ref()).await?
             }
             _ => None,

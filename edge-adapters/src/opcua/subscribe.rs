@@ -172,6 +172,9 @@ impl Publisher {
 
     /// The server should have said something by then.
     pub(crate) fn silent_at(&self, subscription: &Subscription) -> Instant {
+        if planted!(TrustsTheServer) {
+            return Instant::now() + subscription.silence * 1_000;
+        }
         // Twice: it counts its time from the last answer, and a busy one is late.
         self.heard + subscription.silence * 2 + self.asker.timeout()
     }

@@ -149,8 +149,12 @@ impl Watcher<'_> {
         }
         if !readings.is_empty() {
             self.has_spoken = true;
-            // Waits for room: nothing is asked of the server meanwhile, and it keeps its queue.
-            self.context.outlet.hand_over(readings, Vec::new()).await?;
+            if planted!(DropsWithoutRoom) {
+                self.context.outlet.offer(readings);
+            } else {
+                // Waits for room: nothing is asked of the server meanwhile, and it keeps its queue.
+                self.context.outlet.hand_over(readings, Vec::new()).await?;
+            }
             self.publisher.was_busy();
         }
         if !gone.is_empty() {
@@ -264,7 +268,7 @@ impl Watcher<'_> {
     /// Nodes that are silent: do they still exist, and is what they said last still so?
     async fn look_at_silent(&mut self) -> Result<(), End> {
         let silent = self.carried.watches.silent(self.source.check_interval);
-        if silent.is_empty() {
+        if silent.is_empty() || planted!(TrustsItsItems) {
             return Ok(());
         }
         let found = self.read(&silent).await?;

@@ -142,6 +142,9 @@ impl World {
             let (at, after_us, length_us) = self.window(count, load_us);
             self.at(after_us, Event::Isolate { at, length_us });
         }
+        if let Some((after_us, length_us)) = self.plan.offline {
+            self.at(after_us, Event::Isolate { at: 0, length_us });
+        }
         for _ in 0..self.faults.disk_full {
             let (at, after_us, length_us) = self.window(count, DISK_FULL_MAX_US);
             self.at(after_us, Event::Fill { at, length_us });

@@ -214,9 +214,14 @@ fn no_build_but_the_hunt_for_them_has_planted_bugs() {
         built.contains(&"std") && !built.contains(&"planted"),
         "the workspace builds the core with {built:?}"
     );
+    assert!(
+        !workspace.features_of("edge-adapters").contains(&"planted"),
+        "nor are cures taken out of the adapters"
+    );
     // And this would see it.
-    let hunted = Workspace::read_with(&["selvedge-sim/planted"]);
+    let hunted = Workspace::read_with(&["selvedge-sim/planted", "edge-adapters/planted"]);
     assert!(hunted.features_of("selvedge-core").contains(&"planted"));
+    assert!(hunted.features_of("edge-adapters").contains(&"planted"));
     for member in workspace.members() {
         let name = text(&member["name"]);
         for (feature, switches_on) in member["features"].as_object().expect("features") {
@@ -233,21 +238,27 @@ fn no_build_but_the_hunt_for_them_has_planted_bugs() {
 
 #[test]
 fn the_program_has_no_planted_bugs() {
-    let source = read("node/core/src/planted.rs");
-    let marker = source.split("pub const MARKER: &str = \"").nth(1).and_then(|rest| rest.split('"').next());
-    let marker = marker.expect("planted.rs holds the text by which its bugs are found");
-    assert!(marker.len() > 20, "{marker:?} could stand anywhere");
-    for folder in ["node", "edge-adapters"] {
-        for file in rust_files(folder).into_iter().filter(|file| file != "node/core/src/planted.rs") {
-            assert!(!read(&file).contains(marker), "{file} holds the text that only planted.rs may hold");
-        }
-    }
     let path = selvedge_tests::program::path();
     let program = fs::read(&path).expect("the program is readable");
     let holds = |text: &str| program.windows(text.len()).any(|bytes| bytes == text.as_bytes());
-    assert!(!holds(marker), "{} has planted bugs", path.display());
-    // Texts of the core are found as they stand in it; sim/tests/mutants.rs finds the marker where it must be.
-    assert!(holds("expected one at the beginning"), "{} holds no text of the core", path.display());
+    for home in ["node/core/src/planted.rs", "edge-adapters/src/planted.rs"] {
+        let source = read(home);
+        let marker =
+            source.split("pub const MARKER: &str = \"").nth(1).and_then(|rest| rest.split('"').next());
+        let marker = marker.unwrap_or_else(|| panic!("{home} holds the text by which its bugs are found"));
+        assert!(marker.len() > 20, "{marker:?} could stand anywhere");
+        for folder in ["node", "edge-adapters"] {
+            for file in rust_files(folder).into_iter().filter(|file| file != home) {
+                assert!(!read(&file).contains(marker), "{file} holds the text that only {home} may hold");
+            }
+        }
+        assert!(!holds(marker), "{} has planted bugs", path.display());
+    }
+    // Texts of the core and of the adapters are found as they stand in them; sim/tests/mutants.rs finds the marker where it
+    // must be.
+    for text in ["expected one at the beginning", "the line is not silent, although nobody was asked"] {
+        assert!(holds(text), "{} does not hold {text:?}", path.display());
+    }
 }
 
 #[test]

@@ -189,7 +189,7 @@ impl Open {
     }
 
     fn signs_of_life(&mut self, outbox: &Outbox, reads: bool) -> Result<(), Fault> {
-        if self.life.asked.is_some() && reads {
+        if self.life.asked.is_some() && reads && !planted!(TrustsTheSocket) {
             let why =
                 format!("no answer to a ping within {:?}; the connection is dead", self.life.answer_within);
             return Err(Fault::new(FaultKind::Timeout, why));
