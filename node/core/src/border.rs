@@ -429,9 +429,11 @@ pub enum Silence {
     /// Its peers have not yet said how far they hold its chain.
     #[error("it waits for a peer to say how far its own chain goes")]
     Asking,
-    /// The same, and its store is marked: it waits for as long as it takes.
+    /// The same, and its store is marked: it waits for a quorum of the committee as long as it takes, for the other members
+    /// [`RESTORED_GRACE_US`](crate::limits::RESTORED_GRACE_US) more, and for what comes back.
     #[error(
-        "its store is marked as restored, and too few members of the committee have said yet how far its own chain goes"
+        "its store is marked as restored: it waits until members of the committee have said how far its own chain goes (a \
+         quorum for as long as it takes, all others for a minute more) and what they gave back is complete"
     )]
     Restored,
     /// Its chain is forked, or another start with its key is up.

@@ -60,6 +60,10 @@ pub(crate) struct Peer {
     pub(crate) telling: Option<Head>,
     /// Transactions of its own chain that it has lost and that wait here, and whether it got them back.
     pub(crate) lost: Vec<(Id, bool)>,
+    /// The newest of its own chain that it has itself sent or announced on this connection.
+    pub(crate) own_sent: Option<u64>,
+    /// It has sent own transactions of this node that this node lacked: more may follow until it has answered.
+    pub(crate) gives_back: bool,
     /// It is answered then, even if the signature of one of them is still being checked.
     pub(crate) answer_by_us: u64,
     /// It is one of two machines with one key, was told so, and is closed then.
@@ -151,6 +155,8 @@ impl Peer {
             tell_at_us: None,
             telling: None,
             lost: Vec::new(),
+            own_sent: None,
+            gives_back: false,
             answer_by_us: now_us,
             leaves_us: None,
             serving: None,

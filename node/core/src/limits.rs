@@ -199,10 +199,16 @@ pub const REMEMBERED_ISSUERS_MAX: usize = 1_024;
 pub const HAVE_EVERY_US: u64 = 250_000;
 /// Answers from further peers are awaited this long after the first, before the own chain counts as settled.
 pub const START_GRACE_US: u64 = 500_000;
+/// After a quorum has answered a restored gateway, the rest of the committee is awaited this long. Longer than an answer may
+/// take that waits for signatures: [`COMPLETION_TIMEOUT_US`].
+pub const RESTORED_GRACE_US: u64 = 60_000_000;
 /// Transactions that a peer lost and that wait here are given back to it, so many.
 pub const LOST_MAX: usize = 256;
-/// Of these so many bytes at once, and one more: what waits to be sent to a peer is bounded, and should not overflow.
-pub const LOST_BYTES_AT_ONCE: usize = 256 * 1024;
+/// Of these so many bytes at once, and one more, in one frame: what waits to be sent to a peer is bounded, and of many
+/// frames the last ones would be dropped each time.
+pub const LOST_BYTES_AT_ONCE: usize = 128 * 1024;
+const _: () = assert!(LOST_MAX <= TRANSACTIONS_PER_FRAME_MAX);
+const _: () = assert!(LOST_BYTES_AT_ONCE + ENVELOPE_BYTES_MAX + 4 * (LOST_MAX + 1) <= FRAME_BYTES_MAX);
 /// Readings' origins that are remembered for each source.
 pub const ORIGINS_HELD_MAX: usize = 256;
 /// Sources whose origins are remembered.

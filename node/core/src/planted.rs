@@ -149,6 +149,15 @@ bugs! {
         "The bytes of further copies of a waiting transaction are never given back: after some hours nothing has room."
     26 OneReadingTooMany Limits
         "A batch takes one reading more than its limit says."
+    27 GivesNothingBack Graph
+        "What a restored gateway lost and what only waits at a peer is not given back: it signs another one in its place, and \
+         both are attached in the end. (Stood in this code: tests/scenarios/lost.rs.)"
+    28 SignsMeanwhile Graph
+        "A restored gateway goes on signing while a transaction of its own that came back waits for something else: it \
+         forks its chain with its eyes open."
+    29 QuorumKnowsAll Graph
+        "A restored gateway signs as soon as a quorum has answered, whoever else is just giving something back. (Stood in this \
+         code: tests/scenarios/lost.rs.)"
 }
 
 // Numbers are places in the table.

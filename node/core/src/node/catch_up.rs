@@ -287,8 +287,17 @@ impl Node {
                     given_up.push(head.id);
                     return false;
                 }
+                // What waits here already need not come again: fetched over and over while a slow store has to say what
+                // it waits for, it would be held against whoever sends it. What a fetch has brought may wait for ever.
+                let Some(missing) = self.missing_below(reference) else {
+                    let since_us = self.pending.waiting.get(&head.id).map_or(now_us, |w| w.since_us);
+                    let is_vain = *attempts > 0 || since_us + limits::GIVEN_UP_US <= now_us;
+                    given_up.extend(is_vain.then_some(head.id));
+                    return false;
+                };
                 if ranges.len() < limits::RANGES_MAX {
-                    ranges.push(range_to(*issuer, *head, next, *attempts));
+                    let missing = ChainHead { sequence: missing.sequence, id: missing.id };
+                    ranges.push(range_to(*issuer, missing, next, *attempts));
                     *attempts += 1;
                 }
                 true
@@ -412,6 +421,8 @@ impl Node {
         if let Some(known) = self.gossip.get_mut(peer) {
             // How far its chain is held may have been among them, and is said once only.
             known.told = None;
+            // All of it again, but what was given last goes last: else the beginning would be given for ever.
+            known.lost.sort_by_key(|(_, is_given)| *is_given);
             known.lost.iter_mut().for_each(|(_, is_given)| *is_given = false);
             known.tell_at_us.get_or_insert(now.monotonic_us + limits::HAVE_EVERY_US);
             known.digest.wait_us = limits::DIGEST_FIRST_US;

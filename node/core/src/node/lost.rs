@@ -3,19 +3,22 @@
 //! A gateway that starts from an old image takes back what its peers have attached: they say so with `Have`, and it
 //! fetches. What only waits at a peer, for want of something that it refers to, is attached nowhere and served to nobody;
 //! yet it will be attached, and another one that is signed at its sequence meanwhile is a fork. So a peer gives it back
-//! before it answers the start check, and the gateway issues nothing while it waits for the same.
+//! before it answers the start check, and the gateway issues nothing while it waits for the same. What reaches the peer
+//! later is given back as well, unless the gateway itself has sent it, or one after it, on this connection.
 //!
 //! Nobody needs to be believed: what comes back has this gateway's own signature, or is thrown away. A liar can keep genuine
 //! ones back, as it can keep silent about what it has attached; it can give back what can never be attached, and then the
 //! gateway waits for [`limits::PENDING_TIMEOUT_US`], once a start.
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::border::{Effect, Lane, Now, PeerId};
 use crate::gossip::Peer;
-use crate::hash::Id;
+use crate::hash::{Id, Issuer};
 use crate::limits;
 use crate::pending::{Pending, Waiting};
+use crate::transaction::Body;
 use crate::wire;
 
 use super::Node;
@@ -28,6 +31,9 @@ const LOOK_US: u64 = 1_000_000;
 impl Node {
     /// A peer has said hello, and what its newest transaction is: what waits here beyond that it has lost.
     pub(super) fn note_lost(&mut self, now_us: u64, peer: PeerId) {
+        if planted!(GivesNothingBack) {
+            return;
+        }
         let Some(known) = self.gossip.get(peer) else { return };
         let next = known.hello.as_ref().and_then(|h| h.head).map_or(0, |h| h.sequence + 1);
         let is_its = |w: &Waiting| w.body.issuer == known.issuer && w.body.sequence >= next;
@@ -42,10 +48,49 @@ impl Node {
         known.answer_by_us = now_us + limits::COMPLETION_TIMEOUT_US;
     }
 
+    /// One that a third peer sent waits here, and its signature holds: has its issuer, which is connected, lost it? What it
+    /// has made on this connection it sends or announces itself.
+    pub(super) fn note_lost_late(&mut self, now_us: u64, id: Id) {
+        let Some(waiting) = self.pending.waiting.get(&id) else { return };
+        let (issuer, sequence) = (waiting.body.issuer, waiting.body.sequence);
+        let of = self.gossip.greeted().find(|p| p.issuer == issuer).map(|p| p.id);
+        let Some(known) = of.and_then(|peer| self.gossip.get_mut(peer)) else { return };
+        let head = known.hello.as_ref().and_then(|h| h.head).map(|h| h.sequence);
+        let is_lost = known.own_sent.max(head) < Some(sequence);
+        let has_room = known.lost.len() < limits::LOST_MAX;
+        if is_lost
+            && has_room
+            && !planted!(GivesNothingBack)
+            && known.lost.iter().all(|(lost, _)| *lost != id)
+        {
+            known.lost.push((id, false));
+            known.tell_at_us.get_or_insert(now_us + limits::HAVE_EVERY_US);
+        }
+    }
+
+    /// A peer has sent or announced one of its own chain: it has it.
+    pub(super) fn note_own_sent(&mut self, peer: PeerId, issuer: Issuer, sequence: u64) {
+        if self.gossip.get(peer).is_some_and(|p| p.issuer == issuer && p.own_sent < Some(sequence))
+            && let Some(known) = self.gossip.get_mut(peer)
+        {
+            known.own_sent = Some(sequence);
+        }
+    }
+
+    /// A peer has sent an own transaction that is beyond the head of the own chain: until it has answered more may follow.
+    pub(super) fn note_given_back(&mut self, peer: PeerId, body: &Body) {
+        if body.issuer == self.config.issuer
+            && body.sequence >= self.own_next()
+            && let Some(known) = self.gossip.get_mut(peer)
+        {
+            known.gives_back = true;
+        }
+    }
+
     /// Is an own transaction here that this start did not make and that is beyond the head of the own chain? Nothing may be
     /// signed in its place while it may still be attached.
     pub(super) fn is_coming_back(&mut self, now_us: u64) -> bool {
-        if self.own_chain.has_issued() {
+        if self.own_chain.has_issued() || planted!(SignsMeanwhile) {
             return false;
         }
         let own = self.config.issuer;
@@ -77,23 +122,30 @@ impl Node {
 }
 
 /// Sends a peer those of its own transactions that it lost and that wait here, as far as their signatures hold, each once and
-/// not all at once. Says whether there may be more: then the answer waits. On the lane of the answer, and so before it.
+/// not all at once. Says whether the answer has to wait: there may be more, or what went out now may have found no room,
+/// which is known by the next time. On the lane of the answer, and so before it.
 pub(super) fn give_back(pending: &Pending, peer: &mut Peer, out: &mut Vec<Effect>) -> bool {
     let (mut may_be_more, mut bytes) = (false, 0);
+    let mut part: Vec<Arc<[u8]>> = Vec::new();
+    let own_sent = peer.own_sent;
     let mut give = |id: &Id, is_given: &mut bool| {
-        let Some(waiting) = pending.waiting.get(id) else { return false };
+        let waiting = pending.waiting.get(id).filter(|w| own_sent < Some(w.body.sequence));
+        let Some(waiting) = waiting else { return false };
         if *is_given || !waiting.is_verified() {
             may_be_more |= waiting.is_being_judged();
         } else if bytes >= limits::LOST_BYTES_AT_ONCE {
             may_be_more = true;
         } else {
             bytes += waiting.envelope.len();
-            let frame = wire::transactions(core::slice::from_ref(&waiting.envelope));
-            out.push(Effect::Send { peer: peer.id, lane: Lane::Fresh, frame });
+            part.push(waiting.envelope.clone());
             *is_given = true;
         }
         true
     };
     peer.lost.retain_mut(|(id, is_given)| give(id, is_given));
-    may_be_more
+    if part.is_empty() {
+        return may_be_more;
+    }
+    out.push(Effect::Send { peer: peer.id, lane: Lane::Fresh, frame: wire::transactions(&part) });
+    true
 }

@@ -173,12 +173,26 @@ impl Node {
             let since = answered_us.unwrap_or(now_us);
             self.own_chain.standing = Standing::Asking { until_us, answered_us: Some(since) };
             let all = self.gossip.peers().iter().all(|p| p.claim.is_some());
-            if (all || since + limits::START_GRACE_US <= now_us) && !self.is_coming_back(now_us) {
+            let is_enough = all || since + limits::START_GRACE_US <= now_us;
+            let until_us = (since + limits::RESTORED_GRACE_US).min(until_us.unwrap_or(u64::MAX));
+            let waits = now_us < until_us && self.is_answer_missing(answers);
+            if is_enough && !waits && !self.is_coming_back(now_us) {
                 self.end_check(true, out);
             }
         } else if until_us.is_some_and(|until| until <= now_us) && !self.is_coming_back(now_us) {
             self.end_check(false, out);
         }
+    }
+
+    /// Is the answer of somebody awaited who is likely to know more? That is whoever gives something back, and, where the
+    /// store is marked, each member of the committee: what it holds as pending the quorum need not have seen.
+    fn is_answer_missing(&self, answers: usize) -> bool {
+        if planted!(QuorumKnowsAll) {
+            return false;
+        }
+        let is_giving = |p: &Peer| p.gives_back && p.claim.is_none();
+        let others = self.issuers.committee().iter().filter(|m| **m != self.config.issuer).count();
+        self.gossip.greeted().any(is_giving) || (self.own_chain.strict && answers < others)
     }
 
     fn end_check(&mut self, answered: bool, out: &mut Vec<Effect>) {
@@ -210,7 +224,7 @@ impl Node {
     }
 
     /// The sequence that the own chain here would use next.
-    fn own_next(&self) -> u64 {
+    pub(super) fn own_next(&self) -> u64 {
         self.issuers.get(&self.config.issuer).and_then(|c| c.greatest).map_or(0, |g| g + 1)
     }
 

@@ -77,6 +77,7 @@ impl Node {
         let reference = Reference { issuer, sequence, id };
         let fetched = fetched && self.gossip.fetching.as_ref().is_some_and(|f| f.covers(&reference));
         let by_id = self.was_asked_for(&reference);
+        self.note_own_sent(peer, issuer, sequence);
         let received = match body {
             Some(body) => self.receive_body(now, peer, bytes, (id, body), fetched, out),
             None => Received::Held,
@@ -134,6 +135,7 @@ impl Node {
             && self.issuers.may_be_attached(&body.issuer, body.sequence)
             && !planted!(ForgetsBelowWindow);
         let own = Reference { issuer: body.issuer, sequence: body.sequence, id };
+        self.note_given_back(peer, &body);
         let waiting = Waiting {
             envelope: Arc::from(bytes),
             peer,
@@ -314,7 +316,8 @@ impl Node {
             waiting.stage = Stage::Verified(place);
             // What the store said earlier may be out of date by now.
             waiting.absent.clear();
-            return self.advance(now, id, out);
+            self.advance(now, id, out);
+            return self.note_lost_late(now.monotonic_us, id);
         }
         let (peer, envelope) = (waiting.peer, envelope_hash(&waiting.envelope));
         self.pending.refuse(envelope);

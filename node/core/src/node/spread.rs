@@ -142,6 +142,7 @@ impl Node {
         let its = || self.gossip.announced.values().filter(|a| a.peers.contains(&peer)).count();
         let mut of_peer = if may_be_full { its() } else { 0 };
         for reference in references {
+            self.note_own_sent(peer, reference.issuer, reference.sequence);
             if self.is_here(reference) || of_peer >= limits::ANNOUNCED_PER_PEER_MAX {
                 continue;
             }

@@ -6,7 +6,7 @@ use selvedge_core::border::{PeerId, StartCheck};
 use selvedge_core::wire::{self, ChainHead, ChainHeads, Fetch, FetchEnd, Frontier, Message};
 use selvedge_core::{Id, limits};
 
-use crate::driver::{Driver, PEER};
+use crate::driver::{Driver, PEER, Work};
 use crate::world::Tx;
 
 fn listening() -> Driver {
@@ -192,4 +192,64 @@ fn a_peer_that_lacks_a_branch_is_told_the_frontier() {
         assert_eq!(frontiers(&driver), told);
         driver.advance_us(10_000_000);
     }
+}
+
+fn fetches_from(driver: &Driver, peer: PeerId) -> Vec<Fetch> {
+    let of = |frame: &std::sync::Arc<[u8]>| match Message::open(frame) {
+        Ok(Message::Fetch(fetch)) => Some(fetch),
+        _ => None,
+    };
+    driver.said_to(peer).iter().filter_map(of).collect()
+}
+
+/// What waited here already was fetched, came, waited, and was fetched again from farther back, a dozen times in two seconds: while
+/// a slow card had to say what it waited for, an honest peer was sent away for all that came twice (found by the swarm: seed
+/// 7000054).
+#[test]
+fn what_waits_here_is_not_fetched_again() {
+    let mut driver = listening();
+    driver.hold.insert(Work::Verify);
+    let chain = chain(&driver, 6);
+    for tx in &chain[2..] {
+        driver.frame(tx);
+    }
+    driver.take();
+    driver.say(PEER, &frontier(&chain));
+    let range = fetch(&driver).ranges[0];
+    assert_eq!((range.from, range.to, range.branch), (0, 1, None), "only what is missing before it");
+    page(&mut driver, &chain, 2);
+    for _ in 0..20 {
+        driver.advance_us(limits::FRONTIER_EVERY_US);
+        driver.say(PEER, &frontier(&chain));
+    }
+    let again = fetches_from(&driver, PEER);
+    assert!(again.is_empty(), "all of it waits: {again:?}");
+    driver.release(Work::Verify);
+    assert!(driver.is_attached(&chain[5]));
+}
+
+/// What can never be attached is given up all the same, and not fetched anew each time it is dropped, nor from one peer after the
+/// other (seed 7000038).
+#[test]
+fn what_is_fetched_and_waits_for_ever_is_given_up() {
+    let mut driver = listening();
+    let other = PeerId(2);
+    driver.meet(other);
+    let missing = driver.world.member(2).note("nowhere", &[]);
+    let hopeless = [driver.world.member(1).note("hopeless", &[&missing])];
+    let mut fetched = 0;
+    for _ in 0..60 {
+        for peer in [PEER, other] {
+            driver.take();
+            driver.say(peer, &frontier(&hopeless));
+            for _ in fetches_from(&driver, peer) {
+                fetched += 1;
+                driver.raw(peer, wire::transactions(&[&*hopeless[0].envelope]));
+                driver.say(peer, &Message::FetchEnd(FetchEnd { more: false }));
+            }
+            driver.advance_us(limits::FETCH_TIMEOUT_US);
+        }
+        driver.advance_us(limits::PENDING_TIMEOUT_US);
+    }
+    assert!((2..=limits::GIVEN_UP_TIMES as usize + 2).contains(&fetched), "fetched {fetched} times");
 }

@@ -75,6 +75,21 @@ impl Node {
         self.advance(now, id, out);
     }
 
+    /// Of this one and what stands before it on its chain: the first, downwards, that is neither attached nor waiting here.
+    /// `None`: all of them are, or only the store can say.
+    pub(in crate::node) fn missing_below(&self, head: Reference) -> Option<Reference> {
+        let mut at = head;
+        // A waiting one names the one before it by its id, so this ends.
+        while let Some(waiting) = self.pending.waiting.get(&at.id) {
+            let prev = waiting.references[0];
+            if !matches!(self.settle(waiting, &prev), Settled::Absent) {
+                return None;
+            }
+            at = prev;
+        }
+        Some(at)
+    }
+
     pub(super) fn settle(&self, waiting: &Waiting, reference: &Reference) -> Settled {
         if reference.is_genesis() {
             return Settled::Genesis;
