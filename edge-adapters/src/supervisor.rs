@@ -307,7 +307,14 @@ fn doors(source: &dyn Source, handles: &[StreamHandle], outlet: &Outlet) -> (Vec
     let (sender, writes) = Writes::queue();
     let door = |((stream, spec), attempts): ((usize, &StreamSpec), &StreamHandle)| {
         let (spec, writes, outlet) = (spec.clone(), sender.clone(), outlet.weak());
-        Arc::new(Door { stream, spec, attempts: *attempts, writes, outlet, attempt: tokio::sync::RwLock::default() })
+        Arc::new(Door {
+            stream,
+            spec,
+            attempts: *attempts,
+            writes,
+            outlet,
+            attempt: tokio::sync::RwLock::default(),
+        })
     };
     (written.zip(attempts).map(door).collect(), writes)
 }

@@ -4,6 +4,8 @@
 #[path = "support/mod.rs"]
 mod support;
 
+#[path = "opcua/example.rs"]
+mod example;
 #[path = "opcua/items.rs"]
 mod items;
 #[path = "opcua/plant.rs"]

@@ -3,7 +3,6 @@
 //! The tests about restarts and cut connections are the first complaint of users of such gateways; that about a server
 //! that is off the seventh. Readings under a new time with an old value would be the third.
 
-
 use edge_adapters::{DecodedReading, DeviceState};
 use selvedge_core::reading::Quality;
 
