@@ -38,6 +38,8 @@ mod plan;
 mod poll;
 #[cfg(feature = "modbus")]
 mod poll_bad_devices;
+#[cfg(feature = "modbus")]
+mod report;
 #[cfg(feature = "sparkplug")]
 mod sparkplug;
 #[cfg(feature = "modbus")]
