@@ -1,5 +1,4 @@
 //! The OPC-UA adapter against real servers: asyncua and node-opcua in processes of their own.
-#![cfg(feature = "opcua")]
 
 #[path = "support/mod.rs"]
 mod support;

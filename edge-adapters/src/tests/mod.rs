@@ -9,6 +9,8 @@ mod mapping;
 mod metrics;
 #[cfg(feature = "modbus")]
 mod modbus_config;
+#[cfg(feature = "modbus")]
+mod modbus_write;
 #[cfg(feature = "mqtt")]
 mod mqtt_command;
 #[cfg(feature = "mqtt")]
