@@ -9,6 +9,7 @@
 //! - [`keys`]: reading one table, key by key
 //! - [`stream`]: the keys of every stream
 //! - [`modbus`], [`mqtt`], [`opcua`]: the keys of a protocol
+//! - `tls`: the table of that name
 //! - [`text`]: values that are written as text; [`registers`]: those of Modbus
 //! - [`compose`]: for programs that write a configuration
 
@@ -25,6 +26,8 @@ mod opcua;
 mod registers;
 mod stream;
 mod text;
+#[cfg(any(feature = "mqtt", feature = "modbus-tls"))]
+mod tls;
 mod written;
 
 use std::collections::BTreeMap;

@@ -89,11 +89,11 @@ pub mod opcua;
 pub mod outlet;
 #[cfg(feature = "planted")]
 pub mod planted;
-#[cfg(any(feature = "mqtt", feature = "opcua"))]
+#[cfg(any(feature = "mqtt", feature = "opcua", feature = "modbus-tls"))]
 pub(crate) mod secret;
 pub mod status_code;
 pub mod supervisor;
-#[cfg(feature = "mqtt")]
+#[cfg(any(feature = "mqtt", feature = "modbus-tls"))]
 pub(crate) mod tls;
 pub mod trial;
 pub mod write;

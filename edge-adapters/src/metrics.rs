@@ -162,6 +162,42 @@ impl Samples<'_> {
             None,
             messages.sessions_lost,
         );
+        self.counter(
+            "selvedge_device_fields_missing_total",
+            "Fields that a message did not hold.",
+            None,
+            messages.fields_missing,
+        );
+        self.sparkplug();
+    }
+
+    fn sparkplug(&mut self) {
+        let messages = self.device.messages.as_ref();
+        let Some(figures) = messages.and_then(|messages| messages.sparkplug.as_ref()) else { return };
+        for (label, value) in [
+            ("births", figures.births),
+            ("deaths", figures.deaths),
+            ("late-deaths", figures.late_deaths),
+            ("gaps", figures.gaps),
+            ("reordered", figures.reordered),
+            ("before-birth", figures.before_birth),
+            ("unknown-metrics", figures.unknown_metrics),
+            ("rebirths-asked", figures.rebirths_asked),
+            ("unreadable", figures.unreadable),
+        ] {
+            self.counter(
+                "selvedge_device_sparkplug_total",
+                "What a Sparkplug host met.",
+                Some(("what", label)),
+                value,
+            );
+        }
+        self.gauge(
+            "selvedge_device_sparkplug_metrics_unmatched",
+            "Metrics of the last births without a stream.",
+            None,
+            figures.metrics_unmatched as f64,
+        );
     }
 
     fn subscription(&mut self) {

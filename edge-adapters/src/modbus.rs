@@ -32,7 +32,7 @@ pub mod server;
 pub mod sunspec;
 pub mod timing;
 #[cfg(feature = "modbus-tls")]
-pub mod tls;
+mod tls;
 pub mod transport;
 mod turns;
 mod write;
@@ -128,6 +128,14 @@ impl Source for Modbus {
     }
     fn streams(&self) -> &[StreamSpec] {
         &self.streams
+    }
+    #[cfg(feature = "modbus-tls")]
+    fn begin(&self, _start: &crate::adapter::Start<'_>) {
+        if let Transport::Tls { tls, .. } = &self.transport
+            && let Some(exposed) = tls.exposed()
+        {
+            tracing::warn!(device = self.head.device, "{exposed}");
+        }
     }
     fn claims(&self) -> Vec<Claim> {
         let line = self.transport.line();

@@ -9,6 +9,8 @@
 //! never spoke has no value to be stale and no old time, and stays silent. This memory belongs to the device and
 //! not to the adapter, so it outlives an adapter that panics.
 
+mod held;
+
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -17,12 +19,14 @@ use selvedge_core::border::{NewReading, Origin, StreamHandle};
 use selvedge_core::limits::SUBMIT_READINGS_MAX;
 use selvedge_core::reading::Quality;
 use thiserror::Error;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::time::Instant;
 
 use crate::adapter::{Deadband, Report, StreamSpec};
 use crate::clock::Clock;
 use crate::health::{DeviceSnapshot, DeviceState, Health, ReadingSnapshot, StreamSnapshot};
 use crate::mapping::scaled;
+use held::Held;
 
 /// Deliveries that may wait for the node, all devices together. Each holds at most
 /// [`SUBMIT_READINGS_MAX`] readings; a poll of a usual device is one delivery of some dozens.
@@ -101,6 +105,8 @@ struct Shared {
     health: Arc<Health>,
     clock: Arc<dyn Clock>,
     streams: Mutex<Streams>,
+    /// Told when something is held that is due before all else.
+    held: Notify,
 }
 
 #[derive(Debug)]
@@ -109,6 +115,8 @@ struct Streams {
     is_closed: bool,
     memories: Vec<Memory>,
     places: HashMap<StreamHandle, usize>,
+    /// When the first of what is held is due, or earlier: it may have been replaced since.
+    held_first: Option<Instant>,
 }
 
 /// What a stream remembers of itself.
@@ -121,6 +129,7 @@ struct Memory {
     /// Scaled value and receive time of the reading delivered last, if that was good: what a deadband and an interval are
     /// measured from.
     delivered_good: Option<(Option<f64>, i64)>,
+    held: Option<Held>,
     stale: bool,
 }
 
@@ -140,12 +149,13 @@ impl Outlet {
                 last: None,
                 last_good: None,
                 delivered_good: None,
+                held: None,
                 stale: false,
             })
             .collect();
         let places = memories.iter().enumerate().map(|(place, memory)| (memory.handle, place)).collect();
-        let streams = Mutex::new(Streams { is_closed: false, memories, places });
-        Self { sender, shared: Arc::new(Shared { health, clock, streams }) }
+        let streams = Mutex::new(Streams { is_closed: false, memories, places, held_first: None });
+        Self { sender, shared: Arc::new(Shared { health, clock, streams, held: Notify::new() }) }
     }
 
     /// Is there room for a delivery? Asked before a poll, so that a device is not read for nothing.
@@ -153,13 +163,14 @@ impl Outlet {
         self.sender.capacity() > 0
     }
 
-    /// Delivers what a poll brought; drops and counts what finds no room.
+    /// Delivers what a poll brought; drops and counts what finds no room. What comes too soon is left out, since the next
+    /// poll brings what is newer.
     pub fn offer(&self, readings: Vec<NewReading>) {
         let mut streams = self.lock();
         if streams.is_closed {
             return;
         }
-        let wanted = self.notice(&mut streams, readings);
+        let wanted = self.notice(&mut streams, readings, false);
         for part in parts(wanted) {
             match self.sender.try_reserve() {
                 Ok(room) => {
@@ -182,8 +193,8 @@ impl Outlet {
 
     /// Waits for room and delivers; whoever calls waits for the answer apart. Readings of two calls, one after the
     /// other, stay in order. `origins` become durable with the last of the readings, or earlier with none of them.
-    /// What a deadband leaves out entirely is not delivered, and counts as durable. Dropping this future while it
-    /// waits loses the readings.
+    /// What is left out is not delivered, and counts as durable; what came too soon is delivered when its interval is
+    /// over, if nothing newer came. Dropping this future while it waits loses the readings.
     ///
     /// # Errors
     /// [`NotTaken`] when the node stops.
@@ -194,7 +205,7 @@ impl Outlet {
     ) -> Result<UnderWay, NotTaken> {
         let wanted = {
             let mut streams = self.lock();
-            self.notice(&mut streams, readings)
+            self.notice(&mut streams, readings, true)
         };
         let mut answers = VecDeque::new();
         let mut origins = Some(origins);
@@ -230,6 +241,8 @@ impl Outlet {
             for reading in &part {
                 if let Some(memory) = streams.memory(reading.stream) {
                     memory.stale = true;
+                    // Its value and its time are those of the stale reading.
+                    memory.held = None;
                 }
             }
             room.send(Delivery { readings: part, origins: Vec::new(), ack: None });
@@ -262,12 +275,18 @@ impl Outlet {
         WeakOutlet { sender: self.sender.downgrade(), shared: Arc::clone(&self.shared) }
     }
 
-    /// Notes what the streams said, and leaves out what a deadband leaves out.
-    fn notice(&self, streams: &mut Streams, mut readings: Vec<NewReading>) -> Vec<NewReading> {
+    /// Notes what the streams said, and leaves out what is too like the last, or too soon. `hold`: what came too soon may be
+    /// the last that its source says.
+    fn notice(&self, streams: &mut Streams, mut readings: Vec<NewReading>, hold: bool) -> Vec<NewReading> {
+        let mut held: Option<Instant> = None;
         readings.retain(|reading| {
             let memory =
                 streams.memory(reading.stream).expect("an adapter delivers only for its own streams");
             let wanted = memory.stale || !memory.is_left_out(reading);
+            memory.held = None;
+            if hold && !wanted {
+                held = held.into_iter().chain(memory.hold(reading)).min();
+            }
             // What its source made stale is not made stale once more by a dead link.
             memory.stale = reading.quality == Quality::Stale;
             memory.last = Some(reading.clone());
@@ -277,6 +296,10 @@ impl Outlet {
             }
             wanted
         });
+        if let Some(due) = held.filter(|due| streams.held_first.is_none_or(|first| *due < first)) {
+            streams.held_first = Some(due);
+            self.shared.held.notify_one();
+        }
         readings
     }
 
@@ -326,39 +349,46 @@ impl Streams {
     fn handed_over(&mut self, readings: &[NewReading]) {
         for reading in readings {
             if let Some(memory) = self.memory(reading.stream) {
-                let is_good = reading.quality == Quality::Good;
-                // Only a deadband asks for it, and scaling costs as much as all else here.
-                let asked = is_good && memory.spec.report.deadband.is_some();
-                let value =
-                    asked.then(|| scaled(&reading.value, &memory.spec.descriptor)).and_then(|s| s.as_f64());
-                memory.delivered_good = is_good.then_some((value, reading.receive_time_ns));
+                memory.delivered(reading, reading.receive_time_ns);
             }
         }
     }
 }
 
 impl Memory {
+    /// It leaves; the next interval counts from this moment, ns since 1970.
+    fn delivered(&mut self, reading: &NewReading, at_ns: i64) {
+        let is_good = reading.quality == Quality::Good;
+        // Only a deadband asks for it, and scaling costs as much as all else here.
+        let asked = is_good && self.spec.report.deadband.is_some();
+        let value = asked.then(|| scaled(&reading.value, &self.spec.descriptor)).and_then(|s| s.as_f64());
+        self.delivered_good = is_good.then_some((value, at_ns));
+    }
+
     /// Is it too like the one delivered last, or too soon after it?
     fn is_left_out(&self, reading: &NewReading) -> bool {
-        let Some((from, delivered_ns)) = self.delivered_good else { return false };
+        let Some((_, delivered_ns)) = self.delivered_good else { return false };
         if reading.quality != Quality::Good {
             return false;
         }
-        let Report { deadband, min_interval, max_silence } = self.spec.report;
+        let Report { min_interval, max_silence, .. } = self.spec.report;
         // A wall clock that was set back makes a reading wanted, never unwanted for hours.
         let since =
             u64::try_from(reading.receive_time_ns.saturating_sub(delivered_ns)).map(Duration::from_nanos);
         let Ok(since) = since else { return false };
-        if since < min_interval {
-            return true;
-        }
-        let (Some(deadband), Some(from)) = (deadband, from) else { return false };
+        since < min_interval || (max_silence.is_none_or(|most| since < most) && self.is_within_band(reading))
+    }
+
+    /// Is it too like the good one delivered last?
+    fn is_within_band(&self, reading: &NewReading) -> bool {
+        let Some((Some(from), _)) = self.delivered_good else { return false };
+        let Some(deadband) = self.spec.report.deadband else { return false };
         let band = match deadband {
             Deadband::Absolute(band) => band,
             Deadband::Percent(percent) => from.abs() * percent / 100.0,
         };
         let to = scaled(&reading.value, &self.spec.descriptor).as_f64();
-        max_silence.is_none_or(|most| since < most) && to.is_some_and(|to| (to - from).abs() <= band)
+        to.is_some_and(|to| (to - from).abs() <= band)
     }
 
     fn snapshot(&self) -> StreamSnapshot {

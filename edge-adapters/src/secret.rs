@@ -44,6 +44,17 @@ pub(crate) enum SecretFile {
     Credential(String),
 }
 
+/// As it was written.
+#[cfg(feature = "modbus-tls")]
+impl fmt::Display for SecretFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Path(path) => write!(f, "{}", path.display()),
+            Self::Credential(name) => write!(f, "{CREDENTIAL}{name}"),
+        }
+    }
+}
+
 impl SecretFile {
     /// As written: a path, or `credential:NAME`.
     ///

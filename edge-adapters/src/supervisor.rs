@@ -344,16 +344,18 @@ async fn supervise(source: Arc<dyn Source>, context: Context) {
         }
         context.health.restarted();
     }
+    context.outlet.let_go();
     context.health.stopped();
 }
 
 /// `Ok` when it was told to stop.
 async fn run_once(source: Arc<dyn Source>, context: Context) -> Result<(), Fault> {
-    let stop = context.stop.clone();
+    let (stop, outlet) = (context.stop.clone(), context.outlet.clone());
     let mut task = tokio::spawn(async move { source.build().run(context).await });
     let outcome = tokio::select! {
         biased;
         outcome = &mut task => outcome,
+        never = outlet.deliver_held() => match never {},
         () = stop.cancelled() => {
             if tokio::time::timeout(STOP_WITHIN, &mut task).await.is_err() {
                 task.abort();

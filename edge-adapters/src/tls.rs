@@ -20,7 +20,7 @@ const AUTHORITIES_BYTES_MAX: u64 = 4 << 20;
 
 /// How to know the other end, and how to be known by it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Tls {
+pub struct Tls {
     /// Certificates, PEM, of the authorities that are trusted; `None`: those of the system.
     pub(crate) ca_file: Option<PathBuf>,
     /// This client's certificate, PEM, with those between it and its authority; and its key.
@@ -58,7 +58,11 @@ impl Tls {
         Ok(Arc::new(config))
     }
 
-    fn authorities(&self) -> Result<RootCertStore, String> {
+    /// Who is trusted.
+    ///
+    /// # Errors
+    /// What is wrong with the file.
+    pub(crate) fn authorities(&self) -> Result<RootCertStore, String> {
         let path = self.ca_file.as_deref().unwrap_or(Path::new(SYSTEM_AUTHORITIES));
         let mut store = RootCertStore::empty();
         // The system's bundle may hold one that is of no use; of one's own file each must be.

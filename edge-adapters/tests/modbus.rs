@@ -3,6 +3,8 @@
 #[path = "support/mod.rs"]
 mod support;
 
+#[path = "modbus/example.rs"]
+mod example;
 #[path = "modbus/libmodbus.rs"]
 mod libmodbus;
 #[path = "modbus/lines.rs"]

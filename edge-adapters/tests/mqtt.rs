@@ -8,6 +8,8 @@ mod support;
 mod bad_broker;
 #[path = "mqtt/broker.rs"]
 mod broker;
+#[path = "mqtt/example.rs"]
+mod example;
 #[path = "mqtt/listen.rs"]
 mod listen;
 #[path = "mqtt/rig.rs"]

@@ -1,9 +1,10 @@
 //! The OPC-UA adapter against real servers: asyncua and node-opcua in processes of their own.
-#![cfg(feature = "opcua")]
 
 #[path = "support/mod.rs"]
 mod support;
 
+#[path = "opcua/example.rs"]
+mod example;
 #[path = "opcua/items.rs"]
 mod items;
 #[path = "opcua/plant.rs"]

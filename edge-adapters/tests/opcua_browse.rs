@@ -1,5 +1,4 @@
 //! Browsing OPC-UA servers of other make: asyncua and node-opcua in processes of their own.
-#![cfg(feature = "opcua")]
 
 #[path = "support/mod.rs"]
 mod support;

@@ -21,6 +21,8 @@ Lines on standard input change how it answers; each is echoed once it holds:
     mode closes      closes the connection in place of each answer
     mode garbage     answers with bytes that are no answer to what was asked, in turn of five kinds
     mode refuses     answers each request with exception 4 (device failure)
+
+The line `writes` is answered with the number of requests to write that came, as JSON: {"writes": 0}
 """
 
 import argparse
@@ -46,6 +48,7 @@ STABLE_PORTS = range(20000, 30000)
 COUNTER_ADDRESS = 1000
 COUNTERS = 8
 HOLDING_READS = (3,)
+WRITES = (5, 6, 15, 16, 22, 23)
 
 
 class State:
@@ -55,6 +58,7 @@ class State:
         self.mode, self.argument, self.address = mode, 0, None
         self.units: set[int] = set()
         self.given = 0
+        self.writes = 0
         self.garbage = 0
         self.random = random.Random(1)
 
@@ -72,6 +76,8 @@ class Handler(ServerRequestHandler):
 
     def server_send(self, pdu, addr):
         state = self.state
+        # The answer to each request, an exception too.
+        state.writes += pdu.function_code & 0x7F in WRITES
         if state.units and pdu.dev_id not in state.units:
             return
         asked = getattr(self.last_pdu, "address", None)
@@ -266,10 +272,13 @@ async def listen(devices, chosen) -> int:
 
 
 async def obey(state: State) -> None:
-    """Changes of mode, until standard input ends."""
+    """Changes of mode and questions, until standard input ends."""
     reader = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     while line := (await reader.readline()).decode().split():
+        if line == ["writes"]:
+            print(json.dumps({"writes": state.writes}), flush=True)
+            continue
         state.set(line[1:])
         print(" ".join(line), flush=True)
 

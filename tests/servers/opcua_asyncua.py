@@ -1,14 +1,17 @@
 """An OPC-UA server for tests: a real asyncua server on the loopback interface, with the plant of opcua_plant.json.
 
-    opcua_asyncua.py [--port PORT] [--security POLICIES] [--user NAME:PASSWORD] [--anonymous] [--keys FOLDER] [--large N]
+    opcua_asyncua.py [--port PORT] [--security POLICIES] [--user NAME:PASSWORD] [--user-certificate FILE] [--anonymous]
+                     [--keys FOLDER] [--large N]
 
 Prints one line of JSON once it listens: its url, its namespaces, its certificate and that certificate's thumbprint,
 the methods, and the variables ("nodes": how each is called here, its path, node id, type and value). It ends when its
 standard input ends, so it never outlives the test that started it.
 
 --port PORT           this port; without it a free one that can be taken again after a stop
---security POLICIES   of none, basic256sha256 and aes256 (Aes256-Sha256-RsaPss), each with SignAndEncrypt; default none
+--security POLICIES   of none, basic256sha256, aes128 (Aes128-Sha256-RsaOaep) and aes256 (Aes256-Sha256-RsaPss), each with
+                      SignAndEncrypt, or with -sign at its end with Sign; default none
 --user NAME:PASSWORD  who may log in; anonymous sessions are then refused, unless --anonymous is given
+--user-certificate FILE  the certificate (PEM) of a user who may log in with it; anonymous sessions as above
 --keys FOLDER         its key and certificate are kept there and found again; without it they are new at each start
 --large N             N variables more, all in the folder Objects/Large
 
@@ -55,7 +58,11 @@ from opcua_plant import APPLICATION_URI, PLANT, called, node_id, plain, variant_
 POLICIES = {
     "none": ua.SecurityPolicyType.NoSecurity,
     "basic256sha256": ua.SecurityPolicyType.Basic256Sha256_SignAndEncrypt,
+    "basic256sha256-sign": ua.SecurityPolicyType.Basic256Sha256_Sign,
+    "aes128": ua.SecurityPolicyType.Aes128Sha256RsaOaep_SignAndEncrypt,
+    "aes128-sign": ua.SecurityPolicyType.Aes128Sha256RsaOaep_Sign,
     "aes256": ua.SecurityPolicyType.Aes256Sha256RsaPss_SignAndEncrypt,
+    "aes256-sign": ua.SecurityPolicyType.Aes256Sha256RsaPss_Sign,
 }
 
 
@@ -110,10 +117,23 @@ asyncua.server.server.BinaryServer = Listener
 class Users:
     """Who may log in."""
 
-    def __init__(self, user: str | None, anonymous: bool):
-        self.user, self.anonymous = user, anonymous or not user
+    def __init__(self, options: argparse.Namespace):
+        self.user, self.certificate = options.user, None
+        self.anonymous = options.anonymous or not (options.user or options.user_certificate)
+        if options.user_certificate:
+            pem = options.user_certificate.read_bytes()
+            self.certificate = x509.load_pem_x509_certificate(pem).public_bytes(Encoding.DER)
+
+    def tokens(self) -> list:
+        """What a session may begin with."""
+        tokens = [ua.UserNameIdentityToken] if self.user else []
+        tokens += [ua.X509IdentityToken] if self.certificate else []
+        return tokens + ([ua.AnonymousIdentityToken] if self.anonymous else [])
 
     def get_user(self, _server, username=None, password=None, certificate=None):
+        # Of an anonymous session it is the certificate of the program.
+        if self.certificate and certificate == self.certificate:
+            return User(role=UserRole.User, name="by certificate")
         if username is None:
             return User(role=UserRole.User) if self.anonymous else None
         return User(role=UserRole.User, name=username) if f"{username}:{password}" == self.user else None
@@ -131,7 +151,8 @@ class Plant:
 
     async def start(self) -> None:
         """A new server: it knows neither sessions nor subscriptions of the one before, but the values."""
-        server = Server(user_manager=Users(self.options.user, self.options.anonymous))
+        users = Users(self.options)
+        server = Server(user_manager=users)
         # The clock of the server writes each second; a node that nobody reads needs none.
         server.disable_clock()
         await server.init()
@@ -139,10 +160,7 @@ class Plant:
         server.name = "Selvedge test server (asyncua)"
         server.set_endpoint(f"opc.tcp://127.0.0.1:{self.port}/plant")
         server.set_security_policy([POLICIES[name] for name in self.options.security])
-        tokens = [ua.UserNameIdentityToken] if self.options.user else []
-        if not self.options.user or self.options.anonymous:
-            tokens.append(ua.AnonymousIdentityToken)
-        server.set_identity_tokens(tokens)
+        server.set_identity_tokens(users.tokens())
         if self.options.security != ["none"]:
             await server.load_certificate(self.certificate.public_bytes(Encoding.DER), "der")
             await server.load_private_key(self.key, None, "pem")
@@ -389,6 +407,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--port", type=int)
     parser.add_argument("--security", default="none", type=lambda text: text.split(","))
     parser.add_argument("--user")
+    parser.add_argument("--user-certificate", type=Path)
     parser.add_argument("--anonymous", action="store_true")
     parser.add_argument("--keys", type=Path)
     parser.add_argument("--large", type=int, default=0)

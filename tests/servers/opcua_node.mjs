@@ -1,7 +1,7 @@
 // An OPC-UA server for tests: a real node-opcua server on the loopback interface, with the plant of opcua_plant.json.
 //
-//     node opcua_node.mjs [--port PORT] [--security POLICIES] [--user NAME:PASSWORD] [--anonymous] [--keys FOLDER]
-//                         [--large N] [--references N] [--operations N] [--machinery]
+//     node opcua_node.mjs [--port PORT] [--security POLICIES] [--user NAME:PASSWORD] [--user-certificate FILE] [--anonymous]
+//                         [--keys FOLDER] [--large N] [--references N] [--operations N] [--machinery]
 //
 // Prints one line of JSON once it listens and takes lines of commands, both as opcua_asyncua.py does: see there. It ends
 // when its standard input ends. SELVEDGE_TEST_NODE_MODULES names the folder with node-opcua. Besides, it knows:
@@ -9,7 +9,8 @@
 // --references N   gives at most so many references at once, whatever is asked: the rest by continuation points
 // --operations N   takes at most so many nodes in a request to read, browse or monitor, and says so (OperationLimits)
 // --machinery      the companion specifications DI and Machinery, with a machine in Objects/Machines
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { X509Certificate } from "node:crypto";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -23,10 +24,15 @@ const types = require("node-opcua-types");
 const { nodesets } = require("node-opcua-nodesets");
 const { DataType, StatusCodes } = opcua;
 
+const { Sign, SignAndEncrypt } = opcua.MessageSecurityMode;
 const POLICIES = {
     none: [opcua.SecurityPolicy.None, opcua.MessageSecurityMode.None],
-    basic256sha256: [opcua.SecurityPolicy.Basic256Sha256, opcua.MessageSecurityMode.SignAndEncrypt],
-    aes256: [opcua.SecurityPolicy.Aes256_Sha256_RsaPss, opcua.MessageSecurityMode.SignAndEncrypt],
+    basic256sha256: [opcua.SecurityPolicy.Basic256Sha256, SignAndEncrypt],
+    "basic256sha256-sign": [opcua.SecurityPolicy.Basic256Sha256, Sign],
+    aes128: [opcua.SecurityPolicy.Aes128_Sha256_RsaOaep, SignAndEncrypt],
+    "aes128-sign": [opcua.SecurityPolicy.Aes128_Sha256_RsaOaep, Sign],
+    aes256: [opcua.SecurityPolicy.Aes256_Sha256_RsaPss, SignAndEncrypt],
+    "aes256-sign": [opcua.SecurityPolicy.Aes256_Sha256_RsaPss, Sign],
 };
 
 // How the server treats its clients, and which it saw.
@@ -43,6 +49,21 @@ class Trust extends common.InMemoryCertificateStore {
         const first = Array.isArray(certificate) ? certificate[0] : certificate;
         behaviour.seen.add(thumbprint(first));
         return behaviour.isTrusting ? StatusCodes.Good : StatusCodes.BadCertificateUntrusted;
+    }
+    async verifyCertificate(certificate) {
+        return (await this.checkCertificate(certificate)).name;
+    }
+}
+
+/** Trusts the certificate of one user, and no other. */
+class UserTrust extends common.InMemoryCertificateStore {
+    constructor(file) {
+        super();
+        this.trusted = file && thumbprint(new X509Certificate(readFileSync(file)).raw);
+    }
+    async checkCertificate(certificate) {
+        const first = Array.isArray(certificate) ? certificate[0] : certificate;
+        return thumbprint(first) === this.trusted ? StatusCodes.Good : StatusCodes.BadCertificateUntrusted;
     }
     async verifyCertificate(certificate) {
         return (await this.checkCertificate(certificate)).name;
@@ -205,7 +226,8 @@ function build(options) {
 
 function newServer(options) {
     const { port, pair } = options;
-    const anonymous = !options.user || options.anonymous;
+    const certificate = options["user-certificate"];
+    const anonymous = !(options.user || certificate) || options.anonymous;
     const limit = options.operations;
     const limits = { maxNodesPerRead: limit, maxNodesPerBrowse: limit, maxMonitoredItemsPerCall: limit };
     const made = new opcua.OPCUAServer({
@@ -218,7 +240,7 @@ function newServer(options) {
         securityModes: [...new Set(options.security.map((name) => POLICIES[name][1]))],
         serverInfo: { applicationUri: APPLICATION_URI, productUri: "selvedge-test", applicationName: { text: "Selvedge test server" } },
         serverCertificateManager: new Trust(),
-        userCertificateManager: new Trust(),
+        userCertificateManager: new UserTrust(certificate),
         certificateFile: pair.certificateFile,
         privateKeyFile: pair.keyFile,
         nodeset_filename: options.machinery ? [nodesets.standard, nodesets.di, nodesets.ia, nodesets.machinery] : [nodesets.standard],
@@ -392,8 +414,8 @@ async function main() {
     const flag = { type: "boolean", default: false };
     const { values } = parseArgs({
         options: {
-            port: text, security: { ...text, default: "none" }, user: text, anonymous: flag, keys: text,
-            large: text, references: text, operations: text, machinery: flag,
+            port: text, security: { ...text, default: "none" }, user: text, "user-certificate": text, anonymous: flag,
+            keys: text, large: text, references: text, operations: text, machinery: flag,
         },
     });
     // node-opcua wants its key in a file.

@@ -56,6 +56,11 @@ impl Device {
         Self::with(&[])
     }
 
+    /// Starts one with a second unit behind its address, 2.
+    pub fn on_two_units() -> Self {
+        Self::with(&["--units", "2"])
+    }
+
     /// Starts one on a port that can be taken again after [`unplug`](Self::unplug).
     pub fn on_stable_port() -> Self {
         Self::with(&["--stable"])
@@ -106,6 +111,17 @@ impl Device {
         let command = format!("mode {mode}");
         self.process.say(&command);
         self.process.line_from(Output::Out, before, "that it changed its mode", |line| line == command);
+    }
+
+    /// Requests to write that it got, whatever it made of them.
+    pub fn writes(&mut self) -> u64 {
+        let before = self.process.lines(Output::Out).len();
+        self.process.say("writes");
+        let line = self
+            .process
+            .line_from(Output::Out, before, "how often it was written to", |line| line.starts_with('{'));
+        let said: Value = serde_json::from_str(&line).expect("a line of JSON");
+        said["writes"].as_u64().expect("a number")
     }
 
     /// Ends it, with all of its connections. Returns its port.

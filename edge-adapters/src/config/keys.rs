@@ -19,7 +19,7 @@ use selvedge_core::stream::Decimal;
 
 use super::written::{Entry, Table, Value};
 use super::{ConfigError, Scalar, text};
-#[cfg(any(feature = "mqtt", feature = "opcua"))]
+#[cfg(any(feature = "mqtt", feature = "opcua", feature = "modbus-tls"))]
 use crate::secret::SecretFile;
 
 /// All that is wrong, and the names that are taken.
@@ -160,7 +160,7 @@ impl<'a> Keys<'a> {
     }
 
     /// Where a secret lies: a file, or `credential:NAME` for one that systemd hands over.
-    #[cfg(any(feature = "mqtt", feature = "opcua"))]
+    #[cfg(any(feature = "mqtt", feature = "opcua", feature = "modbus-tls"))]
     pub(crate) fn secret(&mut self, key: &'static str) -> Option<SecretFile> {
         let written = self.text(key)?;
         match SecretFile::new(&written) {

@@ -15,8 +15,6 @@ use crate::modbus::encode::is_writable;
 use crate::modbus::plan::{Caps, Framing};
 #[cfg(feature = "modbus-serial")]
 use crate::modbus::timing::{BAUD, Characters, Parity};
-#[cfg(feature = "modbus-tls")]
-use crate::modbus::tls::{Own, Tls};
 use crate::modbus::transport::Transport;
 use crate::modbus::{BITS_MAX, Field, Modbus, REGISTERS_MAX, Table};
 
@@ -104,36 +102,12 @@ fn serial(keys: &mut Keys<'_>) -> Transport {
 #[cfg(feature = "modbus-tls")]
 fn tls(keys: &mut Keys<'_>) -> Option<Transport> {
     let address = address(keys);
-    let Some(mut table) = keys.table("tls") else {
+    let Some(table) = keys.table("tls") else {
         keys.wrong("tls", "nothing", "a table [device.tls] with at least `ca_file`");
         return None;
     };
-    let expected =
-        "a PEM file with the certificate of the authority that signed the device's, or with the device's own";
-    if !table.has("ca_file") {
-        table.wrong("ca_file", "nothing", expected);
-    }
-    let ca_file = table.path("ca_file");
-    let (certificate_file, key_file) = (table.path("certificate_file"), table.path("key_file"));
-    let own = match (certificate_file, key_file) {
-        (Some(certificate), Some(key)) => Some(Own { certificate_file: certificate, key_file: key }),
-        (None, None) => None,
-        (Some(_), None) => {
-            table.wrong("key_file", "nothing", "the key that belongs to `certificate_file`");
-            None
-        }
-        (None, Some(_)) => {
-            table.wrong("certificate_file", "nothing", "the certificate that belongs to `key_file`");
-            None
-        }
-    };
-    let server_name = table.text("server_name");
-    let tls = ca_file.map(|ca_file| Tls { ca_file, own, server_name });
-    if let Some(Err(wrong)) = tls.as_ref().map(Tls::check) {
-        table.wrong(wrong.key, wrong.found, wrong.expected);
-    }
-    table.finish();
-    Some(Transport::Tls { address, tls: tls?.into() })
+    let tls = super::tls::read_whole(table).into();
+    Some(Transport::Tls { address, tls })
 }
 
 impl Unit<'_> {

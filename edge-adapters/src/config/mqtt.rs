@@ -21,7 +21,6 @@ use crate::mqtt::packet::encode::Will;
 use crate::mqtt::payload::{Kind, Mark, Picker};
 use crate::mqtt::topic::{self, Expansion, Filter};
 use crate::mqtt::{CLIENT_ID_BYTES_MAX, Mqtt, Shared};
-use crate::tls::Tls;
 
 const KEEP_ALIVES: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(1);
 const TIMEOUTS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_mins(1);
@@ -71,7 +70,7 @@ fn broker(keys: &mut Keys<'_>, head: Head) -> Mqtt {
         // MQTT 3.1.1, section 3.1.2.9.
         keys.wrong("password_file", "it without `user`", "both, or version = \"5\"");
     }
-    let tls = keys.table("tls").map(tls);
+    let tls = keys.table("tls").map(super::tls::read);
     Mqtt {
         head,
         host,
@@ -259,27 +258,6 @@ fn user(keys: &mut Keys<'_>) -> Option<String> {
         keys.wrong("user", quoted(&user), expected);
     }
     Some(user)
-}
-
-fn tls(mut keys: Keys<'_>) -> Tls {
-    let ca_file = keys.path("ca_file");
-    let (certificate, key) = (keys.path("certificate_file"), keys.secret("key_file"));
-    let server_name = keys.text("server_name");
-    let tls = Tls { ca_file, identity: None, server_name };
-    if let Some(Err(_)) = tls.server_name.as_deref().map(|name| tls.name(name)) {
-        let found = quoted(tls.server_name.as_deref().unwrap_or_default());
-        keys.wrong("server_name", found, "the name in the broker's certificate: broker.plant.example");
-    }
-    let identity = match (certificate, key) {
-        (Some(certificate), Some(key)) => Some((certificate, key)),
-        (None, None) => None,
-        _ => {
-            keys.wrong("certificate_file", "one of certificate_file and key_file", "both or none of them");
-            None
-        }
-    };
-    keys.finish();
-    Tls { identity, ..tls }
 }
 
 fn last_will(mut keys: Keys<'_>) -> Will {

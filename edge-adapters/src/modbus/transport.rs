@@ -12,7 +12,7 @@ use super::port::Stream;
 #[cfg(feature = "modbus-serial")]
 use super::timing::Characters;
 #[cfg(feature = "modbus-tls")]
-use super::tls::Tls;
+use crate::tls::Tls;
 
 /// A way to devices: what the units on it share.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,7 +98,7 @@ impl Transport {
             #[cfg(feature = "modbus-serial")]
             Self::Serial { characters, .. } => characters.to_string(),
             #[cfg(feature = "modbus-tls")]
-            Self::Tls { tls, .. } => tls.terms(),
+            Self::Tls { tls, .. } => super::tls::terms(tls),
         }
     }
 
@@ -143,7 +143,7 @@ impl Transport {
             #[cfg(feature = "modbus-serial")]
             Self::Serial { path, characters } => super::serial::open(path, *characters),
             #[cfg(feature = "modbus-tls")]
-            Self::Tls { address, tls } => tls.connect(address, connect(address).await?).await,
+            Self::Tls { address, tls } => super::tls::connect(tls, address, connect(address).await?).await,
         }
     }
 }

@@ -19,8 +19,15 @@ pub(crate) trait Layer: Send {
     fn connecting(&mut self, now_ns: i64) -> Option<Will>;
     /// The broker has granted all subscriptions; or `refused` says which it has not.
     fn subscribed(&mut self, refused: Option<&str>, context: &Context);
-    /// A message, and the readings that it gives.
-    fn message(&mut self, message: &Message, readings: &mut Vec<NewReading>, context: &Context);
+    /// A message, and the readings that it gives. `is_older`: it had come before a value was written last, and says
+    /// nothing of that write.
+    fn message(
+        &mut self,
+        message: &Message,
+        is_older: bool,
+        readings: &mut Vec<NewReading>,
+        context: &Context,
+    );
     /// When [`Self::tick`] is to be called; `None`: no need.
     fn due(&self) -> Option<Instant>;
     /// Time has gone on: something may be to be said, or to be read from silence.

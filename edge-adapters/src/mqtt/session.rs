@@ -105,6 +105,8 @@ pub(crate) struct Session {
     aside: Aside,
     last_line: Option<Instant>,
     writing: Option<Writing>,
+    /// Of what had come when a value was written last, so much is not taken yet. It says nothing of the write.
+    older: usize,
     layer: Option<Box<dyn Layer>>,
 }
 
@@ -130,6 +132,7 @@ impl Session {
             aside: Aside::default(),
             last_line: None,
             writing: None,
+            older: 0,
             layer,
         }
     }
@@ -257,9 +260,10 @@ impl Session {
                 }
                 // On a connection that is over nothing is published; the next one, or its absence, answers.
                 request = context.writes.next(), if self.can_write() && !heard.is_closed() => {
+                    self.older = heard.len();
                     match &mut self.layer {
                         Some(layer) => layer.write(request, speaker, context),
-                        None => self.write(request, heard.len(), speaker),
+                        None => self.write(request, speaker),
                     }
                 }
                 () = until(self.layer.as_ref().and_then(|layer| layer.due())), if has_room => {
@@ -320,7 +324,7 @@ impl Session {
                 Heard::Published { packet, outcome } => self.published(packet, &outcome),
                 Heard::Connected { .. } => {}
             }
-            self.one_taken();
+            self.older = self.older.saturating_sub(1);
             // A message gives each stream one reading at most.
             let is_full = gathered.readings.len() + self.source.streams.len() > SUBMIT_READINGS_MAX;
             if is_full || self.owed + gathered.owed.len() >= window {

@@ -289,12 +289,13 @@ impl Connect {
         let who = match &self.user {
             User::Password { name, .. } => format!("user {name:?} and the password"),
             User::Anonymous => "an anonymous user".to_owned(),
-            User::Certificate { .. } => "the user's certificate".to_owned(),
+            User::Certificate { .. } => "the user's certificate (user_certificate, user_key)".to_owned(),
         };
         match status {
             StatusCode::BadUserAccessDenied
             | StatusCode::BadIdentityTokenRejected
-            | StatusCode::BadIdentityTokenInvalid => {
+            | StatusCode::BadIdentityTokenInvalid
+            | StatusCode::BadUserSignatureInvalid => {
                 Fault::new(fault.kind, format!("the server does not accept {who}: {}", words(status)))
             }
             _ => fault,

@@ -9,6 +9,8 @@ mod mapping;
 mod metrics;
 #[cfg(feature = "modbus")]
 mod modbus_config;
+#[cfg(feature = "modbus")]
+mod modbus_write;
 #[cfg(feature = "mqtt")]
 mod mqtt_command;
 #[cfg(feature = "mqtt")]
@@ -38,6 +40,8 @@ mod plan;
 mod poll;
 #[cfg(feature = "modbus")]
 mod poll_bad_devices;
+#[cfg(feature = "modbus")]
+mod report;
 #[cfg(feature = "sparkplug")]
 mod sparkplug;
 #[cfg(feature = "modbus")]

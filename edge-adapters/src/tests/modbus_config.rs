@@ -58,6 +58,31 @@ fn two_units_share_a_serial_line_if_they_agree_how_it_speaks() {
     assert!(same[0].to_string().contains("serial line /dev/ttyS7 unit 2, which device \"a\" uses too"));
 }
 
+/// Story: one table names /dev/ttyUSB0, another the link to it in /dev/serial/by-id. Two programs' worth of questions on one
+/// line, each of which takes the other's answers for its own.
+#[test]
+fn a_serial_line_has_one_name_however_it_is_written() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    std::fs::write(at("tty"), "").expect("a file");
+    std::os::unix::fs::symlink(at("tty"), at("by-id")).expect("a link");
+    let one = |name: &str, path: &str, keys: &str| serial(name, keys, "").replace("/dev/ttyS7", path);
+    let folder_name = folder.path().file_name().expect("a name").to_string_lossy().into_owned();
+    for other in [
+        at("by-id"),
+        at("./tty"),
+        at(&format!("../{folder_name}/tty")),
+        format!("{}//tty", folder.path().display()),
+    ] {
+        let two = |keys: &str| one("a", &at("tty"), "unit_id = 1") + &one("b", &other, keys);
+        assert!(sources(&two("unit_id = 2")).is_ok(), "{other}");
+        let same = errors(&two("unit_id = 1"));
+        assert_eq!((same.len(), same[0].key.as_str()), (1, "unit_id"), "{other}: {same:?}");
+        let unlike = errors(&two("unit_id = 2\nbaud = 9600"));
+        assert_eq!((unlike.len(), unlike[0].key.as_str()), (1, "address"), "{other}: {unlike:?}");
+    }
+}
+
 #[test]
 fn tls_names_the_file_that_is_missing() {
     let text = |tls: &str| {

@@ -22,7 +22,7 @@ async fn every_type_in_every_order_is_read_on_a_serial_line() {
 }
 
 /// An authority, and certificates of a device and a gateway that it has signed: PEM files in this folder.
-fn certificates(folder: &Path) {
+pub(crate) fn certificates(folder: &Path) {
     let key = |name: &str| {
         let key = rcgen::KeyPair::generate().expect("a key");
         fs::write(folder.join(name), key.serialize_pem()).expect("written");

@@ -121,7 +121,7 @@ pub(crate) struct Reached {
     pub(crate) said: Value,
     /// Protocol and address, and what else it takes to reach it; the table is not named yet.
     pub(crate) lines: String,
-    _serial: Option<SerialLine>,
+    pub(crate) serial: Option<SerialLine>,
 }
 
 /// Starts one. Over `tls` the certificates lie in a folder of the caller.
@@ -136,11 +136,11 @@ pub(crate) fn reached(over: &str, arguments: &[&str]) -> Reached {
             "protocol = \"modbus-rtu\"\naddress = \"{}\"\nparity = \"none\"\n",
             serial.end("gateway")
         );
-        return Reached { server, said, lines, _serial: Some(serial) };
+        return Reached { server, said, lines, serial: Some(serial) };
     }
     let (server, said) = Server::python("modbus.py", &all);
     let lines = format!("protocol = \"modbus-{over}\"\naddress = \"127.0.0.1:{}\"\n", said["port"]);
-    Reached { server, said, lines, _serial: None }
+    Reached { server, said, lines, serial: None }
 }
 
 /// A `[[device]]` table with these lines, and holding registers of 16 bits as its streams: `NAME/ADDRESS`.

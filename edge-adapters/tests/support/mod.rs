@@ -5,6 +5,8 @@
 //! Each test binary uses a part of this.
 #![allow(dead_code, reason = "each test binary uses a part of this")]
 
+pub(crate) mod example;
+
 use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::io::{Read, Write as _};

@@ -16,6 +16,22 @@ fn table(name: &str, device: &Device, stream: &str) -> String {
     )
 }
 
+/// A `[[device]]` with so many streams, all of which show one register.
+fn many(name: &str, device: &Device, count: usize, register: u16) -> String {
+    let port = device.port();
+    let head = format!(
+        "[[device]]\nname = \"{name}\"\nprotocol = \"modbus-tcp\"\naddress = \"127.0.0.1:{port}\"\n\
+         poll_interval = \"100ms\"\n\n"
+    );
+    let stream = |at| {
+        format!(
+            "[[device.stream]]\nname = \"{name}/{at}\"\nregister = \"holding:{register}\"\ntype = \"u16\"\n\
+             deadband = 1\n"
+        )
+    };
+    (0..count).map(stream).fold(head, |text, stream| text + &stream)
+}
+
 fn devices(site: &Site) -> Vec<Value> {
     site.status()["devices"].as_array().expect("a list").clone()
 }
@@ -102,4 +118,39 @@ fn sighup_takes_another_configuration_by_difference() {
             );
         }
     }
+}
+
+/// A gateway has 4,096 handles of streams. Two devices use nearly all of them and swap their sizes: what stops gives its
+/// handles back before anything starts, and no reading turns up under the name of another stream.
+#[test]
+fn devices_swap_their_sizes_where_there_is_hardly_a_stream_left() {
+    let (site, first, second) = (Site::new(), Device::start(), Device::start());
+    let value = |stream: &str| {
+        let done = site.ask(&["readings", stream, "--last", "1", "--json"]);
+        done.json_lines().pop().filter(|last| last["quality"] == "good").map(|last| last["value"].clone())
+    };
+    let shows = |stream: &str, expected: u64| {
+        eventually(&format!("{expected} in {stream}"), || match value(stream) {
+            Some(seen) if seen == expected => Ok(()),
+            seen => Err(format!("{seen:?}")),
+        });
+    };
+    site.configure(&(many("a", &first, 3_000, 2) + &many("b", &second, 1_000, 3)));
+    let node = site.run();
+    shows("a/2999", 54_321);
+    shows("b/999", 12_756);
+    let swapped = many("b", &second, 3_000, 3) + &many("a", &first, 1_000, 2);
+    reload(&site, &node, &swapped, "the configuration was taken");
+    up(&site, &["b", "a"]);
+    for stream in ["a/0", "a/999"] {
+        shows(stream, 54_321);
+    }
+    for stream in ["b/0", "b/999", "b/2999"] {
+        shows(stream, 12_756);
+    }
+    // One more than there are is refused, and nothing changes.
+    let too_many = many("b", &second, 3_000, 3) + &many("a", &first, 1_097, 2);
+    reload(&site, &node, &too_many, "so nothing was changed");
+    up(&site, &["b", "a"]);
+    node.end_with(Signal::TERM).expect(0);
 }

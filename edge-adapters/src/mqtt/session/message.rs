@@ -69,7 +69,7 @@ impl Session {
             digest: None,
         };
         if let Some(layer) = &mut self.layer {
-            layer.message(message, &mut gathered.readings, context);
+            layer.message(message, self.older > 0, &mut gathered.readings, context);
             if is_acknowledged {
                 gathered.owed.push(owed);
             }

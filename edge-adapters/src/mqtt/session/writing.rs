@@ -25,15 +25,13 @@ pub(super) struct Writing {
     packet: u16,
     pub(super) due: Instant,
     nobody_listens: bool,
-    /// Messages that had come already when it was published, and are not taken yet.
-    older: usize,
     /// What the stream showed since.
     read_back: Option<Value>,
 }
 
 impl Session {
-    /// Publishes the value of a request. `older` messages wait to be taken, and say nothing of it.
-    pub(super) fn write(&mut self, request: WriteRequest, older: usize, speaker: &mut dyn Speak) {
+    /// Publishes the value of a request.
+    pub(super) fn write(&mut self, request: WriteRequest, speaker: &mut dyn Speak) {
         let refused = |why: String| Written::Refused { status: status_code::NOT_ALLOWED, why };
         let command = self.source.commands.get(request.stream).and_then(Option::as_ref);
         let Some(command) = command else {
@@ -50,7 +48,7 @@ impl Session {
             Ok(packet) => {
                 let due = Instant::now() + command.confirm_within;
                 let (nobody_listens, read_back) = (false, None);
-                self.writing = Some(Writing { request, packet, due, nobody_listens, older, read_back });
+                self.writing = Some(Writing { request, packet, due, nobody_listens, read_back });
             }
             Err(why) => request.done(refused(why)),
         }
@@ -70,8 +68,8 @@ impl Session {
 
     /// A stream shows a value. What is older than the write confirms nothing.
     pub(super) fn shows(&mut self, stream: usize, message: &Message, value: &Value) {
-        let is_new = !message.retained && !message.again;
-        let is_of = |writing: &&mut Writing| is_new && writing.older == 0 && writing.request.stream == stream;
+        let is_new = self.older == 0 && !message.retained && !message.again;
+        let is_of = |writing: &&mut Writing| is_new && writing.request.stream == stream;
         let Some(writing) = self.writing.as_mut().filter(is_of) else { return };
         if !is_same(&writing.request.value, value) {
             // It may be on its way still.
@@ -80,13 +78,6 @@ impl Session {
         }
         if let Some(Writing { request, .. }) = self.writing.take() {
             request.done(Written::Confirmed { read_back: value.clone() });
-        }
-    }
-
-    /// Something that was heard was taken.
-    pub(super) fn one_taken(&mut self) {
-        if let Some(writing) = &mut self.writing {
-            writing.older = writing.older.saturating_sub(1);
         }
     }
 

@@ -97,6 +97,8 @@ pub(super) struct Reader {
     is_online: bool,
     subscription: Subscription,
     writing: Option<Writing>,
+    /// What is taken now had come before the value was written, and does not confirm it.
+    is_older: bool,
 }
 
 impl Reader {
@@ -113,6 +115,7 @@ impl Reader {
             is_online: false,
             subscription: Subscription::Asked,
             writing: None,
+            is_older: false,
         }
     }
 
@@ -168,6 +171,9 @@ impl Reader {
     }
 
     fn shows(&mut self, stream: usize, value: &Value) {
+        if self.is_older {
+            return;
+        }
         let Some(writing) = self.writing.take() else { return };
         self.writing = writing.shown(stream, value);
     }
@@ -279,7 +285,14 @@ impl Layer for Reader {
         }
     }
 
-    fn message(&mut self, message: &Message, readings: &mut Vec<NewReading>, context: &Context) {
+    fn message(
+        &mut self,
+        message: &Message,
+        is_older: bool,
+        readings: &mut Vec<NewReading>,
+        context: &Context,
+    ) {
+        self.is_older = is_older;
         match Topic::parse(&message.topic) {
             Some(Topic::Of { group, verb, place }) if group == self.settings.group => {
                 if verb == Verb::Command {

@@ -82,6 +82,20 @@ pub struct Request {
 }
 
 impl Request {
+    /// Is it one that can be asked? What is wrong with it is known before anybody is asked.
+    ///
+    /// # Errors
+    /// What is wrong.
+    pub fn check(&self) -> Result<(), String> {
+        self.filters()?;
+        self.options().map(drop)
+    }
+
+    fn filters(&self) -> Result<Vec<Filter>, String> {
+        let filter = |text: &String| Filter::new(text).map_err(|why| format!("{text:?}: {why}"));
+        self.filters.iter().map(filter).collect()
+    }
+
     fn options(&self) -> Result<Options, String> {
         let secret =
             |written: &String| SecretFile::new(written).map_err(|why| format!("{written:?}: expected {why}"));
@@ -121,8 +135,7 @@ pub async fn look(
     mut progress: impl FnMut(u64),
 ) -> Result<(Survey, Option<String>), String> {
     let options = request.options()?;
-    let filters: Result<Vec<_>, _> = request.filters.iter().map(|text| Filter::new(text)).collect();
-    let filters = filters.map_err(str::to_owned)?;
+    let filters = request.filters()?;
     let (mut listener, mut speaker) = Network.connect(&options);
     let said = |fault: Fault| fault.to_string();
     listener.next().await.map_err(said)?;

@@ -99,6 +99,7 @@ pub(super) fn run(args: Args, globals: &Globals) -> anyhow::Result<ExitCode> {
         server_name: args.server_name.clone(),
         lasts: args.duration,
     };
+    request.check().map_err(anyhow::Error::msg)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let address = format!("{}:{}", args.url.host, args.url.port);
     eprintln!("selvedge: listening to {address} for {:?}", args.duration);
