@@ -11,7 +11,7 @@
 
 mod held;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -114,9 +114,21 @@ struct Streams {
     /// Nothing leaves any more: its handles may be another device's.
     is_closed: bool,
     memories: Vec<Memory>,
-    places: HashMap<StreamHandle, usize>,
+    places: Places,
+    /// Has any of them a deadband or an interval?
+    leave_out: bool,
     /// When the first of what is held is due, or earlier: it may have been replaced since.
     held_first: Option<Instant>,
+}
+
+/// Where a device's streams stand among its memories, by handle. Handles of a node are below [`STREAMS_MAX`], and those of a
+/// device mostly follow each other, so this is a table from the first of them to the last.
+///
+/// [`STREAMS_MAX`]: selvedge_core::limits::STREAMS_MAX
+#[derive(Debug)]
+struct Places {
+    first: u32,
+    table: Vec<Option<u32>>,
 }
 
 /// What a stream remembers of itself.
@@ -125,7 +137,8 @@ struct Memory {
     handle: StreamHandle,
     spec: StreamSpec,
     last: Option<NewReading>,
-    last_good: Option<NewReading>,
+    /// The good reading before `last`, where that is not good itself.
+    good_before: Option<NewReading>,
     /// Scaled value and receive time of the reading delivered last, if that was good: what a deadband and an interval are
     /// measured from.
     delivered_good: Option<(Option<f64>, i64)>,
@@ -147,15 +160,17 @@ impl Outlet {
                 handle,
                 spec,
                 last: None,
-                last_good: None,
+                good_before: None,
                 delivered_good: None,
                 held: None,
                 stale: false,
             })
             .collect();
-        let places = memories.iter().enumerate().map(|(place, memory)| (memory.handle, place)).collect();
-        let streams = Mutex::new(Streams { is_closed: false, memories, places, held_first: None });
-        Self { sender, shared: Arc::new(Shared { health, clock, streams, held: Notify::new() }) }
+        let places = Places::of(&memories);
+        let leave_out = memories.iter().any(|memory| memory.spec.report != Report::default());
+        let streams = Streams { is_closed: false, memories, places, leave_out, held_first: None };
+        let shared = Shared { health, clock, streams: Mutex::new(streams), held: Notify::new() };
+        Self { sender, shared: Arc::new(shared) }
     }
 
     /// Is there room for a delivery? Asked before a poll, so that a device is not read for nothing.
@@ -278,7 +293,7 @@ impl Outlet {
     /// Notes what the streams said, and leaves out what is too like the last, or too soon. `hold`: what came too soon may be
     /// the last that its source says.
     fn notice(&self, streams: &mut Streams, mut readings: Vec<NewReading>, hold: bool) -> Vec<NewReading> {
-        let mut held: Option<Instant> = None;
+        let (mut held, mut good_ns): (Option<Instant>, _) = (None, None);
         readings.retain(|reading| {
             let memory =
                 streams.memory(reading.stream).expect("an adapter delivers only for its own streams");
@@ -287,15 +302,15 @@ impl Outlet {
             if hold && !wanted {
                 held = held.into_iter().chain(memory.hold(reading)).min();
             }
-            // What its source made stale is not made stale once more by a dead link.
-            memory.stale = reading.quality == Quality::Stale;
-            memory.last = Some(reading.clone());
-            if reading.quality == Quality::Good {
-                memory.last_good = Some(reading.clone());
-                self.shared.health.good_at(reading.receive_time_ns);
+            memory.remember(reading);
+            if is_good(reading) {
+                good_ns = Some(reading.receive_time_ns);
             }
             wanted
         });
+        if let Some(receive_time_ns) = good_ns {
+            self.shared.health.good_at(receive_time_ns);
+        }
         if let Some(due) = held.filter(|due| streams.held_first.is_none_or(|first| *due < first)) {
             streams.held_first = Some(due);
             self.shared.held.notify_one();
@@ -343,10 +358,14 @@ impl Shared {
 
 impl Streams {
     fn memory(&mut self, handle: StreamHandle) -> Option<&mut Memory> {
-        self.places.get(&handle).map(|place| &mut self.memories[*place])
+        let place = self.places.of_handle(handle)?;
+        self.memories.get_mut(place)
     }
 
     fn handed_over(&mut self, readings: &[NewReading]) {
+        if !self.leave_out {
+            return;
+        }
         for reading in readings {
             if let Some(memory) = self.memory(reading.stream) {
                 memory.delivered(reading, reading.receive_time_ns);
@@ -355,20 +374,52 @@ impl Streams {
     }
 }
 
+impl Places {
+    fn of(memories: &[Memory]) -> Self {
+        let handles = || memories.iter().map(|memory| memory.handle.0);
+        let (first, last) = (handles().min().unwrap_or(0), handles().max());
+        let mut table = vec![None; last.map_or(0, |last| (last - first) as usize + 1)];
+        for (place, handle) in (0..).zip(handles()) {
+            table[(handle - first) as usize] = Some(place);
+        }
+        Self { first, table }
+    }
+
+    fn of_handle(&self, handle: StreamHandle) -> Option<usize> {
+        let at = handle.0.checked_sub(self.first)?;
+        self.table.get(at as usize).copied().flatten().map(|place| place as usize)
+    }
+}
+
 impl Memory {
     /// It leaves; the next interval counts from this moment, ns since 1970.
     fn delivered(&mut self, reading: &NewReading, at_ns: i64) {
-        let is_good = reading.quality == Quality::Good;
+        let is_good = is_good(reading);
         // Only a deadband asks for it, and scaling costs as much as all else here.
         let asked = is_good && self.spec.report.deadband.is_some();
         let value = asked.then(|| scaled(&reading.value, &self.spec.descriptor)).and_then(|s| s.as_f64());
         self.delivered_good = is_good.then_some((value, at_ns));
     }
 
+    fn remember(&mut self, reading: &NewReading) {
+        // What its source made stale is not made stale once more by a dead link.
+        self.stale = reading.quality == Quality::Stale;
+        let before = self.last.replace(reading.clone());
+        if is_good(reading) {
+            self.good_before = None;
+        } else if before.as_ref().is_some_and(is_good) {
+            self.good_before = before;
+        }
+    }
+
+    fn last_good(&self) -> Option<&NewReading> {
+        self.last.as_ref().filter(|last| is_good(last)).or(self.good_before.as_ref())
+    }
+
     /// Is it too like the one delivered last, or too soon after it?
     fn is_left_out(&self, reading: &NewReading) -> bool {
         let Some((_, delivered_ns)) = self.delivered_good else { return false };
-        if reading.quality != Quality::Good {
+        if !is_good(reading) {
             return false;
         }
         let Report { min_interval, max_silence, .. } = self.spec.report;
@@ -405,9 +456,13 @@ impl Memory {
             unit: self.spec.descriptor.unit.clone(),
             stale: self.stale,
             last: self.last.as_ref().map(shown),
-            last_good: self.last_good.as_ref().map(shown),
+            last_good: self.last_good().map(shown),
         }
     }
+}
+
+fn is_good(reading: &NewReading) -> bool {
+    reading.quality == Quality::Good
 }
 
 /// In deliveries of at most [`SUBMIT_READINGS_MAX`].

@@ -67,6 +67,17 @@ impl Broker {
         AsyncClient::new(self.options(client_id, false), PUBLISHED_AHEAD.into())
     }
 
+    /// The same, which acknowledges nothing by itself; so many acknowledgements may wait to be sent.
+    pub(super) fn client_that_is_told(
+        &self,
+        client_id: &str,
+        waiting_max: usize,
+    ) -> (AsyncClient, EventLoop) {
+        let mut options = self.options(client_id, false);
+        options.set_manual_acks(true);
+        AsyncClient::new(options, waiting_max)
+    }
+
     /// From now on the broker keeps what comes for this client.
     pub(super) async fn keep_for(&self, client_id: &str, topic: &str) -> anyhow::Result<()> {
         let (client, mut events) = self.client(client_id);

@@ -5,14 +5,21 @@
 //! up. A broker sends no more than its window before it waits for acknowledgements, so what arrives beyond a window
 //! proves that all before it was acknowledged. Two windows are measured: as many as the adapter takes, and as many as
 //! mosquitto sends if nobody configures it.
+//!
+//! Nothing of what bare rumqttc acknowledges is durable. So the notes have a third contestant, which shows the part of the
+//! disk: bare rumqttc that writes what has come to an allocated file, syncs that, and only then acknowledges. It decodes
+//! nothing, signs nothing, and waits for the disk instead of listening.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
 use edge_adapters::{Delivery, Source};
-use rumqttc::{Event, Outgoing, Packet};
+use rumqttc::{AsyncClient, Event, Outgoing, Packet, Publish};
 use selvedge::engine::Engine;
 use selvedge_core::border::{BatchPolicy, NewReading, Outcome};
 use selvedge_core::limits::ORIGINS_HELD_MAX;
@@ -20,7 +27,7 @@ use selvedge_core::reading::{Quality, Value};
 use tokio::sync::mpsc::unbounded_channel;
 
 use super::broker::{Broker, leave};
-use super::{AtWork, STUCK, descriptors_of, runtime, sources};
+use super::{AtWork, STUCK, descriptors_of, runtime, sources, within};
 use crate::cpu::{self, Samples};
 use crate::figure::{Figure, Goal, Report, number};
 use crate::gateway::{self, Expected, Identity};
@@ -34,6 +41,8 @@ const JOURNAL_WITHIN: Duration = Duration::from_secs(1);
 const CLIENT_ID: &str = "bench-adapter";
 /// Of the bare client's.
 const BARE_ID: &str = "bench-bare";
+/// Of the one that syncs.
+const SYNCED_ID: &str = "bench-synced";
 /// All topics.
 const FILTER: &str = "plant/+/state";
 
@@ -43,6 +52,7 @@ struct Window {
     messages_max: usize,
     adapter: Contestant,
     bare: Contestant,
+    synced: Contestant,
 }
 
 /// Microseconds a message, one sample a round.
@@ -68,6 +78,7 @@ pub(crate) fn measure(plan: &Plan) -> anyhow::Result<Report> {
         messages_max,
         adapter: Contestant::default(),
         bare: Contestant::default(),
+        synced: Contestant::default(),
     };
     // Mosquitto's own default is 20.
     let mut windows = [window("MQTT, window 256", ORIGINS_HELD_MAX), window("MQTT, window 20", 20)];
@@ -81,21 +92,26 @@ pub(crate) fn measure(plan: &Plan) -> anyhow::Result<Report> {
             window.adapter.add(messages.len(), spent);
             let spent = runtime()?.block_on(bare(&broker, &messages))?;
             window.bare.add(messages.len(), spent);
+            let spent = runtime()?.block_on(synced(plan, &broker, &messages))?;
+            window.synced.add(messages.len(), spent);
         }
     }
     let mut report = Report::default();
-    for Window { part, adapter, bare, .. } in &windows {
+    for Window { part, adapter, bare, synced, .. } in &windows {
         let figure = Figure::of(16, part, "us a message", &adapter.clock)
             .against("bare rumqttc", bare.clock.median())
             .goal(Goal::Ratio(2.0));
         report.figures.push(figure);
         report.notes.push(format!(
-            "16, {part}: {} messages a second recorded and acknowledged, {} by bare rumqttc; CPU-us a message {} and {}; \
-             {} rounds, all messages in the store, once and in order",
+            "16, {part}: {} messages a second recorded and acknowledged, {} by bare rumqttc, {} by bare rumqttc that writes \
+             and syncs each group before it acknowledges it; CPU-us a message {}, {} and {}; {} rounds, all messages in the \
+             store, once and in order",
             number(1e6 / adapter.clock.median()),
             number(1e6 / bare.clock.median()),
+            number(1e6 / synced.clock.median()),
             number(adapter.cpu.median()),
             number(bare.cpu.median()),
+            number(synced.cpu.median()),
             adapter.clock.count(),
         ));
     }
@@ -242,6 +258,62 @@ async fn bare(broker: &Broker, messages: &[(String, String)]) -> anyhow::Result<
     let spent = (started.elapsed().as_secs_f64(), cpu::process() - before);
     leave(&client, &mut events).await?;
     broker.forget(BARE_ID).await?;
+    check(&received, messages)?;
+    Ok(spent)
+}
+
+/// The same for one that acknowledges what was written and synced: all that has come, once nothing more is there.
+async fn synced(plan: &Plan, broker: &Broker, messages: &[(String, String)]) -> anyhow::Result<(f64, f64)> {
+    broker.keep_for(SYNCED_ID, FILTER).await?;
+    broker.publish(messages).await?;
+    let folder = plan.folder()?;
+    let bytes = messages.iter().map(|(_, payload)| payload.len()).sum();
+    let file = allocated(&folder.path().join("payloads"), bytes)?;
+    let (started, before) = (Instant::now(), cpu::process());
+    let (client, mut events) = broker.client_that_is_told(SYNCED_ID, messages.len());
+    let (mut received, mut kept, mut end, mut acknowledged) = (Vec::with_capacity(messages.len()), 0, 0, 0);
+    while received.len() < messages.len() || acknowledged < messages.len() {
+        tokio::select! {
+            biased;
+            event = within("the broker", events.poll()) => match event?? {
+                Event::Incoming(Packet::Publish(publish)) => received.push(publish),
+                Event::Outgoing(Outgoing::PubAck(_)) => acknowledged += 1,
+                _ => {}
+            },
+            () = std::future::ready(()), if kept < received.len() => {
+                end = keep(&file, end, &received[kept..], &client)?;
+                kept = received.len();
+            }
+        }
+    }
+    let spent = (started.elapsed().as_secs_f64(), cpu::process() - before);
+    leave(&client, &mut events).await?;
+    broker.forget(SYNCED_ID).await?;
+    check(&received, messages)?;
+    Ok(spent)
+}
+
+/// Writes the payloads at `end`, syncs them and acknowledges their messages; where they end.
+fn keep(file: &File, end: u64, group: &[Publish], client: &AsyncClient) -> anyhow::Result<u64> {
+    let payloads: Vec<u8> = group.iter().flat_map(|publish| &publish.payload).copied().collect();
+    file.write_all_at(&payloads, end)?;
+    file.sync_data()?;
+    for publish in group {
+        // There is room for all: a broker with a backlog sends more than its window.
+        client.try_ack(publish)?;
+    }
+    Ok(end + payloads.len() as u64)
+}
+
+/// A file in which a sync of so many bytes changes nothing but them, as in the journal.
+fn allocated(path: &Path, bytes: usize) -> anyhow::Result<File> {
+    let file = File::create_new(path)?;
+    file.write_all_at(&vec![0; bytes], 0)?;
+    file.sync_all()?;
+    Ok(file)
+}
+
+fn check(received: &[Publish], messages: &[(String, String)]) -> anyhow::Result<()> {
     for (publish, (topic, payload)) in received.iter().zip(messages) {
         ensure!(
             publish.topic == *topic && publish.payload == payload.as_bytes() && !publish.dup,
@@ -249,5 +321,5 @@ async fn bare(broker: &Broker, messages: &[(String, String)]) -> anyhow::Result<
             publish.topic
         );
     }
-    Ok(spent)
+    Ok(())
 }

@@ -181,7 +181,8 @@ async fn poll(
     seat: &Seat,
     context: &Context,
 ) -> Result<(), Fault> {
-    let mut readings = Vec::new();
+    let streams = group.requests.iter().map(|request| request.fields.len()).sum();
+    let mut readings = Vec::with_capacity(streams);
     let outcome = group.ask_all(source, spans, seat, context, &mut readings).await;
     // What was answered before something went wrong was answered.
     context.outlet.offer(readings);

@@ -66,6 +66,8 @@ pub(crate) type Tending<'a> = Pin<Box<dyn Future<Output = Fault> + Send + 'a>>;
 
 /// What comes from a broker.
 pub(crate) trait Listen: Send {
+    /// The next, if it has come already. After an error the connection is over.
+    fn heard(&mut self) -> Result<Option<Heard>, Fault>;
     /// The next; meanwhile what is said goes out. After an error the connection is over. May be dropped only together
     /// with the connection.
     fn next(&mut self) -> Hearing<'_>;
@@ -78,8 +80,8 @@ pub(crate) trait Listen: Send {
 pub(crate) trait Speak: Send {
     /// Asks for the messages of these filters; each returned count of filters gets one `Subscribed`, in order.
     fn subscribe(&mut self, filters: &[Filter], service: Service) -> Result<Vec<usize>, Fault>;
-    /// Takes responsibility for a message.
-    fn acknowledge(&mut self, packet: u16, service: Service) -> Result<(), Fault>;
+    /// Takes responsibility for these messages, by their packet ids; none is of quality of service 0.
+    fn acknowledge(&mut self, packets: &[(u16, Service)]) -> Result<(), Fault>;
     /// Publishes a message of quality of service 0 or 1; of 1 a `Published` with the returned packet id follows.
     ///
     /// # Errors
@@ -105,8 +107,8 @@ impl Unsaid {
     pub(crate) async fn less(&self) {
         self.less.notified().await;
     }
-    pub(crate) fn one_more(&self) {
-        self.count.fetch_add(1, Ordering::SeqCst);
+    pub(crate) fn more(&self, by: usize) {
+        self.count.fetch_add(by, Ordering::SeqCst);
     }
     pub(crate) fn fewer(&self, by: usize) {
         self.count.fetch_sub(by, Ordering::SeqCst);

@@ -10,15 +10,24 @@ use crate::adapter::{Fault, FaultKind};
 /// the window was full of acknowledgements that waited for it, and it waited for the window.)
 pub(super) async fn listen(mut listener: Box<dyn Listen>, heard_in: mpsc::Sender<Heard>) -> Fault {
     loop {
-        let room = tokio::select! {
-            biased;
-            room = heard_in.reserve() => room,
-            fault = listener.tend() => return fault,
+        let room = match heard_in.try_reserve() {
+            Ok(room) => room,
+            Err(_) => tokio::select! {
+                biased;
+                room = heard_in.reserve() => match room {
+                    Ok(room) => room,
+                    Err(_) => return Fault::new(FaultKind::Adapter, "nobody works any more"),
+                },
+                fault = listener.tend() => return fault,
+            },
         };
-        let Ok(room) = room else {
-            return Fault::new(FaultKind::Adapter, "nobody works any more");
+        // A burst lies here whole: waiting for each of its messages apart would cost more than working on it.
+        let next = match listener.heard() {
+            Ok(Some(heard)) => Ok(heard),
+            Ok(None) => listener.next().await,
+            Err(fault) => Err(fault),
         };
-        match listener.next().await {
+        match next {
             Ok(next) => room.send(next),
             Err(fault) => return fault,
         }

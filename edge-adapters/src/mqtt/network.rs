@@ -20,7 +20,7 @@ use super::client::{
 };
 use super::packet::encode::{self, Publication};
 use super::packet::reason::refusal;
-use super::packet::{ConnAck, Incoming};
+use super::packet::{Answer, ConnAck, Incoming};
 use super::session::WINDOW;
 use super::topic::Filter;
 use crate::adapter::{Fault, FaultKind};
@@ -66,6 +66,10 @@ impl Listener {
 }
 
 impl Listen for Listener {
+    fn heard(&mut self) -> Result<Option<Heard>, Fault> {
+        self.open.as_mut().map_or(Ok(None), |open| open.heard(&self.outbox))
+    }
+
     fn next(&mut self) -> Hearing<'_> {
         Box::pin(self.hear())
     }
@@ -213,15 +217,13 @@ impl Speak for Speaker {
         Ok(counts)
     }
 
-    fn acknowledge(&mut self, packet: u16, service: Service) -> Result<(), Fault> {
-        let which = match service {
-            Service::AtMostOnce => return Ok(()),
-            Service::AtLeastOnce => super::packet::Answer::PubAck,
-            Service::ExactlyOnce => super::packet::Answer::PubRec,
-        };
-        let mut bytes = Vec::with_capacity(4);
-        encode::answer(which, packet, &mut bytes);
-        self.outbox.push(&bytes, 1).map_err(|why| Fault::new(FaultKind::Adapter, why))
+    fn acknowledge(&mut self, packets: &[(u16, Service)]) -> Result<(), Fault> {
+        let mut bytes = Vec::with_capacity(4 * packets.len());
+        for (packet, service) in packets {
+            let which = if *service == Service::ExactlyOnce { Answer::PubRec } else { Answer::PubAck };
+            encode::answer(which, *packet, &mut bytes);
+        }
+        self.outbox.push(&bytes, packets.len()).map_err(|why| Fault::new(FaultKind::Adapter, why))
     }
 
     fn publish(&mut self, publication: &Publication) -> Result<u16, String> {

@@ -298,13 +298,10 @@ impl Session {
             }
         }
         drop(state);
-        for Owed { connection, packet, service, .. } in owed {
-            // What came on another connection comes again on this one, and is acknowledged then.
-            if connection == self.connection {
-                speaker.acknowledge(packet, service)?;
-            }
-        }
-        Ok(())
+        // What came on another connection comes again on this one, and is acknowledged then.
+        let of_this = owed.iter().filter(|owed| owed.connection == self.connection);
+        let packets: Vec<_> = of_this.map(|owed| (owed.packet, owed.service)).collect();
+        speaker.acknowledge(&packets)
     }
 
     /// Takes this and what else was heard already, as far as there is room.

@@ -108,10 +108,10 @@ impl Watches {
         }
     }
 
-    /// It spoke.
-    pub(crate) fn heard(&mut self, index: usize, taken: &Taken) {
+    /// It spoke, at this moment.
+    pub(crate) fn heard(&mut self, index: usize, taken: &Taken, now: Instant) {
         let Some(watch) = self.0.get_mut(index) else { return };
-        watch.heard = Some(Instant::now());
+        watch.heard = Some(now);
         watch.is_suspect = false;
         watch.told = None;
         watch.last = Some((taken.decoded.value.clone(), taken.source_time_ns));

@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep_until};
 use super::OpcUa;
 use super::run::{End, bad_reading, reading};
 use super::session::Session;
+use super::value::take;
 use super::write::write;
 use crate::adapter::Context;
 use crate::status_code;
@@ -63,12 +64,14 @@ async fn poll_once(
 ) -> Result<(), End> {
     let found = session.read(ids).await?;
     let mut bad = unknown.map(|index| (index, status_code::NO_NAMESPACE));
+    let receive_time_ns = context.clock.wall_ns();
     let mut readings = Vec::with_capacity(found.len());
     for ((index, _), data) in nodes.iter().zip(&found) {
         if data.status().is_bad() {
             bad = bad.or(Some((*index, data.status().bits())));
         }
-        readings.push(reading(context, *index, data, source).0);
+        let taken = take(data, &source.items[*index].picker, receive_time_ns);
+        readings.push(reading(context, *index, taken, receive_time_ns));
     }
     context.outlet.offer(readings);
     match bad {

@@ -3,18 +3,19 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use opcua::types::{DataValue, StatusCode};
+use opcua::types::StatusCode;
 use selvedge_core::border::NewReading;
 use selvedge_core::reading::{Quality, Value};
 use tokio::time::{Instant, sleep};
 
 use super::session::{Kept, Session};
 use super::subscribe::is;
-use super::value::{Taken, take};
+use super::value::Taken;
 use super::watch::{Carried, watch};
 use super::{Mode, OpcUa, poll};
 use crate::adapter::{Adapter, Context, Fault, FaultKind, Running};
 use crate::backoff::{Backoff, BackoffPolicy};
+use crate::mapping::Decoded;
 use crate::outlet::NotTaken;
 use crate::status_code;
 use crate::write::Written;
@@ -169,25 +170,11 @@ async fn refuse_writes_while<T>(doing: impl Future<Output = T>, context: &Contex
     }
 }
 
-/// The reading of a value that came now.
-pub(crate) fn reading(
-    context: &Context,
-    index: usize,
-    data: &DataValue,
-    source: &OpcUa,
-) -> (NewReading, Taken) {
-    let receive_time_ns = context.clock.wall_ns();
-    let taken = take(data, &source.items[index].picker, receive_time_ns);
-    let reading = NewReading {
-        stream: context.streams[index],
-        value: taken.decoded.value.clone(),
-        quality: taken.decoded.quality,
-        flags: 0,
-        status: taken.decoded.status,
-        source_time_ns: taken.source_time_ns,
-        receive_time_ns,
-    };
-    (reading, taken)
+/// The reading of a value that came at this time.
+pub(crate) fn reading(context: &Context, index: usize, taken: Taken, receive_time_ns: i64) -> NewReading {
+    let Taken { decoded: Decoded { value, quality, status }, source_time_ns } = taken;
+    let stream = context.streams[index];
+    NewReading { stream, value, quality, flags: 0, status, source_time_ns, receive_time_ns }
 }
 
 /// The reading of a node that cannot be read, for this reason.

@@ -19,6 +19,7 @@ use super::items::{Watches, forget, watch_due};
 use super::run::{End, bad_reading, reading};
 use super::session::Session;
 use super::subscribe::{Came, Publisher, Subscription, Wish, is};
+use super::value::take;
 use super::write::write;
 use crate::adapter::{Context, Fault, FaultKind};
 use crate::status_code;
@@ -132,17 +133,17 @@ impl Watcher<'_> {
     }
 
     async fn came(&mut self, values: &[(u32, DataValue)]) -> Result<(), End> {
+        // All of them came in one message.
+        let (now, receive_time_ns) = (Instant::now(), self.context.clock.wall_ns());
         let mut readings = Vec::with_capacity(values.len());
         let mut gone = Vec::new();
         for (handle, data) in values {
             let index = *handle as usize;
-            // Of an item that was taken out a moment ago.
-            if index >= self.source.items.len() {
-                continue;
-            }
-            let (reading, taken) = reading(self.context, index, data, self.source);
-            self.carried.watches.heard(index, &taken);
-            readings.push(reading);
+            // Else of an item that was taken out a moment ago.
+            let Some(item) = self.source.items.get(index) else { continue };
+            let taken = take(data, &item.picker, receive_time_ns);
+            self.carried.watches.heard(index, &taken, now);
+            readings.push(reading(self.context, index, taken, receive_time_ns));
             if is_gone(data.status()) {
                 gone.push((index, data.status().bits()));
             }
@@ -273,12 +274,14 @@ impl Watcher<'_> {
         }
         let found = self.read(&silent).await?;
         let (mut deaf, mut gone, mut gone_data) = (Vec::new(), Vec::new(), Vec::new());
+        let receive_time_ns = self.context.clock.wall_ns();
         for (index, data) in silent.iter().zip(found) {
-            let (_, taken) = reading(self.context, *index, &data, self.source);
+            let item = &self.source.items[*index];
+            let taken = take(&data, &item.picker, receive_time_ns);
             if is_gone(data.status()) {
                 gone.push(*index);
                 gone_data.push(data);
-            } else if self.carried.watches.is_deaf(*index, &self.source.items[*index], &taken) {
+            } else if self.carried.watches.is_deaf(*index, item, &taken) {
                 deaf.push(*index);
             }
         }
@@ -296,15 +299,16 @@ impl Watcher<'_> {
 
     /// Hands over what was read; a node that has gone is not watched any more.
     async fn looked(&mut self, which: &[usize], found: &[DataValue]) -> Result<(), End> {
+        let (now, receive_time_ns) = (Instant::now(), self.context.clock.wall_ns());
         let mut readings = Vec::with_capacity(which.len());
         let mut gone = Vec::new();
         for (index, data) in which.iter().zip(found) {
-            let (reading, taken) = reading(self.context, *index, data, self.source);
             if is_gone(data.status()) {
                 gone.push((*index, data.status().bits()));
             } else {
-                self.carried.watches.heard(*index, &taken);
-                readings.push(reading);
+                let taken = take(data, &self.source.items[*index].picker, receive_time_ns);
+                self.carried.watches.heard(*index, &taken, now);
+                readings.push(reading(self.context, *index, taken, receive_time_ns));
             }
         }
         for (index, status) in self.no_more(&gone).await? {

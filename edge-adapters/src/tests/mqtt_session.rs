@@ -67,6 +67,9 @@ impl Connect for Broker {
 }
 
 impl Listen for Ear {
+    fn heard(&mut self) -> Result<Option<Heard>, Fault> {
+        self.0.try_recv().ok().transpose()
+    }
     fn next(&mut self) -> Hearing<'_> {
         Box::pin(async {
             self.0.recv().await.unwrap_or_else(|| Err(Fault::new(FaultKind::Closed, "the test closed it")))
@@ -83,8 +86,10 @@ impl Speak for Mouth {
         let _ = self.0.send(Said::Subscribed(filters.to_vec()));
         Ok(vec![filters.len()])
     }
-    fn acknowledge(&mut self, packet: u16, _: Service) -> Result<(), Fault> {
-        let _ = self.0.send(Said::Acknowledged(packet));
+    fn acknowledge(&mut self, packets: &[(u16, Service)]) -> Result<(), Fault> {
+        for (packet, _) in packets {
+            let _ = self.0.send(Said::Acknowledged(*packet));
+        }
         Ok(())
     }
     fn publish(&mut self, publication: &Publication) -> Result<u16, String> {

@@ -216,8 +216,13 @@ pub const ORIGIN_SOURCES_MAX: usize = 64;
 /// Origins in one journal record: the window, and those of one submission.
 pub const ORIGINS_PER_RECORD_MAX: usize = ORIGIN_SOURCES_MAX * ORIGINS_HELD_MAX + SUBMIT_READINGS_MAX;
 /// Readings whose source waits for an acknowledgement wait no longer for others before they are synced, in microseconds:
-/// a broker sends no more than a few messages before it has one.
+/// a broker sends no more than a few messages before it has one. It bounds how often a slow trickle of messages has a
+/// flash card written to.
 pub const ACKNOWLEDGE_WITHIN_US: u64 = 20_000;
+/// With so many messages to acknowledge they wait for no others: half of what mosquitto has in flight by default, and all
+/// that the meanest broker has (`RabbitMQ`: 10), so that no window is ever full and waits. While one group of them
+/// is synced, the next gathers.
+pub const ACKNOWLEDGE_AT: usize = 10;
 /// Descriptors that own batches from peers name and that this node does not hold.
 pub const UNKNOWN_DESCRIPTORS_MAX: usize = 16_384;
 

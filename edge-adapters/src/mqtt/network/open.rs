@@ -98,14 +98,26 @@ impl Open {
     pub(super) async fn hear(&mut self, outbox: &Outbox) -> Result<Heard, Fault> {
         self.life.listens_again();
         loop {
-            match self.incoming(outbox).await? {
-                Incoming::Message(message) => return Ok(Heard::Message(message)),
+            if let Some(heard) = self.heard(outbox)? {
+                return Ok(heard);
+            }
+            self.inbox.compact();
+            self.turn(outbox, true).await?;
+        }
+    }
+
+    /// The same, of what was read already.
+    pub(super) fn heard(&mut self, outbox: &Outbox) -> Result<Option<Heard>, Fault> {
+        while let Some(incoming) = self.read_already()? {
+            match incoming {
+                Incoming::Message(message) => return Ok(Some(Heard::Message(message))),
                 Incoming::SubAck { packet, codes } => {
                     if !outbox.answers(packet, codes.len()) {
                         return Err(protocol("it answers a subscription that was not asked for so"));
                     }
                     // 3.1.1: 0x80; 5: any from there on.
-                    return Ok(Heard::Subscribed(codes.into_iter().map(Service::of).collect()));
+                    let granted = codes.into_iter().map(Service::of).collect();
+                    return Ok(Some(Heard::Subscribed(granted)));
                 }
                 // Section 4.3.3 demands the answer for messages that are not known, too: after a crash between the
                 // two halves nobody knows them any more.
@@ -115,7 +127,7 @@ impl Open {
                     outbox.push(&bytes, 0).map_err(|why| Fault::new(FaultKind::Adapter, why))?;
                 }
                 Incoming::Answer { which: Answer::PubAck, packet, outcome } => {
-                    return Ok(Heard::Published { packet, outcome });
+                    return Ok(Some(Heard::Published { packet, outcome }));
                 }
                 Incoming::Answer { .. } => {
                     return Err(protocol("it answers a message of quality 2, and none was sent"));
@@ -127,6 +139,7 @@ impl Open {
                 Incoming::PingResp => {}
             }
         }
+        Ok(None)
     }
 
     /// Sends, and takes nothing in.
@@ -141,14 +154,20 @@ impl Open {
     /// The next packet.
     pub(super) async fn incoming(&mut self, outbox: &Outbox) -> Result<Incoming, Fault> {
         loop {
-            let next = decode(self.version, self.packet_bytes_max, self.inbox.left());
-            if let Some((incoming, bytes)) = next.map_err(|why| malformed(&why))? {
-                self.inbox.taken += bytes;
+            if let Some(incoming) = self.read_already()? {
                 return Ok(incoming);
             }
             self.inbox.compact();
             self.turn(outbox, true).await?;
         }
+    }
+
+    /// The next packet, if all of it was read.
+    fn read_already(&mut self) -> Result<Option<Incoming>, Fault> {
+        let next = decode(self.version, self.packet_bytes_max, self.inbox.left());
+        let Some((incoming, bytes)) = next.map_err(|why| malformed(&why))? else { return Ok(None) };
+        self.inbox.taken += bytes;
+        Ok(Some(incoming))
     }
 
     /// One step: something goes out, comes in, or is due.

@@ -49,9 +49,7 @@ impl Outbox {
         waiting.bytes.extend_from_slice(bytes);
         waiting.acknowledgements += acknowledgements;
         drop(waiting);
-        for _ in 0..acknowledgements {
-            self.unsaid.one_more();
-        }
+        self.unsaid.more(acknowledgements);
         self.more.notify_one();
         Ok(())
     }

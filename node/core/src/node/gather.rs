@@ -95,6 +95,8 @@ pub(crate) struct Gatherer {
     /// Do new journal batches get final counters?
     is_firm: bool,
     origins: Origins,
+    /// Messages to acknowledge since a sync was last asked for at once.
+    unasked_origins: usize,
     open: BatchContent,
     open_since_us: Option<u64>,
     is_urgent: bool,
@@ -144,6 +146,7 @@ impl Gatherer {
             first_of_start: 0,
             is_firm: is_settled,
             origins,
+            unasked_origins: 0,
             open_since_us: (!content.blocks.is_empty()).then_some(now.monotonic_us),
             open: content,
             is_urgent: false,

@@ -361,7 +361,7 @@ impl Driver {
         reply
     }
 
-    fn next_reply(&mut self) -> ReplyTo {
+    pub(crate) fn next_reply(&mut self) -> ReplyTo {
         self.next_reply += 1;
         ReplyTo(self.next_reply + 1_000 * u64::from(self.starts))
     }

@@ -1,6 +1,7 @@
 //! Readings into batches, batches into transactions.
 
-use selvedge_core::border::{Effect, Event, Input, Outcome, Refusal, Silence, StartCheck, Write};
+use selvedge_core::border::{Effect, Event, Input, Origin, Outcome, Refusal, Silence, StartCheck, Write};
+use selvedge_core::limits::{ACKNOWLEDGE_AT, ACKNOWLEDGE_WITHIN_US};
 use selvedge_core::reading::{FLAG_POSSIBLY_REPEATED, FLAG_UNSYNCHRONISED, Value};
 
 use crate::driver::{Driver, PEER, SECOND_US, Work, descriptor};
@@ -25,6 +26,38 @@ fn nobody_hears_of_a_reading_before_it_is_durable() {
     assert_eq!(driver.outcome(reply), None, "time alone makes nothing durable");
     driver.release(Work::Persist);
     assert_eq!(driver.outcome(reply), Some(Outcome::Durable));
+}
+
+/// A broker stopped sending once its window was full, and the window was full for as long as a slow trickle of messages may
+/// wait: 256 of them every 20 ms, however fast the disk was.
+#[test]
+fn messages_to_acknowledge_wait_for_others_only_while_they_are_few() {
+    let mut driver = Driver::with(|c| c.journal_within_us = SECOND_US);
+    driver.describe(0, "a");
+    let mut submit = |origins: usize| -> u64 {
+        driver.take();
+        let origin = |n| Origin { source: 1, packet: n as u16, digest: [0; 16] };
+        let readings = vec![driver.reading(0, Value::Unsigned(1))];
+        let reply = driver.next_reply();
+        driver.input(Input::Submit { readings, origins: (0..origins).map(origin).collect(), reply });
+        let within = |effect: &Effect| match effect {
+            Effect::Persist { writes, within_us, .. } if matches!(writes[0], Write::Journal { .. }) => {
+                Some(*within_us)
+            }
+            _ => None,
+        };
+        driver.take().iter().find_map(within).expect("a record for the journal")
+    };
+    for _ in 0..3 {
+        for _ in 1..ACKNOWLEDGE_AT {
+            assert_eq!(submit(1), ACKNOWLEDGE_WITHIN_US, "a trickle shares a sync");
+            assert_eq!(submit(0), SECOND_US, "nobody waits for these");
+        }
+        assert_eq!(submit(1), 0, "they are enough to be synced at once, with all before them");
+    }
+    assert_eq!(submit(ACKNOWLEDGE_AT), 0);
+    assert_eq!(submit(20 * ACKNOWLEDGE_AT), 0);
+    assert_eq!(submit(1), ACKNOWLEDGE_WITHIN_US);
 }
 
 #[test]

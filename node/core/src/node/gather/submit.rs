@@ -12,7 +12,7 @@ use crate::node::Node;
 use crate::reading::{FLAG_UNSYNCHRONISED, READING_BYTES, Reading, Value};
 use crate::stream::Descriptor;
 
-use super::OwnStream;
+use super::{Gatherer, OwnStream};
 
 impl Node {
     pub(in crate::node) fn describe(
@@ -87,10 +87,7 @@ impl Node {
         if planted!(AcknowledgesEarly) {
             out.append(&mut held);
         }
-        let mut within = self.config.journal_within_us;
-        if !origins.is_empty() {
-            within = within.min(limits::ACKNOWLEDGE_WITHIN_US);
-        }
+        let within = self.config.journal_within_us.min(self.gatherer.acknowledge_within_us(origins.len()));
         self.persist(writes, within, held, out);
     }
 
@@ -192,5 +189,21 @@ impl Node {
         writes.push(Write::Journal { batch: record.batch, record: record.to_bytes() });
         let empty = self.new_record(record.taken_at_ns);
         *record = empty;
+    }
+}
+
+impl Gatherer {
+    /// How long a submission with so many messages to acknowledge may wait for others to share a sync. One that need not wait
+    /// takes all before it along.
+    fn acknowledge_within_us(&mut self, origins: usize) -> u64 {
+        if origins == 0 {
+            return u64::MAX;
+        }
+        self.unasked_origins += origins;
+        if self.unasked_origins < limits::ACKNOWLEDGE_AT {
+            return limits::ACKNOWLEDGE_WITHIN_US;
+        }
+        self.unasked_origins = 0;
+        0
     }
 }
