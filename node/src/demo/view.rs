@@ -2,7 +2,7 @@
 
 use super::frame::{Frame, GatewayFrame, Newest, Phase, Shown};
 use super::plant::{FILL_ML, TANK_CAPACITY_L};
-use super::serve::LEVEL;
+use super::wiring::LEVEL;
 use crate::answers::times::{bytes_words, count_words, plain, plural};
 
 /// Characters of a bar.
@@ -375,7 +375,7 @@ mod tests {
     #[test]
     fn the_most_gateways_fit_a_terminal_of_24_lines() {
         let mut frame = frame();
-        frame.gateways = vec![frame.gateways[0].clone(); crate::demo::serve::GATEWAYS_MAX];
+        frame.gateways = vec![frame.gateways[0].clone(); crate::demo::wiring::GATEWAYS_MAX];
         assert!(picture(&frame).len() < 24);
     }
 
