@@ -12,6 +12,7 @@ use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use opcua::types::{DataTypeId, DataValue, DateTime, LocalizedText, NodeId, UAString, VariableId, Variant};
 use opcua_server::address_space::{AccessLevel, VariableBuilder};
@@ -36,6 +37,8 @@ const QUEUE_MAX: usize = 100;
 const NOTIFICATIONS_MAX: usize = 1_000;
 /// `Running` of the type `ServerState` (OPC 10000-5, 12.6).
 const RUNNING: i32 = 0;
+/// Sessions have this long to close in order at the end.
+const CLOSE_WITHIN: Duration = Duration::from_secs(2);
 /// A tick of OPC-UA is so many nanoseconds.
 const TICK_NS: i64 = 100;
 
@@ -165,7 +168,10 @@ impl Server {
             ended = &mut serving => return ended.map_err(io::Error::other),
             () = stop.cancelled() => token.cancel(),
         }
-        serving.await.map_err(io::Error::other)
+        // A client that does not let go is left behind.
+        tokio::time::timeout(CLOSE_WITHIN, serving)
+            .await
+            .map_or(Ok(()), |ended| ended.map_err(io::Error::other))
     }
 }
 

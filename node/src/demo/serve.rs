@@ -288,7 +288,7 @@ mod tests {
                 let shown =
                     shown.as_f64().or(shown.as_bool().map(|on| f64::from(u8::from(on)))).expect("a number");
                 turn["time_ms"].as_i64() <= Some(reading.receive_time_ns / 1_000_000)
-                    && (shown - value).abs() < 1e-6
+                    && (shown - value).abs() < 1e-9
             };
             assert!(turns.iter().any(showed), "the plant never showed {reading:?}");
         }

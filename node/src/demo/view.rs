@@ -329,6 +329,7 @@ mod tests {
         let text = text.join("\n");
         for part in [
             "7 of 20 s",
+            "filler-plc modbus-tcp, conveyor-plc opcua, plant-broker mqtt: up",
             "40.31 L",
             "312 mL",
             "pump on",
@@ -353,6 +354,8 @@ mod tests {
         for line in text.iter().filter(|line| line.contains("-gateway") || line.contains("witnessed ")) {
             assert!(line.chars().count() <= 80, "{line:?}");
         }
+        let plant = line("plant-broker");
+        assert!(plant.chars().count() <= 80, "{plant:?}");
         // With numbers as large as they get in a day.
         let mut gateway = frame().gateways.remove(0);
         gateway = GatewayFrame { readings: 9_999_999, batches: 43_200, transactions: 99_999, ..gateway };

@@ -65,7 +65,7 @@ fn rounded(value: f64, per_unit: f64) -> Value {
 
 /// The plant's streams. The first gateway gets the first of them, and with it the tank's level.
 const STREAMS: [Wired; 11] = [
-    wired(LEVEL, "input:0", "f32", "1", "L", |shown| Value::Float(shown.level_l.into())),
+    wired(LEVEL, "input:0", "f32", "1", "L", |shown| rounded(shown.level_l.into(), 100.0)),
     wired("filler/flow", "input:2", "u16", "0.01", "L/min", |shown| rounded(shown.flow_l_min, 100.0))
         .by(Way::Mqtt),
     wired("filler/bottle/fill", "input:3", "u16", "1", "mL", |shown| rounded(shown.bottle_ml, 1.0)),

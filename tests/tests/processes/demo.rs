@@ -145,7 +145,7 @@ fn over_all_three_protocols_readings_are_what_the_plant_showed() {
         record.iter().map(|turn| turn["time_ms"].as_i64().expect("a time") * 1_000_000).collect();
     assert!(turns.is_sorted() && turns.len() > 100, "{} turns", turns.len());
     let showed = |at: usize, stream: &str| number(&record[at][stream]).expect("a number");
-    let is_same = |one: f64, other: f64| (one - other).abs() < 1e-6;
+    let is_same = |one: f64, other: f64| (one - other).abs() < 1e-9;
     // Over OPC-UA and MQTT a reading brings the moment at which the plant showed it.
     for (gateway, stream, least) in [
         ("filler-gateway", "filler/flow", 10),
