@@ -24,7 +24,7 @@
 //! | `modbus/scan.rs`, `modbus/sunspec.rs` | what answers at an address, as a configuration; SunSpec models (pure) |
 //! | `mqtt.rs`, `mqtt/` | MQTT 3.1.1 and 5 (feature `mqtt`): pure packets (`packet.rs`), topics (`topic.rs`), payloads (`payload.rs`, `csv.rs`), commands (`command.rs`) and memory of messages (`memory.rs`); one connection (`client.rs` the traits, `network.rs` the real one), the session (`session.rs`), a look at a broker (`survey.rs`) |
 //! | `mqtt/layer.rs`, `mqtt/sparkplug.rs`, `mqtt/sparkplug/` | a protocol over MQTT, and Sparkplug B (feature `sparkplug`): pure payloads, topics, values and host, and what it says and writes |
-//! | `opcua.rs`, `opcua/` | OPC-UA (feature `opcua`): pure values and node names, security, session, subscription, polling, writing, browsing |
+//! | `opcua.rs`, `opcua/` | OPC-UA (feature `opcua`): pure values and node names, security, session, subscription, polling, writing, browsing; a server (feature `opcua-server`) |
 //! | `tls.rs`, `secret.rs` | TLS from files, and secrets in files |
 //! | `trial.rs` | one device read for a while without any node, for `selvedge adapter test` |
 //!

@@ -21,6 +21,7 @@
 //! - [`subscribe`], [`items`]: a subscription and the nodes that it watches
 //! - [`run`]: connects for ever; [`watch`]: one connection with a subscription, [`poll`]: one that polls
 //! - [`write`]: writes to nodes, and calls of methods
+//! - `server`: a server of some variables (feature `opcua-server`)
 //!
 //! Of the library `async-opcua` the codecs, chunks and keys are used. Its session is not: after a reconnect it never
 //! publishes again and says that it is connected, gives up after ten attempts, and knows no way to wait with its answers.
@@ -33,6 +34,8 @@ pub mod pki;
 pub(crate) mod poll;
 pub(crate) mod run;
 pub mod security;
+#[cfg(feature = "opcua-server")]
+pub mod server;
 pub(crate) mod session;
 pub(crate) mod subscribe;
 pub mod value;

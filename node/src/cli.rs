@@ -163,7 +163,7 @@ fn dispatch(command: Command, globals: &Globals) -> anyhow::Result<ExitCode> {
 
 /// The log: to standard error, in the journal's own form under systemd. `RUST_LOG` chooses what is said.
 /// The OPC-UA library logs each failed connection as an error; the adapter says it once, in words.
-const QUIET: &str = ",opcua_client=off,opcua_core=off,opcua_crypto=off,opcua_types=off";
+const QUIET: &str = ",opcua_client=off,opcua_core=off,opcua_crypto=off,opcua_types=off,opcua_server=off";
 
 pub(crate) fn start_log(default: &str) {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()

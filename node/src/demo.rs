@@ -1,6 +1,7 @@
 //! `selvedge demo`: the whole of it in a few seconds, with nothing to install.
 //!
-//! A simulated bottling plant answers on a real Modbus TCP socket, and publishes to a broker where one is named.
+//! A simulated bottling plant answers over real protocols: the filler's registers over Modbus TCP, its conveyor as an
+//! OPC-UA server, and its sensors publish to an MQTT broker where one is named.
 //! Gateways of several partners, each with a data folder and an ordinary configuration of its own, divide its streams
 //! among themselves and hold one tangle over QUIC. Then readings stop, the gateways come to rest and stop, and their
 //! folders are opened again: do they hold the same, did everybody approve everything? A proof of the last reading is
@@ -10,14 +11,16 @@
 //!
 //! # Layout
 //! - this file: how it is run, and what comes of it; [`course`]: while the gateways run; [`story`]: the words about it
-//! - [`plant`]: the plant, simulated; [`serve`]: the plant on a socket, and the gateways' configurations;
-//!   [`messages`]: the plant at a broker
+//! - [`plant`]: the plant, simulated; [`serve`]: the plant on sockets; `conveyor`: its OPC-UA server; [`messages`]: the
+//!   plant at a broker; [`wiring`]: its streams, and the gateways' configurations
 //! - [`fleet`]: the gateways; [`cables`]: between them, where a cut is to be shown
 //! - [`frame`]: what is shown of a moment; [`view`]: as lines; [`screen`]: on a terminal or in a log
 //! - [`compare`]: the ledgers side by side; [`evidence`]: the folders opened again, the proofs, the forgeries
 
 pub mod cables;
 pub mod compare;
+#[cfg_attr(not(feature = "demo-opcua"), path = "demo/no_conveyor.rs")]
+mod conveyor;
 mod course;
 pub mod evidence;
 pub mod fleet;
@@ -32,6 +35,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 pub mod view;
+pub mod wiring;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -51,8 +55,9 @@ use evidence::{Counts, Files, Judgement, Last, Reopened};
 use fleet::{Fleet, Work, found_network, names_of};
 use frame::Frame;
 use messages::Publisher;
-use serve::{LEVEL, Messages, RunningPlant, Task};
+use serve::RunningPlant;
 use story::Story;
+use wiring::{LEVEL, Messages, Places, Task};
 
 /// Gateways of the demo unless told otherwise.
 pub const GATEWAYS: usize = 4;
@@ -60,7 +65,7 @@ pub const GATEWAYS: usize = 4;
 /// How the demo is run.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// How many gateways, 1 to [`serve::GATEWAYS_MAX`].
+    /// How many gateways, 1 to [`wiring::GATEWAYS_MAX`].
     pub gateways: usize,
     /// How long they poll the plant.
     pub run_for: Duration,
@@ -93,9 +98,9 @@ impl Options {
     pub fn check(&self) -> anyhow::Result<()> {
         let Self { gateways, run_for, cut, .. } = self;
         ensure!(
-            (1..=serve::GATEWAYS_MAX).contains(gateways),
+            (1..=wiring::GATEWAYS_MAX).contains(gateways),
             "--gateways {gateways}: expected 1 to {}",
-            serve::GATEWAYS_MAX
+            wiring::GATEWAYS_MAX
         );
         let Some(Cut { gateway, at, heal_at }) = cut else { return Ok(()) };
         let number = gateway + 1;
@@ -187,34 +192,34 @@ pub async fn run(
 ) -> anyhow::Result<Report> {
     options.check()?;
     let place = Place::new(options.keep.as_deref())?;
-    let plant = RunningPlant::start(&options.seed).await.context("the system gives no port for the plant")?;
+    let plant = RunningPlant::start(&options.seed, place.root(), place.kept().is_some()).await?;
     let messages = options.broker.as_deref().map(Messages::through).transpose()?;
     let publisher = match &messages {
-        Some(messages) => Some(Publisher::start(messages, plant.instruments()).await?),
+        Some(messages) => Some(Publisher::start(messages, plant.turns()).await?),
         None => None,
     };
     let folders = found_network(place.root(), options.gateways)?;
-    story::introduce(&folders, plant.address(), options, audience);
-    let work =
-        Work { plant: plant.address(), messages: messages.as_ref(), has_cables: options.cut.is_some() };
+    let places = plant.places();
+    story::introduce(&folders, places, options, audience);
+    let work = Work { plant: places, messages: messages.as_ref(), has_cables: options.cut.is_some() };
     let ran = course::run(Fleet::start(&folders, work).await?, options, audience, stop).await;
     let published = match publisher {
         Some(publisher) => Some(publisher.stop().await?),
         None => None,
     };
     if let Some(messages) = &messages {
-        forget_sessions(messages, options.gateways, plant.address()).await;
+        forget_sessions(messages, options.gateways, places).await;
     }
     let ran = ran?;
-    let requests = plant.requests();
+    let served = plant.served();
     let plant = plant.stop().await.context("the simulated plant stopped by itself")?;
 
     let reopened = folders.iter().map(Reopened::open).collect::<Result<Vec<_>, _>>()?;
     let found = Found::within(&folders, &reopened)?;
     if !reopened[0].has_reading(LEVEL)? {
-        return Err(Failed(story::no_reading(ran.polled, requests)).into());
+        return Err(Failed(story::no_reading(ran.polled, served.requests)).into());
     }
-    story::tell_counts(&found, &story::sources_words(requests, published), &plant, audience);
+    story::tell_counts(&found, &story::sources_words(served, published), &plant, audience);
     for line in story::agreement_words(&found, ran.bytes_sent, ran.cut) {
         audience.say(&line);
     }
@@ -381,11 +386,11 @@ impl Place {
 }
 
 /// The broker is not to keep messages for gateways that are gone. If it does, it is none of the demo's outcomes.
-async fn forget_sessions(messages: &Messages, count: usize, plant: std::net::SocketAddr) {
+async fn forget_sessions(messages: &Messages, count: usize, plant: Places) {
     for gateway in 0..count {
         let task = Task { gateway, count, plant, messages: Some(messages), network: None };
         if task.subscribes()
-            && let Err(why) = messages.forget(serve::client_id(messages, gateway)).await
+            && let Err(why) = messages.forget(wiring::client_id(messages, gateway)).await
         {
             tracing::warn!(gateway, %why, "the broker may keep the session of a gateway of the demo");
         }

@@ -32,7 +32,7 @@ use crate::mapping::Decoded;
 use crate::status_code;
 
 /// Ticks of 100 ns from 1601 to 1970 (OPC 10000-6, 5.2.2.5).
-const EPOCH_TICKS: i64 = 116_444_736_000_000_000;
+pub(crate) const EPOCH_TICKS: i64 = 116_444_736_000_000_000;
 /// A value within a value within a value…: no server has more than one.
 const NESTED_MAX: usize = 4;
 

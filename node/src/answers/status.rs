@@ -122,6 +122,15 @@ pub struct DeviceFigures {
     pub requests: u64,
     /// Times that its adapter was started again after a failure.
     pub restarts: u64,
+    /// Polls done.
+    #[serde(default)]
+    pub polls: u64,
+    /// Polls left out because the one before was still going on.
+    #[serde(default)]
+    pub polls_skipped_late: u64,
+    /// Polls left out because the node was too slow.
+    #[serde(default)]
+    pub polls_skipped_full: u64,
     /// Errors by kind.
     pub errors: ErrorCounts,
     /// From a request to its answer.
@@ -425,6 +434,9 @@ fn running_device(device: &DeviceSnapshot, last_good: Option<LastGood>) -> Devic
             connections: device.connections,
             requests: device.requests,
             restarts: device.restarts,
+            polls: device.polls,
+            polls_skipped_late: device.polls_skipped_late,
+            polls_skipped_full: device.polls_skipped_full,
             errors: device.errors,
             round_trip: device.round_trip,
             lateness: device.lateness,

@@ -19,12 +19,16 @@ Examples:
   selvedge demo
   selvedge demo --for 1min --keep ./demo
   selvedge demo --cut 3 --cut-at 5s --heal-at 12s       pulls a cable out, and puts it back
-  selvedge demo --mqtt mqtt://127.0.0.1:1883            part of the streams by way of a broker
+  selvedge demo --mqtt mqtt://127.0.0.1:1883            sensors by way of a broker
   selvedge demo --json | tail -n 1
 
-It needs nothing: the plant is simulated and answers on a free port of this machine, the gateways speak over QUIC on
-its loopback, and the data folders are temporary ones unless --keep names a folder (--data is not used). Ctrl-C ends the
-polling early; the proof still comes.
+It needs nothing: the plant is simulated and answers on free ports of this machine, its filler over Modbus TCP and its
+conveyor over OPC-UA; with --mqtt its thermometer and flow meter publish through a broker of yours. The gateways speak over
+QUIC on the loopback, and the data folders are temporary ones unless --keep names a folder (--data is not used). Ctrl-C
+ends the polling early; the proof still comes.
+
+With --keep, plant.jsonl beside the data folders holds what the plant's instruments showed, fifty times a second, for a
+comparison with what the gateways recorded.
 
 Then the gateways come to rest, for which they get 30 s, and stop; their folders are opened again and compared. With
 --json the last line of standard output is one object; what is said for people goes to standard error. In it
@@ -50,7 +54,7 @@ pub struct Args {
     /// Keep data folders and proofs here; the folder must be empty, or not be there.
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,
-    /// Part of the streams goes through this MQTT broker: mqtt://HOST[:PORT].
+    /// The plant's sensors publish through this MQTT broker: mqtt://HOST[:PORT].
     #[arg(long, value_name = "URL", value_parser = demo::messages::broker)]
     mqtt: Option<String>,
     /// Pull out the cable of this gateway, from 1.

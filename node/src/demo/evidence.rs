@@ -12,7 +12,7 @@ use selvedge_core::stream::Descriptor;
 use selvedge_core::{NetworkId, codec};
 use selvedge_proof::{Proof, Refusal, Trust, Verdict, scaled, unit_text};
 
-use super::serve::PACE;
+use super::wiring::PACE;
 use crate::answers::prove::ProofQuery;
 use crate::answers::{Answers, Facts};
 use crate::cli::init::{Names, new_network};

@@ -1,7 +1,6 @@
 //! The demo's gateways: founded together, started one after the other, looked at, stopped.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -14,7 +13,7 @@ use zeroize::Zeroizing;
 use super::cables::Cables;
 use super::compare::Comparison;
 use super::frame::{Frame, Look, Moment};
-use super::serve::{GATEWAYS_MAX, Messages, Network, Task};
+use super::wiring::{GATEWAYS_MAX, Messages, Network, Places, Task};
 use crate::cli::Failed;
 use crate::cli::init::Names;
 use crate::config;
@@ -127,8 +126,8 @@ impl Traffic {
 /// What the gateways are to do.
 #[derive(Debug, Clone, Copy)]
 pub struct Work<'a> {
-    /// The plant, Modbus TCP.
-    pub plant: SocketAddr,
+    /// The plant.
+    pub plant: Places,
     /// Where part of its streams is published.
     pub messages: Option<&'a Messages>,
     /// Are cables to be cut?

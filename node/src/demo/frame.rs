@@ -114,9 +114,9 @@ pub struct Frame {
     pub phase: Phase,
     /// Which cable is cut, and for how long, in words.
     pub cable: Option<String>,
-    /// The plant, as the gateways find it; the first that does not, if one does not.
+    /// The plant's devices with their protocols, when all answer; else the first that does not, and why.
     pub device: String,
-    /// Does it answer to all of them?
+    /// Do they answer to all gateways?
     pub device_up: bool,
     /// The newest reading of each stream that has one.
     pub values: BTreeMap<String, Shown>,
@@ -165,7 +165,7 @@ impl Frame {
         let devices: Vec<&DeviceSnapshot> = looks.iter().flat_map(|look| &look.live.devices).collect();
         let shown = devices.iter().find(|device| device.state != DeviceState::Up);
         frame.device_up = shown.is_none() && !devices.is_empty();
-        frame.device = shown.or(devices.first()).map_or_else(String::new, |device| device_words(device));
+        frame.device = shown.map_or_else(|| up_words(&devices), |device| device_words(device));
         Ok(frame)
     }
 
@@ -243,6 +243,18 @@ impl Frame {
     pub const fn disk_bytes(&self) -> u64 {
         self.disk.log_bytes + self.disk.journal_bytes + self.disk.index_bytes + self.disk.archive_bytes
     }
+}
+
+/// Each device once, whoever reads it, and over which protocol: `filler-plc modbus-tcp, conveyor-plc opcua: up`.
+fn up_words(devices: &[&DeviceSnapshot]) -> String {
+    let mut names: Vec<String> = Vec::new();
+    for device in devices {
+        let name = format!("{} {}", device.device, device.protocol);
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    if names.is_empty() { String::new() } else { format!("{}: up", names.join(", ")) }
 }
 
 fn device_words(device: &DeviceSnapshot) -> String {

@@ -1,7 +1,7 @@
 //! Part of the plant's streams by way of an MQTT broker: the plant publishes, gateways subscribe with their adapter.
 //!
-//! Quality of service 1. A message is one object, `{"value": 40.31, "time": 1767225600000}`, with the time in
-//! milliseconds since 1970 UTC. The plant waits for nobody: what the broker does not take is dropped and counted.
+//! Quality of service 1. A message is one object, `{"value": 40.31, "time": 1767225600000}`, with the time at which the
+//! instrument showed it, in milliseconds since 1970 UTC. The plant waits for nobody: what the broker does not take is dropped and counted.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,9 +13,8 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::plant::Instruments;
-use super::serve::{Messages, published};
-use crate::engine::clock::wall_ns;
+use super::serve::{Turn, json};
+use super::wiring::{Messages, published};
 use crate::invite::Address;
 
 /// The plant publishes this often.
@@ -105,10 +104,7 @@ impl Publisher {
     ///
     /// # Errors
     /// When the broker does not answer.
-    pub async fn start(
-        messages: &Messages,
-        instruments: watch::Receiver<Instruments>,
-    ) -> anyhow::Result<Self> {
+    pub async fn start(messages: &Messages, turns: watch::Receiver<Turn>) -> anyhow::Result<Self> {
         let (client, mut events) = messages.client(format!("{}-plant", messages.prefix.replace('/', "-")))?;
         let broker = &messages.broker;
         connected(&mut events).await.with_context(|| {
@@ -117,8 +113,7 @@ impl Publisher {
             )
         })?;
         let (stop, counts) = (CancellationToken::new(), Arc::<Counts>::default());
-        let publishing =
-            publish(client, messages.prefix.clone(), instruments, Arc::clone(&counts), stop.clone());
+        let publishing = publish(client, messages.prefix.clone(), turns, Arc::clone(&counts), stop.clone());
         let listening = listen(events, Arc::clone(&counts), stop.clone());
         Ok(Self { stop, counts, tasks: [tokio::spawn(publishing), tokio::spawn(listening)] })
     }
@@ -155,7 +150,7 @@ async fn connected(events: &mut EventLoop) -> anyhow::Result<()> {
 async fn publish(
     client: AsyncClient,
     prefix: String,
-    instruments: watch::Receiver<Instruments>,
+    turns: watch::Receiver<Turn>,
     counts: Arc<Counts>,
     stop: CancellationToken,
 ) {
@@ -166,10 +161,9 @@ async fn publish(
             () = stop.cancelled() => return,
             _ = ticks.tick() => {}
         }
-        let time = wall_ns() / 1_000_000;
-        let shown = *instruments.borrow();
+        let Turn { time_ms, shown } = *turns.borrow();
         for (stream, value) in published(&shown) {
-            let message = serde_json::json!({ "value": value, "time": time }).to_string();
+            let message = serde_json::json!({ "value": json(&value), "time": time_ms }).to_string();
             let topic = format!("{prefix}/{stream}");
             if client.try_publish(topic, QoS::AtLeastOnce, false, message).is_err() {
                 counts.dropped.fetch_add(1, Ordering::Relaxed);
@@ -232,8 +226,8 @@ mod tests {
         let gone = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap();
         let messages = Messages::through(&gone.to_string()).unwrap();
         let plant = crate::demo::plant::Plant::new(&[1; 32]);
-        let (_out, instruments) = watch::channel(plant.instruments());
-        let why = Publisher::start(&messages, instruments).await.map(drop).expect_err("nobody is there");
+        let (_out, turns) = watch::channel(Turn { time_ms: 0, shown: plant.instruments() });
+        let why = Publisher::start(&messages, turns).await.map(drop).expect_err("nobody is there");
         assert!(format!("{why:#}").contains(&format!("mqtt://{gone}")), "{why:#}");
     }
 }

@@ -1,6 +1,5 @@
 //! What the demo says: before it starts, and of what was found when all gateways had stopped.
 
-use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -10,7 +9,8 @@ use super::compare::Agreement;
 use super::evidence::{self, Files, Judgement, Last, Said};
 use super::fleet::{self, names_of};
 use super::plant::Plant;
-use super::serve::LEVEL;
+use super::serve::Served;
+use super::wiring::{LEVEL, Places};
 use super::{Audience, Cut, Found, Options, Place, Report};
 use crate::answers::times::{bytes_words, count_words, plural};
 use crate::cli::init::Names;
@@ -38,29 +38,33 @@ pub(super) fn no_reading(ran: Duration, requests: u64) -> String {
 }
 
 /// What the readings came from.
-pub(super) fn sources_words(requests: u64, published: Option<(u64, u64)>) -> String {
-    let requests = plural(requests, "Modbus request");
-    match published {
-        None => requests,
-        Some((taken, 0)) => format!("{requests} and {}", plural(taken, "MQTT message")),
-        Some((taken, dropped)) => {
-            let taken = plural(taken, "MQTT message");
-            format!("{requests} and {taken} (the broker did not take {dropped})")
-        }
+pub(super) fn sources_words(served: Served, published: Option<(u64, u64)>) -> String {
+    let mut sources = vec![plural(served.requests, "Modbus request")];
+    sources.extend(served.changes.map(|changes| plural(changes, "new OPC-UA value")));
+    sources.extend(published.map(|(taken, dropped)| {
+        let taken = plural(taken, "MQTT message");
+        if dropped == 0 { taken } else { format!("{taken} (the broker did not take {dropped})") }
+    }));
+    listed(&sources)
+}
+
+/// `a`, `a and b`, `a, b and c`.
+fn listed(things: &[String]) -> String {
+    match things {
+        [] => String::new(),
+        [one] => one.clone(),
+        [first @ .., last] => format!("{} and {last}", first.join(", ")),
     }
 }
 
 /// What is about to happen.
-pub(super) fn introduce(
-    folders: &[Folder],
-    plant: SocketAddr,
-    options: &Options,
-    audience: &mut dyn Audience,
-) {
-    audience.say(&format!("A bottling plant is simulated and answers on {plant}, Modbus TCP."));
-    if let Some(broker) = &options.broker {
-        audience.say(&format!("Part of its streams goes through the broker at {broker}, MQTT 3.1.1."));
-    }
+pub(super) fn introduce(folders: &[Folder], plant: Places, options: &Options, audience: &mut dyn Audience) {
+    let mut ways = vec![format!("its filler answers on {}, Modbus TCP", plant.modbus)];
+    ways.extend(plant.opcua.map(|server| format!("its conveyor on opc.tcp://{server}, OPC-UA")));
+    ways.extend(options.broker.as_ref().map(|broker| {
+        format!("its thermometer and flow meter publish through the broker at {broker}, MQTT 3.1.1")
+    }));
+    audience.say(&format!("A bottling plant is simulated: {}.", listed(&ways)));
     let seconds = options.run_for.as_secs_f64();
     let whose = |place: usize| format!("{:?} of {:?}", names_of(place).gateway, names_of(place).organisation);
     if folders.len() == 1 {

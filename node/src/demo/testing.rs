@@ -25,7 +25,7 @@ pub(crate) fn frame() -> Frame {
     Frame {
         elapsed: Duration::from_millis(7_400),
         run_for: Duration::from_secs(20),
-        device: "filler-plc at 127.0.0.1:502 unit 1 (modbus-tcp): up".into(),
+        device: "filler-plc modbus-tcp, conveyor-plc opcua, plant-broker mqtt: up".into(),
         device_up: true,
         values,
         phase: Phase::Polling,

@@ -2,7 +2,7 @@
 
 use super::frame::{Frame, GatewayFrame, Newest, Phase, Shown};
 use super::plant::{FILL_ML, TANK_CAPACITY_L};
-use super::serve::LEVEL;
+use super::wiring::LEVEL;
 use crate::answers::times::{bytes_words, count_words, plain, plural};
 
 /// Characters of a bar.
@@ -329,6 +329,7 @@ mod tests {
         let text = text.join("\n");
         for part in [
             "7 of 20 s",
+            "filler-plc modbus-tcp, conveyor-plc opcua, plant-broker mqtt: up",
             "40.31 L",
             "312 mL",
             "pump on",
@@ -353,6 +354,8 @@ mod tests {
         for line in text.iter().filter(|line| line.contains("-gateway") || line.contains("witnessed ")) {
             assert!(line.chars().count() <= 80, "{line:?}");
         }
+        let plant = line("plant-broker");
+        assert!(plant.chars().count() <= 80, "{plant:?}");
         // With numbers as large as they get in a day.
         let mut gateway = frame().gateways.remove(0);
         gateway = GatewayFrame { readings: 9_999_999, batches: 43_200, transactions: 99_999, ..gateway };
@@ -375,7 +378,7 @@ mod tests {
     #[test]
     fn the_most_gateways_fit_a_terminal_of_24_lines() {
         let mut frame = frame();
-        frame.gateways = vec![frame.gateways[0].clone(); crate::demo::serve::GATEWAYS_MAX];
+        frame.gateways = vec![frame.gateways[0].clone(); crate::demo::wiring::GATEWAYS_MAX];
         assert!(picture(&frame).len() < 24);
     }
 

@@ -1,11 +1,17 @@
 //! `selvedge demo` as a process: what it promises in its last line, and that it always comes to its end.
 
+use std::path::Path;
 use std::process::Stdio;
 
+use selvedge::answers::shown::Time;
+use selvedge::answers::times::parse_moment;
 use selvedge_tests::broker::Broker;
 use selvedge_tests::process::{Done, Output, Process, Signal};
 use selvedge_tests::program;
 use serde_json::Value;
+
+/// An answer over Modbus comes within a second, or not at all: the demo's configuration says so.
+const TIMEOUT_NS: i64 = 1_000_000_000;
 
 /// The object in the last line.
 fn end_of(done: &Done) -> Value {
@@ -95,24 +101,94 @@ fn what_is_wrong_with_a_cut_is_said() {
     }
 }
 
+/// What a gateway recorded of a stream: quality, source and receive time in ns, and the value, with bits as 0 and 1.
+fn recorded(kept: &Path, gateway: &str, stream: &str) -> Vec<(String, i64, i64, f64)> {
+    let data = kept.join(gateway);
+    let data = data.to_str().expect("UTF-8");
+    let arguments = ["export", "--stream", stream, "--format", "jsonl", "--data", data];
+    let readings = program::ask(arguments).expect(0).json_lines();
+    let parsed = readings.iter().map(|reading| {
+        let time = |name: &str| ns(reading[name].as_str().expect("a time"));
+        let quality = reading["quality"].as_str().expect("a word").to_owned();
+        (quality, time("source_time"), time("receive_time"), number(&reading["value"]).unwrap_or(f64::NAN))
+    });
+    parsed.collect()
+}
+
+fn ns(time: &str) -> i64 {
+    parse_moment(time, Time(0)).expect("a time").0
+}
+
+fn number(value: &Value) -> Option<f64> {
+    value.as_f64().or_else(|| value.as_bool().map(|bit| f64::from(u8::from(bit))))
+}
+
+/// The plant beside the gateways says what its instruments showed, fifty times a second: nothing may stand in a ledger
+/// that they did not show, whichever protocol it came over, and nothing at another time.
 #[test]
-fn part_of_the_streams_comes_by_way_of_a_broker() {
+fn over_all_three_protocols_readings_are_what_the_plant_showed() {
     let broker = Broker::start();
     let above = tempfile::tempdir().expect("a folder for tests");
     let kept = above.path().join("kept");
     let url = format!("mqtt://127.0.0.1:{}", broker.port());
     let arguments =
-        ["demo", "--for", "4s", "--json", "--mqtt", &url, "--keep", kept.to_str().expect("UTF-8")];
+        ["demo", "--for", "6s", "--json", "--mqtt", &url, "--keep", kept.to_str().expect("UTF-8")];
     let done = program::ask(arguments).expect(0);
     let end = end_of(&done);
     all_are(&end, &AGREEMENT, true, &done);
     all_are(&end, &PROOFS, true, &done);
-    done.says(&["MQTT message"]);
-    let data = kept.join("maker-gateway");
-    let data = data.to_str().expect("UTF-8");
-    let arguments = ["export", "--stream", "filler/tank/temperature", "--format", "jsonl", "--data", data];
-    let readings = program::ask(arguments).expect(0).json_lines();
-    assert!(readings.iter().any(|reading| reading["quality"] == "good"), "{readings:?}");
+    done.clone().says(&["Modbus request", "new OPC-UA value", "MQTT message", "opc.tcp://127.0.0.1:"]);
+
+    let record = std::fs::read_to_string(kept.join("plant.jsonl")).expect("the plant's record");
+    let record: Vec<Value> = record.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let turns: Vec<i64> =
+        record.iter().map(|turn| turn["time_ms"].as_i64().expect("a time") * 1_000_000).collect();
+    assert!(turns.is_sorted() && turns.len() > 100, "{} turns", turns.len());
+    let showed = |at: usize, stream: &str| number(&record[at][stream]).expect("a number");
+    let is_same = |one: f64, other: f64| (one - other).abs() < 1e-9;
+    // Over OPC-UA and MQTT a reading brings the moment at which the plant showed it.
+    for (gateway, stream, least) in [
+        ("filler-gateway", "filler/flow", 10),
+        ("maker-gateway", "filler/tank/temperature", 10),
+        ("service-gateway", "conveyor/speed", 10),
+        ("service-gateway", "conveyor/bottles", 2),
+    ] {
+        let readings = recorded(&kept, gateway, stream);
+        let good: Vec<_> = readings.iter().filter(|(quality, ..)| quality == "good").collect();
+        assert!(good.len() >= least, "{stream}: {readings:?}");
+        for (_, source, receive, value) in &good {
+            let at = turns.iter().enumerate().filter(|(_, turn)| *turn == source);
+            let shown: Vec<f64> = at.map(|(at, _)| showed(at, stream)).collect();
+            assert!(
+                shown.iter().any(|shown| is_same(*shown, *value)),
+                "{stream}: {value} at {source}, not {shown:?}"
+            );
+            assert!(receive >= source, "{stream}: {value} was received before the plant showed it");
+        }
+        let changes = good.windows(2).all(|pair| pair[0].1 < pair[1].1);
+        assert!(changes, "{stream}: source times rise: {good:?}");
+    }
+    // Modbus has no time of its own: what was read is what the plant showed shortly before the answer came.
+    for (gateway, stream) in [
+        ("filler-gateway", "filler/tank/level"),
+        ("filler-gateway", "filler/bottle/fill"),
+        ("maker-gateway", "filler/valve/open"),
+        ("audit-gateway", "filler/pump/on-below"),
+    ] {
+        let readings = recorded(&kept, gateway, stream);
+        let good: Vec<_> = readings.iter().filter(|(quality, ..)| quality == "good").collect();
+        assert!(good.len() >= 10, "{stream}: {readings:?}");
+        for (_, _, receive, value) in &good {
+            let newest = turns.partition_point(|turn| turn <= receive);
+            let oldest = turns.partition_point(|turn| *turn < receive - TIMEOUT_NS);
+            let shown: Vec<f64> = (oldest..newest).map(|at| showed(at, stream)).collect();
+            assert!(
+                shown.iter().any(|shown| is_same(*shown, *value)),
+                "{stream}: {value} is none of {shown:?}"
+            );
+        }
+    }
+
     // Each session that a gateway had was ended: the broker keeps nothing for a demo that is over.
     let log = broker.log();
     let sessions = |clean: &str| {

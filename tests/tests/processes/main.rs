@@ -10,6 +10,7 @@ mod browse;
 mod commands;
 mod demo;
 mod documents;
+mod endurance;
 mod first_hour;
 mod hostile;
 mod join;
