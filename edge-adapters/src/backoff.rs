@@ -38,7 +38,7 @@ impl Backoff {
     pub fn next_wait(&mut self) -> Duration {
         let doubled = self.policy.first.saturating_mul(1_u32.checked_shl(self.failures).unwrap_or(u32::MAX));
         self.failures = self.failures.saturating_add(1);
-        if planted!(GivesUp) && self.failures > 2 {
+        if planted!(GivesUp) && self.failures > 1 {
             return Duration::from_hours(100_000);
         }
         let half = doubled.min(self.policy.longest) / 2;

@@ -71,7 +71,7 @@ macro_rules! faults {
 
 faults! {
     1 GivesUp 1
-        "After two failures in a row nothing is tried any more. (async-opcua's own session gives up after ten.)"
+        "After the second failure in a row nothing is tried any more. (async-opcua's own session gives up after ten.)"
         [
             "backoff::tests::a_device_that_is_off_for_years_is_still_tried",
             "tests::poll_bad_devices::a_device_that_accepts_and_never_answers_is_asked_ever_more_rarely",
