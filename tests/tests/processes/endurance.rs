@@ -248,11 +248,12 @@ fn show3_fifty_devices_of_which_three_are_dead_and_one_flaps() {
 
     assert!(flapping.cuts.len() as u64 >= lasts.as_secs() / 40, "{:?}", flapping.cuts);
     let longest = flapping.cuts.iter().map(|(.., took)| *took).max().unwrap_or_default();
+    let fifth = seen.memory.len().div_ceil(5);
+    let fifths: Vec<String> = seen.memory.chunks(fifth).map(judge::most_mib).collect();
     println!(
-        "memory {:.1} MiB at most in the first half, {:.1} in the second; {:.1} % of a core\n\
+        "memory in MiB, at most, in each fifth of the time: {}; {:.1} % of a core\n\
          attempts at the dead: {attempts}\n{} cuts of the one that flaps; well again {:.1} s after a mending at most",
-        first as f64 / 1024.0,
-        second as f64 / 1024.0,
+        fifths.join(", "),
         cpu_share * 100.0,
         flapping.cuts.len(),
         longest.as_secs_f64()

@@ -150,6 +150,11 @@ pub(super) fn memory_kib(pid: u32) -> u64 {
     line.trim().trim_end_matches(" kB").parse().expect("a number")
 }
 
+/// The most of these, in words.
+pub(super) fn most_mib(kib: &[u64]) -> String {
+    format!("{:.1}", kib.iter().copied().max().unwrap_or(0) as f64 / 1024.0)
+}
+
 /// Seconds of processor that a process took, its threads together (`utime` and `stime` of proc(5)).
 pub(super) fn cpu_seconds(pid: u32) -> f64 {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("it runs");
