@@ -19,6 +19,7 @@ const SYSTEM_AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
 const AUTHORITIES_BYTES_MAX: u64 = 4 << 20;
 
 /// How to know the other end, and how to be known by it.
+#[cfg_attr(not(feature = "modbus-tls"), expect(unreachable_pub, reason = "a transport of Modbus shows it"))]
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tls {
     /// Certificates, PEM, of the authorities that are trusted; `None`: those of the system.
