@@ -54,6 +54,13 @@
 //! # drop(supervisor); Ok(()) }
 //! ```
 #![warn(missing_docs)]
+#![cfg_attr(
+    not(all(feature = "modbus", feature = "mqtt", feature = "opcua")),
+    allow(
+        dead_code,
+        reason = "what the protocols share is whole in each build, and a build of some uses a part of it"
+    )
+)]
 
 /// Is this fault planted and alive? Only `examples/complaints.rs` is built with the feature, to show that tests find such
 /// faults.

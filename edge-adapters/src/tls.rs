@@ -19,6 +19,7 @@ const SYSTEM_AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
 const AUTHORITIES_BYTES_MAX: u64 = 4 << 20;
 
 /// How to know the other end, and how to be known by it.
+#[cfg_attr(not(feature = "modbus-tls"), expect(unreachable_pub, reason = "a transport of Modbus shows it"))]
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tls {
     /// Certificates, PEM, of the authorities that are trusted; `None`: those of the system.
@@ -43,7 +44,7 @@ impl Tls {
         let Some((certificate_file, key_file)) = &self.identity else {
             return Ok(Arc::new(builder.with_no_client_auth()));
         };
-        let chain = certificates(certificate_file, secret::SECRET_BYTES_MAX)?;
+        let chain = self.own_certificates()?;
         let key_path = key_file.path()?;
         let key = PrivateKeyDer::from_pem_slice(key_file.read()?.bytes()).map_err(|_| {
             format!(
@@ -71,6 +72,15 @@ impl Tls {
             return Err(format!("{}: holds a certificate that is no authority's", path.display()));
         }
         Ok(store)
+    }
+
+    /// This client's certificate, with those between it and its authority; nothing where it has none.
+    ///
+    /// # Errors
+    /// What is wrong with the file.
+    pub(crate) fn own_certificates(&self) -> Result<Vec<CertificateDer<'static>>, String> {
+        let Some((file, _)) = &self.identity else { return Ok(Vec::new()) };
+        certificates(file, secret::SECRET_BYTES_MAX)
     }
 
     /// The name to check, and to ask for.

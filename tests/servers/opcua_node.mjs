@@ -8,6 +8,7 @@
 //
 // --references N   gives at most so many references at once, whatever is asked: the rest by continuation points
 // --operations N   takes at most so many nodes in a request to read, browse or monitor, and says so (OperationLimits)
+// mute, unmute     a command: writes and calls are carried out and not answered; answered again
 // --machinery      the companion specifications DI and Machinery, with a machine in Objects/Machines
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { X509Certificate } from "node:crypto";
@@ -36,7 +37,7 @@ const POLICIES = {
 };
 
 // How the server treats its clients, and which it saw.
-const behaviour = { slowMs: 0, isHanging: false, isTrusting: true, seen: new Set() };
+const behaviour = { slowMs: 0, isMute: false, isHanging: false, isTrusting: true, seen: new Set() };
 const variables = new Map(PLANT.variables.map((entry) => [called(entry), { ...entry }]));
 const counting = new Map();
 let namespaceNames = Object.keys(PLANT.namespaces);
@@ -258,10 +259,12 @@ function newServer(options) {
     return made;
 }
 
-/** Publish answers are late by `behaviour.slowMs`. */
+/** Publish answers are late by `behaviour.slowMs`; those to writes may be missing. */
 function makeSlow(channel) {
     const send = channel.send_response.bind(channel);
     channel.send_response = (kind, response, ...rest) => {
+        const isWrite = response instanceof opcua.WriteResponse || response instanceof opcua.CallResponse;
+        if (behaviour.isMute && isWrite) return;
         const late = response instanceof opcua.PublishResponse ? behaviour.slowMs : 0;
         if (late) setTimeout(() => send(kind, response, ...rest), late);
         else send(kind, response, ...rest);
@@ -351,6 +354,10 @@ async function obey(line, options) {
         case "go":
             behaviour.isHanging = word === "hang";
             for (const socket of sockets) behaviour.isHanging ? socket.pause() : socket.resume();
+            return undefined;
+        case "mute":
+        case "unmute":
+            behaviour.isMute = word === "mute";
             return undefined;
         case "trust":
         case "reject":

@@ -10,7 +10,8 @@ pub(super) fn read(mut keys: Keys<'_>) -> Tls {
     tls
 }
 
-/// Reads it where the authority must be named, and all files must be there at the start.
+/// Reads it where the authority must be named, and certificates must be there at the start. A key need not: a person who
+/// checks the configuration may not be allowed to read it, and has none of the service's credentials.
 #[cfg(feature = "modbus-tls")]
 pub(super) fn read_whole(mut keys: Keys<'_>) -> Tls {
     if !keys.has("ca_file") {
@@ -22,7 +23,7 @@ pub(super) fn read_whole(mut keys: Keys<'_>) -> Tls {
     if tls.ca_file.is_some() {
         if let Err(why) = tls.authorities() {
             keys.wrong("ca_file", why, expected);
-        } else if let Err(why) = tls.load() {
+        } else if let Err(why) = tls.own_certificates() {
             keys.wrong("certificate_file", why, expected);
         }
     }

@@ -171,7 +171,12 @@ impl User {
             )));
         };
         let is_plain = !protects(security, chosen) && security.mode != Mode::SignAndEncrypt;
-        endpoint.user_identity_tokens = Some(vec![chosen.clone()]);
+        let mut chosen = chosen.clone();
+        if matches!(self, Self::Certificate { .. }) && chosen.security_policy_uri.is_empty() {
+            // Without one of its own it has the endpoint's (OPC 10000-4, 7.42). The library would sign nothing.
+            chosen.security_policy_uri = endpoint.security_policy_uri.clone();
+        }
+        endpoint.user_identity_tokens = Some(vec![chosen]);
         match self {
             Self::Anonymous => Ok(IdentityToken::Anonymous),
             Self::Password { plain: false, .. } if is_plain => Err(wrong(format!(

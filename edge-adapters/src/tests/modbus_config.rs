@@ -97,6 +97,26 @@ fn tls_names_the_file_that_is_missing() {
     assert!(half.iter().any(|error| error.key == "tls.certificate_file"), "{half:?}");
 }
 
+/// Story: the key is a credential of systemd, and a person arms a device by hand. The commands read the configuration, and
+/// must not stop at what only the service is given.
+#[test]
+fn a_key_that_only_the_service_may_read_is_no_mistake() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let certificate = rcgen::CertificateParams::new(vec!["gateway.plant".to_owned()]).expect("parameters");
+    let pem = folder.path().join("one.pem");
+    std::fs::write(&pem, certificate.self_signed(&key).expect("a certificate").pem()).expect("written");
+    let text = |key: &str| {
+        let pem = pem.display();
+        let tls =
+            format!("[device.tls]\nca_file = \"{pem}\"\ncertificate_file = \"{pem}\"\nkey_file = \"{key}\"");
+        serial("a", &tls, "").replace("modbus-rtu", "modbus-tls").replace("/dev/ttyS7", "plc.plant:802")
+    };
+    assert_eq!(sources(&text("credential:gateway-key")).map(|sources| sources.len()), Ok(1));
+    assert_eq!(sources(&text("/root/only.key")).map(|sources| sources.len()), Ok(1));
+    assert_eq!(errors(&text("credential:../key"))[0].key, "tls.key_file");
+}
+
 #[test]
 fn a_stream_may_have_an_interval_named_bits_and_words() {
     let text = serial(

@@ -39,7 +39,7 @@ pub(super) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
 /// While it lives, tokio's paused clock moves only by `tokio::time::advance`: tokio does not skip ahead while a
 /// blocking task runs, so real sockets and a clock moved by hand go together.
 pub(super) struct HeldTime(
-    #[expect(dead_code, reason = "dropping it ends the blocking task")] std::sync::mpsc::Sender<()>,
+    #[allow(dead_code, reason = "dropping it ends the blocking task")] std::sync::mpsc::Sender<()>,
 );
 
 impl HeldTime {

@@ -184,7 +184,8 @@ fn user_certificate(folder: &Path, name: &str) {
     openssl(&["x509", "-in", &pem, "-outform", "DER", "-out", &der]);
 }
 
-/// A person's certificate in place of a password, in a channel by the one policy that no other test uses.
+/// A person's certificate in place of a password, in a channel by the one policy that no other test uses. node-opcua names no
+/// policy for the signature and means the channel's; async-opcua 0.19 takes that for none, and signs nothing.
 async fn a_user_logs_in_with_a_certificate(make: Make) {
     let folder = tempfile::tempdir().expect("a folder");
     for name in ["eva", "mallory"] {

@@ -151,3 +151,29 @@ async fn nothing_is_written_later_to_a_server_that_is_off_now() {
     armed.rig.is(DeviceState::Up).await;
     assert_eq!(armed.holds("Filler.Batch"), json!(7));
 }
+
+/// Story: the server takes the value, and its answer is lost. Whoever is told "refused" writes again, or believes that the
+/// machine stands still; nobody knows until somebody looks.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_whose_answer_is_missing_is_not_confirmed_and_not_refused() {
+    let mut armed = Armed::start(Make::Node).await;
+    armed.plant.server.command("mute");
+    let mut over = 0;
+    for (stream, value, held) in
+        [("Filler.Batch", Raw::Int(9), json!(9)), ("Filler.Target", Raw::Float(7.5), json!(75.0))]
+    {
+        armed.rig.is(DeviceState::Up).await;
+        let attempt = armed.write(stream, value).await;
+        let Written::NotConfirmed { read_back, why } = &attempt.written else { panic!("{attempt:?}") };
+        assert_eq!(read_back, &None, "{stream}: {why}");
+        assert!(why.contains("time-out"), "{stream}: {why}");
+        assert_eq!(armed.holds(stream).as_f64(), held.as_f64(), "{stream}: it arrived");
+        // The connection is not used any more: something may be on its way still.
+        armed.rig.until("that it is over", |rig| (rig.device().errors.timeout > over).then_some(())).await;
+        over += 1;
+    }
+    armed.plant.server.command("unmute");
+    armed.rig.is(DeviceState::Up).await;
+    let attempt = armed.write("Filler.Batch", Raw::Int(3)).await;
+    assert_eq!(attempt.written, Written::Confirmed { read_back: Raw::Int(3) });
+}
