@@ -6,8 +6,11 @@
 use crate::config;
 use crate::mapping::{Encoding, Kind, Order, decode_registers};
 
+/// Takes any bytes, and must not panic.
+pub type Decoder = fn(&[u8]);
+
 /// All decoders by name.
-pub const DECODERS: &[(&str, fn(&[u8]))] = &[
+pub const DECODERS: &[(&str, Decoder)] = &[
     ("config", configuration),
     ("modbus-registers", modbus_registers),
     #[cfg(feature = "mqtt")]

@@ -10,16 +10,17 @@ use crate::adapter::{Fault, FaultKind};
 /// the window was full of acknowledgements that waited for it, and it waited for the window.)
 pub(super) async fn listen(mut listener: Box<dyn Listen>, heard_in: mpsc::Sender<Heard>) -> Fault {
     loop {
-        let room = match heard_in.try_reserve() {
-            Ok(room) => room,
-            Err(_) => tokio::select! {
+        let room = if let Ok(room) = heard_in.try_reserve() {
+            Ok(room)
+        } else {
+            tokio::select! {
                 biased;
-                room = heard_in.reserve() => match room {
-                    Ok(room) => room,
-                    Err(_) => return Fault::new(FaultKind::Adapter, "nobody works any more"),
-                },
+                room = heard_in.reserve() => room,
                 fault = listener.tend() => return fault,
-            },
+            }
+        };
+        let Ok(room) = room else {
+            return Fault::new(FaultKind::Adapter, "nobody works any more");
         };
         // A burst lies here whole: waiting for each of its messages apart would cost more than working on it.
         let next = match listener.heard() {

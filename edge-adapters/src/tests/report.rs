@@ -86,7 +86,7 @@ impl Clock for Together {
 struct Changes {
     head: Head,
     streams: Vec<StreamSpec>,
-    changes: Vec<(u64, i64, Quality)>,
+    all: Vec<(u64, i64, Quality)>,
     /// When the link is found dead.
     dead_at: Option<u64>,
 }
@@ -108,12 +108,12 @@ impl Source for Changes {
         Vec::new()
     }
     fn build(&self) -> Box<dyn Adapter> {
-        Box::new(Reporting { changes: self.changes.clone(), dead_at: self.dead_at })
+        Box::new(Reporting { all: self.all.clone(), dead_at: self.dead_at })
     }
 }
 
 struct Reporting {
-    changes: Vec<(u64, i64, Quality)>,
+    all: Vec<(u64, i64, Quality)>,
     dead_at: Option<u64>,
 }
 
@@ -121,7 +121,7 @@ impl Adapter for Reporting {
     fn run(self: Box<Self>, context: Context) -> Running {
         Box::pin(async move {
             let begun = Instant::now();
-            for (ms, value, quality) in self.changes {
+            for (ms, value, quality) in self.all {
                 tokio::time::sleep_until(begun + Duration::from_millis(ms)).await;
                 let now = context.clock.wall_ns();
                 let reading = NewReading {
@@ -157,7 +157,7 @@ async fn reported(
     let mut spec = toy::spec("d/level", "d");
     spec.report = report;
     let head = Head { device: "d".into(), protocol: "toy", written: String::new() };
-    let source = Changes { head, streams: vec![spec], changes: changes.to_vec(), dead_at };
+    let source = Changes { head, streams: vec![spec], all: changes.to_vec(), dead_at };
     let begun = Instant::now();
     let clock: Arc<dyn Clock> = Arc::new(Together(begun));
     let start_ns = clock.wall_ns();

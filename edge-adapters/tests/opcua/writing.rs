@@ -158,10 +158,8 @@ async fn nothing_is_written_later_to_a_server_that_is_off_now() {
 async fn a_write_whose_answer_is_missing_is_not_confirmed_and_not_refused() {
     let mut armed = Armed::start(Make::Node).await;
     armed.plant.server.command("mute");
-    let mut over = 0;
-    for (stream, value, held) in
-        [("Filler.Batch", Raw::Int(9), json!(9)), ("Filler.Target", Raw::Float(7.5), json!(75.0))]
-    {
+    let values = [("Filler.Batch", Raw::Int(9), json!(9)), ("Filler.Target", Raw::Float(7.5), json!(75.0))];
+    for (over, (stream, value, held)) in (0..).zip(values) {
         armed.rig.is(DeviceState::Up).await;
         let attempt = armed.write(stream, value).await;
         let Written::NotConfirmed { read_back, why } = &attempt.written else { panic!("{attempt:?}") };
@@ -170,7 +168,6 @@ async fn a_write_whose_answer_is_missing_is_not_confirmed_and_not_refused() {
         assert_eq!(armed.holds(stream).as_f64(), held.as_f64(), "{stream}: it arrived");
         // The connection is not used any more: something may be on its way still.
         armed.rig.until("that it is over", |rig| (rig.device().errors.timeout > over).then_some(())).await;
-        over += 1;
     }
     armed.plant.server.command("unmute");
     armed.rig.is(DeviceState::Up).await;

@@ -102,7 +102,9 @@ impl Gateway {
 async fn what_had_come_before_confirms_nothing(toml: &str, begin: &[Heard], say: impl Fn(u16, i64) -> Heard) {
     let mut gateway = Gateway::new(toml);
     let mut link = gateway.link().await;
-    begin.iter().for_each(|heard| link.say(heard.clone()));
+    for heard in begin {
+        link.say(heard.clone());
+    }
     gateway.keep_all().await;
     // Nothing is kept, so the window fills; what comes then waits.
     (1..=WINDOW as u16).for_each(|number| link.say(say(number, 1)));
