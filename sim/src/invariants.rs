@@ -194,7 +194,8 @@ impl Watch {
         of(Invariant::OnePerPlace, inside::one_transaction_per_place(node))?;
         of(Invariant::TipSet, inside::tip_set_exact(node))?;
         of(Invariant::WitnessMarks, inside::witnesses_exact(node))?;
-        of(Invariant::Limits, inside::within_limits(node))
+        of(Invariant::Limits, inside::within_limits(node))?;
+        of(Invariant::Limits, inside::counted_right(node))
     }
 
     /// The id of an attached transaction by its number.

@@ -69,7 +69,8 @@ fn the_same_bug_takes_the_same_seeds_however_it_is_looked_for() {
             planted.name
         );
         // One after the other.
-        let passes = (from..first.plan.seed).all(|seed| run_with(planted.bug, &plan(seed)).is_ok());
+        let passes =
+            (from..first.plan.seed).all(|seed| run_with(planted.bug, &plan(planted.bug, seed)).is_ok());
         assert!(passes, "{} fails before seed {}", planted.name, first.plan.seed);
         assert_eq!(run_with(planted.bug, &first.plan), Err(first.failure));
     }
@@ -102,7 +103,8 @@ fn the_command_says_what_it_found_and_fails_when_it_found_nothing() {
 
     // A bug that needs a rare moment, and a seed in which it does not come.
     let rare = ALL[21];
-    let passes = (1..=SEEDS).find(|seed| run_with(rare.bug, &plan(*seed)).is_ok()).expect("it is rare");
+    let passes =
+        (1..=SEEDS).find(|seed| run_with(rare.bug, &plan(rare.bug, *seed)).is_ok()).expect("it is rare");
     let output = ask(&["--only", "22", "--from", &passes.to_string(), "--seeds", "1", "--json"]);
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     assert_eq!(last_line(&output)["missed"], serde_json::json!([22]));

@@ -62,8 +62,8 @@ pub(crate) struct Peer {
     pub(crate) lost: Vec<(Id, bool)>,
     /// The newest of its own chain that it has itself sent or announced on this connection.
     pub(crate) own_sent: Option<u64>,
-    /// It has sent own transactions of this node that this node lacked: more may follow until it has answered.
-    pub(crate) gives_back: bool,
+    /// The last one that it has sent of this node's own, and that this node lacked: more may follow until it has answered.
+    pub(crate) gave_back: Option<u64>,
     /// It is answered then, even if the signature of one of them is still being checked.
     pub(crate) answer_by_us: u64,
     /// It is one of two machines with one key, was told so, and is closed then.
@@ -156,7 +156,7 @@ impl Peer {
             telling: None,
             lost: Vec::new(),
             own_sent: None,
-            gives_back: false,
+            gave_back: None,
             answer_by_us: now_us,
             leaves_us: None,
             serving: None,

@@ -19,7 +19,8 @@ pub fn check_all(node: &Node) -> Result<(), String> {
     one_transaction_per_place(node)?;
     tip_set_exact(node)?;
     witnesses_exact(node)?;
-    within_limits(node)
+    within_limits(node)?;
+    counted_right(node)
 }
 
 fn ensure(holds: bool, broken: impl FnOnce() -> String) -> Result<(), String> {
@@ -109,13 +110,7 @@ pub fn within_limits(node: &Node) -> Result<(), String> {
         pending.bytes() <= limits::PENDING_BYTES_MAX + limits::COPIES_MAX * limits::ENVELOPE_BYTES_MAX,
         || "too many pending bytes".into(),
     )?;
-    ensure(pending.bytes() == pending.recount_bytes(), || "pending bytes are miscounted".into())?;
     ensure(pending.awaited.len() <= limits::WANTED_MAX, || "too many wanted transactions".into())?;
-    for (id, awaited) in &pending.awaited {
-        let all_wait = awaited.waiters.iter().all(|w| pending.waiting.contains_key(w));
-        ensure(all_wait && !awaited.waiters.is_empty(), || format!("{id} is awaited by nobody"))?;
-        ensure(node.window.by_id(id).is_none(), || format!("{id} is awaited and attached"))?;
-    }
     ensure(node.gatherer.held_batches() <= limits::CLOSED_BATCHES_HELD_MAX, || {
         "too many batches in memory".into()
     })?;
@@ -126,6 +121,23 @@ pub fn within_limits(node: &Node) -> Result<(), String> {
     ensure(gapless <= allowed, || "the window is too large".into())?;
     let known = entries(node).count();
     ensure(node.window.known_ids() == known, || "ids and records are not the same ones".into())
+}
+
+/// How much [`counted_right`] looks at.
+pub fn pending_size(node: &Node) -> usize {
+    node.pending.waiting.len() + node.pending.awaited.len()
+}
+
+/// What waits is counted right, and what is awaited somebody waits for. Goes over all of it.
+pub fn counted_right(node: &Node) -> Result<(), String> {
+    let pending = &node.pending;
+    ensure(pending.bytes() == pending.recount_bytes(), || "pending bytes are miscounted".into())?;
+    for (id, awaited) in &pending.awaited {
+        let all_wait = awaited.waiters.iter().all(|w| pending.waiting.contains_key(w));
+        ensure(all_wait && !awaited.waiters.is_empty(), || format!("{id} is awaited by nobody"))?;
+        ensure(node.window.by_id(id).is_none(), || format!("{id} is awaited and attached"))?;
+    }
+    Ok(())
 }
 
 /// The mark of "in this node's own past cone", among those of the committee: see [`Marked::cones`].

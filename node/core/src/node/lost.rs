@@ -83,7 +83,7 @@ impl Node {
             && body.sequence >= self.own_next()
             && let Some(known) = self.gossip.get_mut(peer)
         {
-            known.gives_back = true;
+            known.gave_back = Some(body.sequence);
         }
     }
 

@@ -190,7 +190,7 @@ impl Node {
         if planted!(QuorumKnowsAll) {
             return false;
         }
-        let is_giving = |p: &Peer| p.gives_back && p.claim.is_none();
+        let is_giving = |p: &Peer| p.gave_back.is_some() && p.claim.is_none();
         let others = self.issuers.committee().iter().filter(|m| **m != self.config.issuer).count();
         self.gossip.greeted().any(is_giving) || (self.own_chain.strict && answers < others)
     }
