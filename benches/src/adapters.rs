@@ -5,10 +5,11 @@
 //!
 //! # Layout
 //! - [`modbus`] (figure 15), [`mqtt`] (16) with a real [`broker`], [`opcua`] (17) with the library's own
-//!   [server](opcua_server), [`memory`] (18)
+//!   [server](opcua_server), [`memory`] (18) with a [plant](mixed) of all three
 
 mod broker;
 pub(crate) mod memory;
+mod mixed;
 pub(crate) mod modbus;
 pub(crate) mod mqtt;
 pub(crate) mod opcua;

@@ -1,5 +1,5 @@
-//! Figure 18: memory of a whole gateway that records 10,000 readings a second of fifty Modbus devices. It is a process
-//! of its own, so that nothing of the bench or of the machines is counted.
+//! Figure 18: memory of a whole gateway that records 10,000 readings a second of fifty devices of all three protocols. It
+//! is a process of its own, so that nothing of the bench or of the machines is counted.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -14,16 +14,13 @@ use selvedge_core::codec;
 use selvedge_core::payload::Batch;
 use selvedge_core::transaction::Envelope;
 
+use super::mixed::{Plant, READINGS_PER_SECOND, STREAMS};
 use crate::cpu::Samples;
 use crate::figure::{Figure, Goal, Report, number};
-use crate::machines::{Machines, Shape};
 use crate::network::{self, MEASURED, Peer};
 use crate::peer::{say, told};
 use crate::plan::Plan;
 
-/// 50 × 50 readings every 250 ms.
-const PLANT: Shape = Shape { devices: 50, streams_per_device: 50, interval: Duration::from_millis(250) };
-const READINGS_PER_SECOND: f64 = 10_000.0;
 /// Memory is looked at this often.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// So much of what the devices say must be in the store, else they were not polled as configured.
@@ -32,13 +29,13 @@ const KEPT_AT_LEAST: f64 = 0.95;
 /// # Errors
 /// When the gateway did not record what it was to.
 pub(crate) fn measure(plan: &Plan) -> anyhow::Result<Report> {
-    let duration = Duration::from_secs(plan.size(60, 3) as u64);
+    let duration = Duration::from_secs(plan.size(60, 8) as u64);
     let place = plan.folder()?;
     let path = place.path().join("g");
     let folder = network::folder(&path, MEASURED)?;
-    let machines = Machines::of_a_plant(PLANT)?;
+    let plant = Plant::start(place.path())?;
     let settings = place.path().join("devices.toml");
-    std::fs::write(&settings, machines.configuration(PLANT)?)?;
+    std::fs::write(&settings, &plant.configuration)?;
 
     let arguments = ["gather".to_owned(), path.display().to_string(), settings.display().to_string()];
     let mut gateway = Peer::start(&arguments)?;
@@ -53,11 +50,10 @@ pub(crate) fn measure(plan: &Plan) -> anyhow::Result<Report> {
     let elapsed = started.elapsed().as_secs_f64();
     gateway.end();
     ensure!(gateway.line()? == "stopped", "the gateway did not stop in order");
-    machines.stop()?;
+    plant.stop()?;
 
     let kept = count(&folder)?;
-    let streams = PLANT.devices * PLANT.streams_per_device;
-    ensure!(kept.len() == streams, "{} streams of {streams} are in the store", kept.len());
+    ensure!(kept.len() == STREAMS, "{} streams of {STREAMS} are in the store", kept.len());
     let readings: u64 = kept.values().sum();
     let per_second = readings as f64 / elapsed;
     ensure!(

@@ -84,8 +84,7 @@ pub(crate) fn measure(plan: &Plan) -> anyhow::Result<Report> {
     let mut windows = [window("MQTT, window 256", ORIGINS_HELD_MAX), window("MQTT, window 20", 20)];
     for round in 0..plan.rounds() {
         for window in &mut windows {
-            // The smaller window is slower.
-            let count = plan.size(if window.messages_max == 20 { 4_000 } else { 20_000 }, 600);
+            let count = plan.size(20_000, 600);
             let messages = messages(round, count + window.messages_max);
             let broker = Broker::start(window.messages_max)?;
             let spent = through_adapter(plan, &identity, &broker, &messages)?;

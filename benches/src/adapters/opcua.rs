@@ -28,6 +28,9 @@ use crate::plan::Plan;
 
 /// Values in one notification, as the adapter asks for.
 const VALUES_MAX: u32 = 5_000;
+/// Turns of each contestant in a round: most of the time goes to the server, and how fast one is differs from the next by
+/// more than the contestants do.
+const TURNS: usize = 3;
 
 /// How much is done in one turn.
 #[derive(Debug, Clone, Copy)]
@@ -48,10 +51,10 @@ struct Contestant {
 /// # Errors
 /// When a value did not arrive, or not in its place.
 pub(crate) fn measure(plan: &Plan) -> anyhow::Result<Report> {
-    let size = Size { variables: plan.size(500, 20), rounds: plan.size(100, 5), bursts: plan.size(5, 1) };
+    let size = Size { variables: plan.size(500, 20), rounds: plan.size(100, 5), bursts: plan.size(3, 1) };
     let folder = tempfile::tempdir()?;
     let (mut adapter, mut bare) = (Contestant::default(), Contestant::default());
-    for _ in 0..plan.rounds() {
+    for _ in 0..plan.size(TURNS, 1) * plan.rounds() {
         turn(size, folder.path(), &mut adapter, async |server, spent| {
             through_adapter(server, size, folder.path(), spent).await
         })?;

@@ -17,7 +17,7 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use opcua::core::sync::RwLock;
 use opcua::crypto::{CertificateStore, PrivateKey, SecurityPolicy, X509, X509Data};
@@ -41,6 +41,10 @@ const REJECTED_MAX: usize = 64;
 const TRUSTED_MAX: usize = 1_024;
 /// Longest certificate that is read.
 const CERTIFICATE_BYTES_MAX: u64 = 64 * 1024;
+
+/// Held while a folder is looked at and furnished: devices share it, and connect for the first time at one moment. Each would
+/// make a pair of its own, and what remained could be the key of one and the certificate of another.
+static FURNISHING: Mutex<()> = Mutex::new(());
 
 /// The folder, and the servers trusted without it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,6 +86,7 @@ impl Pki {
     /// Reads certificate and key of this side, and makes them if there are none. May take seconds then.
     pub(crate) fn own(&self) -> Result<Own, Fault> {
         let (certificate, key) = (self.file("own", "cert.der"), self.file("private", "private.pem"));
+        let alone = FURNISHING.lock().unwrap_or_else(PoisonError::into_inner);
         match (certificate.exists(), key.exists()) {
             (true, true) => {}
             (false, false) => self.bootstrap().map_err(|why| {
@@ -94,6 +99,7 @@ impl Pki {
                 return Err(wrong(format!("there is {}, but no {}", key.display(), certificate.display())));
             }
         }
+        drop(alone);
         let own = CertificateStore::read_cert(&certificate).map_err(wrong)?;
         let key = CertificateStore::read_pkey(&key).map_err(wrong)?;
         let der = own.as_byte_string();
@@ -251,4 +257,34 @@ fn names(der: &[u8]) -> Option<Names> {
         }
     }
     Some(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Barrier;
+
+    use super::*;
+
+    /// A gateway with several secured servers met them all at its first start: each connection made a key and a certificate
+    /// in the one folder, and the key of one stayed with the certificate of another, for good.
+    #[test]
+    fn devices_that_share_a_folder_make_one_certificate() {
+        let folder = tempfile::tempdir().unwrap();
+        let pki = Pki {
+            folder: folder.path().join("pki"),
+            thumbprints: Vec::new(),
+            application_uri: "urn:test:gateway".to_owned(),
+        };
+        let start = Barrier::new(4);
+        let made: Vec<(ByteString, Vec<u8>)> = std::thread::scope(|scope| {
+            let device = || {
+                start.wait();
+                let own = pki.own().unwrap();
+                (own.der, fs::read(pki.file("private", "private.pem")).unwrap())
+            };
+            let all: Vec<_> = (0..4).map(|_| scope.spawn(device)).collect();
+            all.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        assert!(made.iter().all(|one| *one == made[0]), "one certificate and one key for all of them");
+    }
 }
