@@ -233,10 +233,16 @@ pub(crate) struct Peer {
 
 impl Peer {
     pub(crate) fn start(arguments: &[String]) -> anyhow::Result<Self> {
+        Self::start_with(arguments, None)
+    }
+
+    /// The same with this variable in its environment.
+    pub(crate) fn start_with(arguments: &[String], variable: Option<(&str, &str)>) -> anyhow::Result<Self> {
         let program = std::env::current_exe().context("cannot find this program")?;
         let mut child = Command::new(program)
             .arg("peer")
             .args(arguments)
+            .envs(variable)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

@@ -23,6 +23,8 @@ use crate::plan::Plan;
 
 /// Memory is looked at this often.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// As `cross/selvedge.service` has it.
+const ARENAS: (&str, &str) = ("MALLOC_ARENA_MAX", "2");
 /// So much of what the devices say must be in the store, else they were not polled as configured.
 const KEPT_AT_LEAST: f64 = 0.95;
 
@@ -38,7 +40,7 @@ pub(crate) fn measure(plan: &Plan) -> anyhow::Result<Report> {
     std::fs::write(&settings, &plant.configuration)?;
 
     let arguments = ["gather".to_owned(), path.display().to_string(), settings.display().to_string()];
-    let mut gateway = Peer::start(&arguments)?;
+    let mut gateway = Peer::start_with(&arguments, Some(ARENAS))?;
     ensure!(gateway.line()? == "ready", "the gateway did not start");
     let started = Instant::now();
     let mut looks = Vec::new();
