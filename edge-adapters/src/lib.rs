@@ -9,8 +9,8 @@
 //! | file | what is in it |
 //! |---|---|
 //! | `adapter.rs` | the two traits: a [`Source`] is a checked configuration that builds itself, an [`Adapter`] runs |
-//! | `outlet.rs` | the way out: bounded channel, full-queue policy, deadband, and what becomes of a stream when its link dies |
-//! | `health.rs`, `metrics.rs` | figures of one device, and its log lines; the same as samples for a page of metrics |
+//! | `outlet.rs`, `outlet/held.rs` | the way out: bounded channel, full-queue policy, deadband, what becomes of a stream when its link dies; the last change of a burst |
+//! | `health.rs`, `health/`, `metrics.rs` | figures of one device, and its log lines; the same as samples for a page of metrics |
 //! | `write.rs`, `write/` | writing: requests, arming, and the desk that records each attempt |
 //! | `fuzzing.rs` | decoders as functions of bytes (feature `fuzzing`, for `fuzz/run`) |
 //! | `planted.rs` | cures taken out on purpose (feature `planted`, for `examples/complaints.rs`) |
@@ -25,7 +25,7 @@
 //! | `mqtt.rs`, `mqtt/` | MQTT 3.1.1 and 5 (feature `mqtt`): pure packets (`packet.rs`), topics (`topic.rs`), payloads (`payload.rs`, `csv.rs`), commands (`command.rs`) and memory of messages (`memory.rs`); one connection (`client.rs` the traits, `network.rs` the real one), the session (`session.rs`), a look at a broker (`survey.rs`) |
 //! | `mqtt/layer.rs`, `mqtt/sparkplug.rs`, `mqtt/sparkplug/` | a protocol over MQTT, and Sparkplug B (feature `sparkplug`): pure payloads, topics, values and host, and what it says and writes |
 //! | `opcua.rs`, `opcua/` | OPC-UA (feature `opcua`): pure values and node names, security, session, subscription, polling, writing, browsing; a server (feature `opcua-server`) |
-//! | `tls.rs`, `secret.rs` | TLS from files, and secrets in files |
+//! | `tls.rs`, `secret.rs` | TLS from files, for Modbus and MQTT, and secrets in files |
 //! | `trial.rs` | one device read for a while without any node, for `selvedge adapter test` |
 //!
 //! # Example

@@ -62,12 +62,11 @@ class UserTrust extends common.InMemoryCertificateStore {
         super();
         this.trusted = file && thumbprint(new X509Certificate(readFileSync(file)).raw);
     }
-    async checkCertificate(certificate) {
+    // node-opcua asks here with a callback.
+    checkCertificate(certificate, callback) {
         const first = Array.isArray(certificate) ? certificate[0] : certificate;
-        return thumbprint(first) === this.trusted ? StatusCodes.Good : StatusCodes.BadCertificateUntrusted;
-    }
-    async verifyCertificate(certificate) {
-        return (await this.checkCertificate(certificate)).name;
+        const isKnown = thumbprint(first) === this.trusted;
+        callback(null, isKnown ? StatusCodes.Good : StatusCodes.BadCertificateUntrusted);
     }
 }
 

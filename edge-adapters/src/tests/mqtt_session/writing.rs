@@ -107,7 +107,9 @@ async fn what_had_come_before_confirms_nothing(toml: &str, begin: &[Heard], say:
     }
     gateway.keep_all().await;
     // Nothing is kept, so the window fills; what comes then waits.
-    (1..=WINDOW as u16).for_each(|number| link.say(say(number, 1)));
+    for number in 1..=WINDOW as u16 {
+        link.say(say(number, 1));
+    }
     let mut not_kept = Vec::new();
     while let Ok(Some(delivery)) =
         tokio::time::timeout(Duration::from_millis(5), gateway.deliveries.recv()).await
