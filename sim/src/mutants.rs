@@ -40,7 +40,7 @@ pub struct Found {
 /// for one seed in eight.
 pub fn plan(bug: Bug, seed: u64) -> Plan {
     match bug {
-        Bug::GivesNothingBack | Bug::SignsMeanwhile | Bug::QuorumKnowsAll => Plan::restored(seed),
+        Bug::GivesNothingBack | Bug::SignsMeanwhile => Plan::restored(seed),
         _ => Plan::swarm(seed),
     }
 }

@@ -155,9 +155,6 @@ bugs! {
     28 SignsMeanwhile Graph
         "A restored gateway goes on signing while a transaction of its own that came back waits for something else: it \
          forks its chain with its eyes open."
-    29 QuorumKnowsAll Graph
-        "A restored gateway signs as soon as a quorum has answered, whoever else is just giving something back. (Stood in this \
-         code: tests/scenarios/lost.rs.)"
 }
 
 // Numbers are places in the table.
