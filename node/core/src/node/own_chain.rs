@@ -184,12 +184,13 @@ impl Node {
         }
     }
 
-    /// Is the answer of somebody awaited who is likely to know more? That is whoever gives something back, and, where the
-    /// store is marked, each member of the committee: what it holds as pending the quorum need not have seen.
+    /// Is the answer of somebody awaited who is likely to know more? That is whoever gives something back; where the store is
+    /// marked, each member of the committee and nobody else: what a member holds as pending the quorum need not have seen,
+    /// and a stranger who gives back and never answers would cost all of that minute.
     fn is_answer_missing(&self, answers: usize) -> bool {
         let is_giving = |p: &Peer| p.gave_back.is_some() && p.claim.is_none();
         let others = self.issuers.committee().iter().filter(|m| **m != self.config.issuer).count();
-        self.gossip.greeted().any(is_giving) || (self.own_chain.strict && answers < others)
+        if self.own_chain.strict { answers < others } else { self.gossip.greeted().any(is_giving) }
     }
 
     fn end_check(&mut self, answered: bool, out: &mut Vec<Effect>) {
