@@ -167,9 +167,10 @@ pub struct NetHandle {
 pub enum Sent {
     /// It waits for its lane.
     Queued,
-    /// The queue is full: dropped, the first since it was last half empty. The core is to be told: `Input::Congested`.
+    /// This frame is the first that was dropped since the queue was last half empty, or it waits and others were dropped after
+    /// that was said. The core is to be told: `Input::Congested`.
     Congested,
-    /// The queue is still full: dropped. The core knows.
+    /// The queue is still full: dropped. The core knows, and is told again once there is room.
     Dropped,
     /// There is no such connection (any more); `PeerDown` says so too.
     Gone,
@@ -254,7 +255,7 @@ impl NetHandle {
         let Some(link) = self.shared.get(peer) else { return Sent::Gone };
         match link.queue(lane).push(frame) {
             Pushed::Queued => Sent::Queued,
-            Pushed::FirstDropped => Sent::Congested,
+            Pushed::FirstDropped | Pushed::QueuedAfterDropped => Sent::Congested,
             Pushed::Dropped => Sent::Dropped,
             Pushed::Closed => Sent::Gone,
         }

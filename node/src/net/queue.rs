@@ -24,6 +24,8 @@ struct State {
     dropped: u64,
     /// Was it said that frames are dropped? Until the queue is half empty again.
     told: bool,
+    /// Frames were dropped after that was said: it is said once more as soon as there is room.
+    untold: bool,
     closed: bool,
 }
 
@@ -31,6 +33,8 @@ struct State {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Pushed {
     Queued,
+    /// It waits, and others were dropped after it was said that some were.
+    QueuedAfterDropped,
     /// Dropped, and this is the first since the queue was last half empty.
     FirstDropped,
     Dropped,
@@ -67,12 +71,14 @@ impl Queue {
         if state.frames.len() >= self.frames_max || state.bytes + frame.len() > self.bytes_max {
             state.dropped += 1;
             let first = !std::mem::replace(&mut state.told, true);
+            state.untold = !first;
             return if first { Pushed::FirstDropped } else { Pushed::Dropped };
         }
         state.put(frame);
+        let is_over = !state.told && std::mem::take(&mut state.untold);
         drop(state);
         self.filled.notify_one();
-        Pushed::Queued
+        if is_over { Pushed::QueuedAfterDropped } else { Pushed::Queued }
     }
 
     /// Puts a frame in once no more than `below_bytes` wait. False when the queue is closed. For one task at a time.
@@ -178,6 +184,25 @@ mod tests {
         assert_eq!(queue.push(frame(1)), Pushed::Closed);
         assert!(queue.take(1, &mut out).await.is_none());
         assert!(!queue.push_below(10, frame(1)).await);
+    }
+
+    /// The core was told of the first drop, said what matters again a quarter of a second later, and that was dropped too,
+    /// without a word: it believed for ever that the peer knew.
+    #[tokio::test]
+    async fn what_is_dropped_after_the_word_is_said_once_there_is_room() {
+        let queue = Queue::new(2, 1_000);
+        for _ in 0..2 {
+            queue.push(frame(10));
+        }
+        assert_eq!(queue.push(frame(10)), Pushed::FirstDropped);
+        queue.take(15, &mut Vec::new()).await.expect("open");
+        assert_eq!(queue.push(frame(10)), Pushed::Queued, "nothing was dropped but what was said");
+        assert_eq!(queue.push(frame(10)), Pushed::FirstDropped);
+        assert_eq!(queue.push(frame(10)), Pushed::Dropped);
+        queue.take(15, &mut Vec::new()).await.expect("open");
+        assert_eq!(queue.push(frame(10)), Pushed::QueuedAfterDropped);
+        queue.take(100, &mut Vec::new()).await.expect("open");
+        assert_eq!(queue.push(frame(10)), Pushed::Queued, "once");
     }
 
     #[tokio::test]

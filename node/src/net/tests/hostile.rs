@@ -70,7 +70,7 @@ async fn a_frame_that_is_too_long_or_empty_ends_the_connection_with_words() {
 }
 
 #[tokio::test]
-async fn a_peer_that_does_not_read_costs_a_bounded_amount_and_the_core_hears_of_it_once() {
+async fn a_peer_that_does_not_read_costs_a_bounded_amount_and_the_core_hears_of_it() {
     let mut one = Start::new(1, &[2]).run();
     let raw = raw::connect(2, one.at()).await.expect("a member");
     let mut lanes = raw.lanes().await;
@@ -106,6 +106,8 @@ async fn a_peer_that_does_not_read_costs_a_bounded_amount_and_the_core_hears_of_
         assert_eq!(bytes, on_stream(&frame(number, 10_000)));
     }
     until("the queue to be empty", || one.link(peer).fresh.frames == 0).await;
+    // Thousands were dropped since the core was last told.
+    assert_eq!(handle.send(peer, Lane::Fresh, frame(1, 9)), Sent::Congested);
     assert_eq!(handle.send(peer, Lane::Fresh, frame(1, 9)), Sent::Queued);
 }
 
