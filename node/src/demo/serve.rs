@@ -1,5 +1,5 @@
 //! The plant on sockets of this machine: its registers over Modbus TCP, its conveyor over OPC-UA. Which stream comes
-//! over which: [`wiring`](super::wiring).
+//! over which: [`wiring`].
 //!
 //! | address | type | what |
 //! |---|---|---|
