@@ -13,7 +13,7 @@
 //! - [`ready`]: a long ledger, made before any process runs
 //! - [`device`]: a real pymodbus server
 //! - [`broker`]: a real mosquitto, and a way to it that can be cut
-//! - [`line`]: Modbus units that count, and a way to them that can be cut
+//! - [`mod@line`]: Modbus units that count, and a way to them that can be cut
 //! - [`hostile`]: a hostile peer, and an honest pair for it
 //! - [`ledger`]: core, store and signatures in this process, on any [`Disk`](selvedge::store::Disk)
 
