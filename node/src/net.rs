@@ -167,11 +167,9 @@ pub struct NetHandle {
 pub enum Sent {
     /// It waits for its lane.
     Queued,
-    /// This frame is the first that was dropped since the queue was last half empty, or it waits and others were dropped after
-    /// that was said. The core is to be told: `Input::Congested`.
+    /// The queue is full: dropped. The core is to be told of each, `Input::Congested`: it takes what was queued after the last
+    /// word for sent.
     Congested,
-    /// The queue is still full: dropped. The core knows, and is told again once there is room.
-    Dropped,
     /// There is no such connection (any more); `PeerDown` says so too.
     Gone,
 }
@@ -255,8 +253,7 @@ impl NetHandle {
         let Some(link) = self.shared.get(peer) else { return Sent::Gone };
         match link.queue(lane).push(frame) {
             Pushed::Queued => Sent::Queued,
-            Pushed::FirstDropped | Pushed::QueuedAfterDropped => Sent::Congested,
-            Pushed::Dropped => Sent::Dropped,
+            Pushed::Dropped => Sent::Congested,
             Pushed::Closed => Sent::Gone,
         }
     }

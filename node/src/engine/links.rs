@@ -86,8 +86,8 @@ impl Links {
     pub(super) fn send(&self, peer: PeerId, lane: Lane, frame: Arc<[u8]>) -> Option<Input> {
         match self.handle.send(peer, lane, frame) {
             Sent::Congested => Some(Input::Congested { peer }),
-            // `Dropped`: the core was told before. `Gone`: its `PeerDown` is on the way.
-            Sent::Queued | Sent::Dropped | Sent::Gone => None,
+            // `Gone`: its `PeerDown` is on the way.
+            Sent::Queued | Sent::Gone => None,
         }
     }
 

@@ -22,10 +22,6 @@ struct State {
     frames: VecDeque<Arc<[u8]>>,
     bytes: usize,
     dropped: u64,
-    /// Was it said that frames are dropped? Until the queue is half empty again.
-    told: bool,
-    /// Frames were dropped after that was said: it is said once more as soon as there is room.
-    untold: bool,
     closed: bool,
 }
 
@@ -33,10 +29,7 @@ struct State {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Pushed {
     Queued,
-    /// It waits, and others were dropped after it was said that some were.
-    QueuedAfterDropped,
-    /// Dropped, and this is the first since the queue was last half empty.
-    FirstDropped,
+    /// There is no room.
     Dropped,
     Closed,
 }
@@ -70,15 +63,12 @@ impl Queue {
         }
         if state.frames.len() >= self.frames_max || state.bytes + frame.len() > self.bytes_max {
             state.dropped += 1;
-            let first = !std::mem::replace(&mut state.told, true);
-            state.untold = !first;
-            return if first { Pushed::FirstDropped } else { Pushed::Dropped };
+            return Pushed::Dropped;
         }
         state.put(frame);
-        let is_over = !state.told && std::mem::take(&mut state.untold);
         drop(state);
         self.filled.notify_one();
-        if is_over { Pushed::QueuedAfterDropped } else { Pushed::Queued }
+        Pushed::Queued
     }
 
     /// Puts a frame in once no more than `below_bytes` wait. False when the queue is closed. For one task at a time.
@@ -119,9 +109,6 @@ impl Queue {
                 }
                 if into.len() > before {
                     state.bytes -= taken;
-                    if state.bytes <= self.bytes_max / 2 && state.frames.len() <= self.frames_max / 2 {
-                        state.told = false;
-                    }
                     drop(state);
                     self.taken.notify_one();
                     return Some(());
@@ -164,45 +151,26 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_full_queue_drops_and_says_so_once_until_it_is_half_empty() {
+    async fn a_full_queue_drops_and_says_so() {
         let queue = Queue::new(8, 1_000);
         for _ in 0..8 {
             assert_eq!(queue.push(frame(10)), Pushed::Queued);
         }
-        assert_eq!(queue.push(frame(10)), Pushed::FirstDropped);
+        assert_eq!(queue.push(frame(10)), Pushed::Dropped);
         assert_eq!(queue.push(frame(10)), Pushed::Dropped);
         let mut out = Vec::new();
         queue.take(15, &mut out).await.expect("open");
         assert_eq!(out.len(), 1);
         assert_eq!(queue.push(frame(10)), Pushed::Queued);
-        assert_eq!(queue.push(frame(10)), Pushed::Dropped, "still more than half full");
+        assert_eq!(queue.push(frame(10)), Pushed::Dropped, "full again");
         queue.take(50, &mut out).await.expect("open");
         assert_eq!(out.len(), 6);
-        assert_eq!(queue.push(frame(980)), Pushed::FirstDropped, "too many bytes");
+        assert_eq!(queue.push(frame(980)), Pushed::Dropped, "too many bytes");
         assert_eq!(queue.status(), QueueStatus { frames: 3, bytes: 30, dropped: 4 });
         queue.close();
         assert_eq!(queue.push(frame(1)), Pushed::Closed);
         assert!(queue.take(1, &mut out).await.is_none());
         assert!(!queue.push_below(10, frame(1)).await);
-    }
-
-    /// The core was told of the first drop, said what matters again a quarter of a second later, and that was dropped too,
-    /// without a word: it believed for ever that the peer knew.
-    #[tokio::test]
-    async fn what_is_dropped_after_the_word_is_said_once_there_is_room() {
-        let queue = Queue::new(2, 1_000);
-        for _ in 0..2 {
-            queue.push(frame(10));
-        }
-        assert_eq!(queue.push(frame(10)), Pushed::FirstDropped);
-        queue.take(15, &mut Vec::new()).await.expect("open");
-        assert_eq!(queue.push(frame(10)), Pushed::Queued, "nothing was dropped but what was said");
-        assert_eq!(queue.push(frame(10)), Pushed::FirstDropped);
-        assert_eq!(queue.push(frame(10)), Pushed::Dropped);
-        queue.take(15, &mut Vec::new()).await.expect("open");
-        assert_eq!(queue.push(frame(10)), Pushed::QueuedAfterDropped);
-        queue.take(100, &mut Vec::new()).await.expect("open");
-        assert_eq!(queue.push(frame(10)), Pushed::Queued, "once");
     }
 
     #[tokio::test]

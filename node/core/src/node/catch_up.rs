@@ -1,5 +1,6 @@
 //! Catching up: digests, frontiers, and the fetch of what a peer has and this node lacks.
 
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use crate::border::{Effect, Now, PeerId, Serve, Ticket};
@@ -273,7 +274,7 @@ impl Node {
         let Some(known) = self.gossip.get_mut(peer) else { return Vec::new() };
         let mut ahead = core::mem::take(&mut known.ahead);
         let mut ranges: Vec<ChainRange> = Vec::new();
-        let mut given_up = Vec::new();
+        let (mut given_up, mut seen) = (Vec::new(), BTreeMap::new());
         ahead.retain(|issuer, heads| {
             let next = self.issuers.get(issuer).and_then(|c| c.greatest).map_or(0, |g| g + 1);
             heads.retain_mut(|(head, attempts)| {
@@ -287,19 +288,20 @@ impl Node {
                     given_up.push(head.id);
                     return false;
                 }
+                if ranges.len() >= limits::RANGES_MAX {
+                    return true;
+                }
                 // What waits here already need not come again: fetched over and over while a slow store has to say what
                 // it waits for, it would be held against whoever sends it. What a fetch has brought may wait for ever.
-                let Some(missing) = self.missing_below(reference) else {
+                let Some(missing) = self.missing_below(reference, &mut seen) else {
                     let since_us = self.pending.waiting.get(&head.id).map_or(now_us, |w| w.since_us);
                     let is_vain = *attempts > 0 || since_us + limits::GIVEN_UP_US <= now_us;
                     given_up.extend(is_vain.then_some(head.id));
                     return false;
                 };
-                if ranges.len() < limits::RANGES_MAX {
-                    let missing = ChainHead { sequence: missing.sequence, id: missing.id };
-                    ranges.push(range_to(*issuer, missing, next, *attempts));
-                    *attempts += 1;
-                }
+                let missing = ChainHead { sequence: missing.sequence, id: missing.id };
+                ranges.push(range_to(*issuer, missing, next, *attempts));
+                *attempts += 1;
                 true
             });
             !heads.is_empty()

@@ -95,8 +95,8 @@ pub(crate) struct Gatherer {
     /// Do new journal batches get final counters?
     is_firm: bool,
     origins: Origins,
-    /// Messages to acknowledge since a sync was last asked for at once.
-    unasked_origins: usize,
+    /// Messages to acknowledge for which no sync was asked for at once, and when the first of them came, microseconds.
+    unasked_origins: (usize, u64),
     open: BatchContent,
     open_since_us: Option<u64>,
     is_urgent: bool,
@@ -146,7 +146,7 @@ impl Gatherer {
             first_of_start: 0,
             is_firm: is_settled,
             origins,
-            unasked_origins: 0,
+            unasked_origins: (0, 0),
             open_since_us: (!content.blocks.is_empty()).then_some(now.monotonic_us),
             open: content,
             is_urgent: false,

@@ -333,9 +333,10 @@ impl Node {
             // Whoever asked for it holds it.
             self.own_keys.hold(&brought.key);
         }
-        let (from, fetched) = (PeerId(0), false);
+        let (from, fetched, came_us) = (PeerId(0), false, now.monotonic_us);
+        let (envelope_of, brings) = (envelope.clone(), signs.brings);
         let ready =
-            Ready { id, envelope: envelope.clone(), body, settled, key, brings: signs.brings, from, fetched };
+            Ready { id, envelope: envelope_of, body, settled, key, brings, from, fetched, came_us };
         let (stored, write, mut held) = self.attach(now, ready, batch, journal);
         match purpose {
             Purpose::Batch(batch) => {

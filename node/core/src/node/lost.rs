@@ -18,7 +18,6 @@ use crate::gossip::Peer;
 use crate::hash::{Id, Issuer};
 use crate::limits;
 use crate::pending::{Pending, Waiting};
-use crate::transaction::Body;
 use crate::wire;
 
 use super::Node;
@@ -36,10 +35,14 @@ impl Node {
         }
         let Some(known) = self.gossip.get(peer) else { return };
         let next = known.hello.as_ref().and_then(|h| h.head).map_or(0, |h| h.sequence + 1);
-        let is_its = |w: &Waiting| w.body.issuer == known.issuer && w.body.sequence >= next;
+        // Others, which may be forged and must not crowd them out, follow when their signatures hold.
+        let is_its = |w: &Waiting| {
+            w.body.issuer == known.issuer
+                && w.body.sequence >= next
+                && (w.is_verified() || w.is_being_judged())
+        };
         let waiting = self.pending.waiting.iter().filter(|(_, w)| is_its(w));
-        // Those whose signature holds first: else others could crowd them out with forged ones.
-        let rank = |w: &Waiting| (!w.is_verified(), !w.is_being_judged(), w.body.sequence);
+        let rank = |w: &Waiting| (!w.is_verified(), w.body.sequence);
         let mut lost: Vec<_> = waiting.map(|(id, w)| (rank(w), *id)).collect();
         lost.sort_unstable();
         lost.truncate(limits::LOST_MAX);
@@ -57,15 +60,16 @@ impl Node {
         let Some(known) = of.and_then(|peer| self.gossip.get_mut(peer)) else { return };
         let head = known.hello.as_ref().and_then(|h| h.head).map(|h| h.sequence);
         let is_lost = known.own_sent.max(head) < Some(sequence);
-        let has_room = known.lost.len() < limits::LOST_MAX;
-        if is_lost
-            && has_room
-            && !planted!(GivesNothingBack)
-            && known.lost.iter().all(|(lost, _)| *lost != id)
-        {
-            known.lost.push((id, false));
-            known.tell_at_us.get_or_insert(now_us + limits::HAVE_EVERY_US);
+        if !is_lost || planted!(GivesNothingBack) {
+            return;
         }
+        if known.lost.iter().all(|(lost, _)| *lost != id) {
+            if known.lost.len() >= limits::LOST_MAX {
+                return;
+            }
+            known.lost.push((id, false));
+        }
+        known.tell_at_us.get_or_insert(now_us + limits::HAVE_EVERY_US);
     }
 
     /// A peer has sent or announced one of its own chain: it has it.
@@ -77,13 +81,14 @@ impl Node {
         }
     }
 
-    /// A peer has sent an own transaction that is beyond the head of the own chain: until it has answered more may follow.
-    pub(super) fn note_given_back(&mut self, peer: PeerId, body: &Body) {
-        if body.issuer == self.config.issuer
-            && body.sequence >= self.own_next()
+    /// A peer has sent a genuine own transaction that is beyond the head of the own chain: until it has answered more may
+    /// follow.
+    pub(super) fn note_given_back(&mut self, peer: PeerId, issuer: Issuer, sequence: u64) {
+        if issuer == self.config.issuer
+            && sequence >= self.own_next()
             && let Some(known) = self.gossip.get_mut(peer)
         {
-            known.gave_back = Some(body.sequence);
+            known.gave_back = Some(sequence);
         }
     }
 

@@ -12,12 +12,13 @@ use alloc::vec::Vec;
 use crate::border::{Effect, Event, Lane, Now, PeerId, Silence, StartCheck};
 use crate::codec;
 use crate::gossip::Peer;
-use crate::hash::{Id, Issuer};
+use crate::hash::Issuer;
 use crate::limits;
 use crate::payload::{Batch, PayloadKind};
-use crate::transaction::{Body, Reference};
+use crate::transaction::Reference;
 use crate::wire::{ChainHead, Have, Message, Want};
 
+use super::receive::Ready;
 use super::{Node, lost};
 
 /// A peer that claims to hold more of the own chain than comes from it is believed for this long, in microseconds.
@@ -181,6 +182,9 @@ impl Node {
             }
         } else if until_us.is_some_and(|until| until <= now_us) && !self.is_coming_back(now_us) {
             self.end_check(false, out);
+        } else {
+            // Whoever has gone is awaited anew, and others with it.
+            self.own_chain.standing = Standing::Asking { until_us, answered_us: None };
         }
     }
 
@@ -268,8 +272,8 @@ impl Node {
             if peer.tell_at_us.is_none_or(|at| at > now_us) {
                 continue;
             }
-            let may_be_more = lost::give_back(pending, peer, out) && now_us < peer.answer_by_us;
-            if may_be_more && peer.told.is_none() {
+            let may_be_more = lost::give_back(pending, peer, out);
+            if may_be_more && now_us < peer.answer_by_us && peer.told.is_none() {
                 peer.tell_at_us = Some(now_us + limits::HAVE_EVERY_US);
                 continue;
             }
@@ -302,18 +306,19 @@ impl Node {
         }
     }
 
-    /// A transaction of this node's own key came from a peer and is attached. The batch that it carries, when it does.
+    /// A transaction of this node's own key came from a peer and is attached, if it `extends` the chain or not. The batch that
+    /// it carries, when it does.
     pub(super) fn adopt(
         &mut self,
         now: Now,
-        body: &Body,
-        id: Id,
+        ready: &Ready,
         extends: bool,
         events: &mut Vec<Effect>,
     ) -> Option<Arc<Batch>> {
-        let now_us = now.monotonic_us;
+        let (now_us, came_us, body, id) = (now.monotonic_us, ready.came_us, &ready.body, ready.id);
+        // What came long ago and waited for something is no sign of life.
         let is_lively =
-            self.own_chain.adopted_late_us.is_some_and(|at| now_us > at + 10 * limits::START_GRACE_US);
+            self.own_chain.adopted_late_us.is_some_and(|at| came_us > at + 10 * limits::START_GRACE_US);
         let is_another = match self.own_chain.standing {
             Standing::Another | Standing::Listening => false,
             Standing::Asking { .. } => !extends,

@@ -135,7 +135,6 @@ impl Node {
             && self.issuers.may_be_attached(&body.issuer, body.sequence)
             && !planted!(ForgetsBelowWindow);
         let own = Reference { issuer: body.issuer, sequence: body.sequence, id };
-        self.note_given_back(peer, &body);
         let waiting = Waiting {
             envelope: Arc::from(bytes),
             peer,
@@ -316,6 +315,8 @@ impl Node {
             waiting.stage = Stage::Verified(place);
             // What the store said earlier may be out of date by now.
             waiting.absent.clear();
+            let (from, issuer, sequence) = (waiting.peer, waiting.body.issuer, waiting.body.sequence);
+            self.note_given_back(from, issuer, sequence);
             self.advance(now, id, out);
             return self.note_lost_late(now.monotonic_us, id);
         }

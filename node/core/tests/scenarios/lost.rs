@@ -230,6 +230,26 @@ fn what_reaches_a_peer_later_is_given_back_too() {
     }
 }
 
+/// Long after the hello a lot reached a peer on a long way round: of it one piece went out, and the rest was never looked at
+/// again.
+#[test]
+fn much_that_comes_late_is_given_back_to_the_end() {
+    let mut driver = listening();
+    let mut one = driver.world.member(1);
+    driver.meet_as(OTHER, one.issuer);
+    driver.advance_us(2 * COMPLETION_TIMEOUT_US);
+    driver.take();
+    let missing = driver.world.member(2).note("missing", &[]);
+    let long = "x".repeat(NOTE_BYTES_MAX);
+    let lost: Vec<Tx> = (0..40).map(|_| one.note(&long, &[&missing])).collect();
+    for tx in &lost {
+        driver.frame(tx);
+    }
+    driver.advance_us(5 * SECOND_US);
+    let said = said(&driver, OTHER);
+    assert!(lost.iter().all(|tx| said.contains(&body(tx))), "{} of {}", said.len(), lost.len());
+}
+
 /// A liar fills the places with what nobody can check: what is genuine goes first.
 #[test]
 fn forged_ones_do_not_crowd_out_what_is_genuine() {
@@ -253,6 +273,12 @@ fn forged_ones_do_not_crowd_out_what_is_genuine() {
     driver.meet_as(OTHER, one.issuer);
     driver.advance_us(HAVE_EVERY_US);
     assert_eq!(said(&driver, OTHER), [body(&lost), Said::Have(None)]);
+    // What comes later finds room as well.
+    driver.take();
+    let late = one.note("late", &[&missing]);
+    driver.frame(&late);
+    driver.advance_us(SECOND_US);
+    assert_eq!(said(&driver, OTHER), [body(&late)]);
 }
 
 /// A gateway whose store is an old image and whose chain has nothing yet: it asks its peer.
@@ -318,6 +344,54 @@ fn a_marked_store_waits_for_the_whole_committee_for_a_while() {
         }
         assert!(is_settled(&driver), "answers: {answers}");
     }
+}
+
+/// The quorum answered, the cable came out for more than a minute, and the minute was over when the first two were back: the
+/// third had something to give back and was not waited for.
+#[test]
+fn the_minute_for_the_others_begins_anew_when_the_quorum_has_gone() {
+    let mut driver = Driver::with(|c| c.start_check = StartCheck::UntilAnswered);
+    let members: Vec<(PeerId, usize)> = (1..3).map(|at| (PeerId(10 + at as u64), at)).collect();
+    let answer = |driver: &mut Driver, round: u64| {
+        for (peer, at) in &members {
+            let peer = PeerId(peer.0 + round);
+            driver.meet_as(peer, driver.world.member(*at).issuer);
+            driver.say(peer, &Message::Have(Have { head: None }));
+        }
+    };
+    answer(&mut driver, 0);
+    driver.advance_us(SECOND_US);
+    for (peer, _) in &members {
+        driver.input(Input::PeerDown(*peer));
+    }
+    driver.advance_us(2 * RESTORED_GRACE_US);
+    answer(&mut driver, 100);
+    driver.advance_us(RESTORED_GRACE_US - SECOND_US);
+    assert!(!is_settled(&driver), "the third is waited for");
+    driver.advance_us(2 * SECOND_US);
+    assert!(is_settled(&driver));
+}
+
+/// Two came back together after the check; the second waited ten seconds longer for what it refers to, and was taken for the
+/// sign of another machine that is alive.
+#[test]
+fn what_waited_here_is_no_sign_of_another_machine() {
+    let (mut driver, mut own) = asking();
+    let (first, missing) = waiting_of(&driver, &mut own);
+    let missing_too = driver.world.member(3).note("missing too", &[]);
+    let second = own.note("second", &[&missing_too]);
+    driver.say(PEER, &Message::Have(Have { head: None }));
+    driver.advance_us(2 * START_GRACE_US);
+    assert!(is_settled(&driver));
+    give(&mut driver, &first.envelope);
+    give(&mut driver, &second.envelope);
+    driver.frame(&missing);
+    driver.advance_us(10 * SECOND_US);
+    assert!(driver.is_attached(&first));
+    driver.frame(&missing_too);
+    driver.advance_us(SECOND_US);
+    assert!(driver.is_attached(&second));
+    assert!(driver.events().iter().all(|e| !matches!(e, Event::AnotherMachine { .. })));
 }
 
 #[test]

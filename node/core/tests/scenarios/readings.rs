@@ -60,6 +60,31 @@ fn messages_to_acknowledge_wait_for_others_only_while_they_are_few() {
     assert_eq!(submit(1), ACKNOWLEDGE_WITHIN_US);
 }
 
+/// What was synced by its deadline went on counting: of a stream of messages as slow as that every tenth was synced once more.
+#[test]
+fn messages_that_are_synced_do_not_count_for_the_next_group() {
+    let mut driver = Driver::with(|c| c.journal_within_us = SECOND_US);
+    driver.describe(0, "a");
+    driver.take();
+    let mut within = |origins: usize| {
+        driver.advance_us(ACKNOWLEDGE_WITHIN_US / 4);
+        let packets = (0..origins).map(|packet| Origin { source: 7, packet: packet as u16, digest: [3; 16] });
+        let (reply, readings) = (driver.next_reply(), vec![driver.reading(0, Value::Int(1))]);
+        driver.take();
+        driver.input(Input::Submit { reply, readings, origins: packets.collect() });
+        let within = |effect: &Effect| match effect {
+            Effect::Persist { writes, within_us, .. } => {
+                writes.iter().any(|w| matches!(w, Write::Journal { .. })).then_some(*within_us)
+            }
+            _ => None,
+        };
+        driver.take().iter().find_map(within).expect("a record for the journal")
+    };
+    for _ in 0..40 {
+        assert_eq!(within(ACKNOWLEDGE_AT / 5), ACKNOWLEDGE_WITHIN_US, "eight in each twenty milliseconds");
+    }
+}
+
 #[test]
 fn a_descriptor_is_written_once_and_before_the_readings_that_need_it() {
     let mut driver = Driver::new();

@@ -70,20 +70,19 @@ async fn a_frame_that_is_too_long_or_empty_ends_the_connection_with_words() {
 }
 
 #[tokio::test]
-async fn a_peer_that_does_not_read_costs_a_bounded_amount_and_the_core_hears_of_it() {
+async fn a_peer_that_does_not_read_costs_a_bounded_amount_and_the_core_hears_of_each_drop() {
     let mut one = Start::new(1, &[2]).run();
     let raw = raw::connect(2, one.at()).await.expect("a member");
     let mut lanes = raw.lanes().await;
     let peer = one.up(2).await;
     let handle = one.net.handle();
-    let (mut queued, mut congested, mut dropped) = (0_u64, 0, 0);
+    let (mut queued, mut dropped) = (0_u64, 0);
     // Until the queue stays full: what QUIC takes is bounded as well.
     let end = Instant::now() + PATIENCE;
     while dropped < 5_000 {
         match handle.send(peer, Lane::Fresh, frame(queued, 10_000)) {
             Sent::Queued => (queued, dropped) = (queued + 1, 0),
-            Sent::Congested => congested += 1,
-            Sent::Dropped => dropped += 1,
+            Sent::Congested => dropped += 1,
             Sent::Gone => panic!("it is gone"),
         }
         assert!(Instant::now() < end);
@@ -93,7 +92,6 @@ async fn a_peer_that_does_not_read_costs_a_bounded_amount_and_the_core_hears_of_
     assert!(link.fresh.frames <= FRESH_FRAMES_MAX && link.fresh.bytes <= FRESH_BYTES_MAX, "{link:?}");
     let held = FRESH_BYTES_MAX as u64 + SEND_WINDOW_BYTES + u64::from(STREAM_WINDOW_BYTES) + 64 * 1024;
     assert!(queued * 10_004 <= held, "{queued} frames of 10,000 bytes were taken");
-    assert!((1..200).contains(&congested), "{congested}");
     // The other lane of the same peer is not held up.
     assert_eq!(handle.send(peer, Lane::Bulk, frame(1, 9)), Sent::Queued);
     let mut bulk = [0; 13];
@@ -106,8 +104,6 @@ async fn a_peer_that_does_not_read_costs_a_bounded_amount_and_the_core_hears_of_
         assert_eq!(bytes, on_stream(&frame(number, 10_000)));
     }
     until("the queue to be empty", || one.link(peer).fresh.frames == 0).await;
-    // Thousands were dropped since the core was last told.
-    assert_eq!(handle.send(peer, Lane::Fresh, frame(1, 9)), Sent::Congested);
     assert_eq!(handle.send(peer, Lane::Fresh, frame(1, 9)), Sent::Queued);
 }
 

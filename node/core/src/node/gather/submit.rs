@@ -87,7 +87,7 @@ impl Node {
         if planted!(AcknowledgesEarly) {
             out.append(&mut held);
         }
-        let within = self.config.journal_within_us.min(self.gatherer.acknowledge_within_us(origins.len()));
+        let within = self.config.journal_within_us.min(self.gatherer.acknowledge_within_us(now.monotonic_us, origins.len()));
         self.persist(writes, within, held, out);
     }
 
@@ -195,15 +195,19 @@ impl Node {
 impl Gatherer {
     /// How long a submission with so many messages to acknowledge may wait for others to share a sync. One that need not wait
     /// takes all before it along.
-    fn acknowledge_within_us(&mut self, origins: usize) -> u64 {
+    fn acknowledge_within_us(&mut self, now_us: u64, origins: usize) -> u64 {
         if origins == 0 {
             return u64::MAX;
         }
-        self.unasked_origins += origins;
-        if self.unasked_origins < limits::ACKNOWLEDGE_AT {
-            return limits::ACKNOWLEDGE_WITHIN_US;
-        }
-        self.unasked_origins = 0;
-        0
+        let (waiting, since_us) = self.unasked_origins;
+        // Those of longer ago are synced, or just being so.
+        let (before, since_us) = if now_us < since_us + limits::ACKNOWLEDGE_WITHIN_US {
+            (waiting, since_us)
+        } else {
+            (0, now_us)
+        };
+        let is_enough = before + origins >= limits::ACKNOWLEDGE_AT;
+        self.unasked_origins = (if is_enough { 0 } else { before + origins }, since_us);
+        if is_enough { 0 } else { limits::ACKNOWLEDGE_WITHIN_US }
     }
 }

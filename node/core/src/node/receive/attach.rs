@@ -25,6 +25,8 @@ pub(in crate::node) struct Ready {
     /// Who sent it, and was it fetched? Of no meaning for an own one.
     pub(in crate::node) from: PeerId,
     pub(in crate::node) fetched: bool,
+    /// When it came, microseconds.
+    pub(in crate::node) came_us: u64,
 }
 
 impl Node {
@@ -36,7 +38,7 @@ impl Node {
         let batch = if is_own {
             let head = self.issuers.get(&reference.issuer).and_then(|c| c.heads.first());
             let extends = head.map_or(reference.sequence == 0, |h| h.id == ready.body.prev);
-            self.adopt(now, &ready.body, ready.id, extends, &mut said)
+            self.adopt(now, &ready, extends, &mut said)
         } else {
             None
         };

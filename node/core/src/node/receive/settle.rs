@@ -1,5 +1,6 @@
 //! What a waiting transaction refers to: attached, to be asked of the store, or wanted from peers.
 
+use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -76,18 +77,32 @@ impl Node {
     }
 
     /// Of this one and what stands before it on its chain: the first, downwards, that is neither attached nor waiting here.
-    /// `None`: all of them are, or only the store can say.
-    pub(in crate::node) fn missing_below(&self, head: Reference) -> Option<Reference> {
-        let mut at = head;
+    /// `None`: all of them are, or only the store can say. `seen` is what was found before in the same state: a peer may name
+    /// thousands of heads over one long chain.
+    pub(in crate::node) fn missing_below(
+        &self,
+        head: Reference,
+        seen: &mut BTreeMap<Id, Option<Reference>>,
+    ) -> Option<Reference> {
+        let (mut at, mut passed) = (head, Vec::new());
         // A waiting one names the one before it by its id, so this ends.
-        while let Some(waiting) = self.pending.waiting.get(&at.id) {
+        let missing = loop {
+            // A name under which something else waits is nobody's.
+            let waiting = self.pending.waiting.get(&at.id);
+            let named = |w: &&Waiting| w.body.issuer == at.issuer && w.body.sequence == at.sequence;
+            let Some(waiting) = waiting.filter(named) else { break Some(at) };
+            if let Some(found) = seen.get(&at.id) {
+                break *found;
+            }
+            passed.push(at.id);
             let prev = waiting.references[0];
             if !matches!(self.settle(waiting, &prev), Settled::Absent) {
-                return None;
+                break None;
             }
             at = prev;
-        }
-        Some(at)
+        };
+        seen.extend(passed.into_iter().map(|id| (id, missing)));
+        missing
     }
 
     pub(super) fn settle(&self, waiting: &Waiting, reference: &Reference) -> Settled {
@@ -177,7 +192,7 @@ impl Node {
             return Ok(None);
         }
         let Some(waiting) = self.pending.remove(&id) else { return Ok(None) };
-        let (from, fetched) = (waiting.peer, waiting.fetched);
+        let (from, fetched, came_us) = (waiting.peer, waiting.fetched, waiting.since_us);
         let brings = match waiting.key_payload {
             KeyPayload::None => None,
             KeyPayload::Enrol(new, _) => Some(new),
@@ -187,7 +202,7 @@ impl Node {
             }
         };
         let (envelope, body) = (waiting.envelope, waiting.body);
-        Ok(Some(Ready { id, envelope, body, settled, key, brings, from, fetched }))
+        Ok(Some(Ready { id, envelope, body, settled, key, brings, from, fetched, came_us }))
     }
 
     pub(super) fn load_unknown(&mut self, now: Now, id: Id, out: &mut Vec<Effect>) {
