@@ -228,12 +228,10 @@ impl Outlet {
         while let Some(part) = parts.next() {
             let room = self.sender.reserve().await.map_err(|_| NotTaken)?;
             let (ack, durable) = oneshot::channel();
-            let mut streams = self.lock();
-            if streams.is_closed {
+            if self.lock().is_closed {
                 return Err(NotTaken);
             }
             self.shared.health.delivered(part.len());
-            streams.handed_over(&part);
             let origins = if parts.peek().is_none() { origins.take() } else { None };
             room.send(Delivery { readings: part, origins: origins.unwrap_or_default(), ack: Some(ack) });
             answers.push_back(durable);
@@ -294,12 +292,16 @@ impl Outlet {
     /// the last that its source says.
     fn notice(&self, streams: &mut Streams, mut readings: Vec<NewReading>, hold: bool) -> Vec<NewReading> {
         let (mut held, mut good_ns): (Option<Instant>, _) = (None, None);
+        let leave_out = streams.leave_out;
         readings.retain(|reading| {
             let memory =
                 streams.memory(reading.stream).expect("an adapter delivers only for its own streams");
             let wanted = memory.stale || !memory.is_left_out(reading);
             memory.held = None;
-            if hold && !wanted {
+            // What is handed over leaves: the next one is compared with it, also in the same delivery.
+            if hold && wanted && leave_out {
+                memory.delivered(reading, reading.receive_time_ns);
+            } else if hold && !wanted {
                 held = held.into_iter().chain(memory.hold(reading)).min();
             }
             memory.remember(reading);

@@ -84,14 +84,16 @@ impl Poller {
 
     async fn poll_for_ever(&mut self, context: &Context) -> Infallible {
         let mut backoff = Backoff::new(self.backoff_policy(), context.seed);
-        let mut is_down = false;
+        let (mut is_down, mut has_written) = (false, false);
         loop {
             let at = self.next_group();
             let Group { due, interval, .. } = self.groups[at];
             tokio::select! {
                 biased;
-                // First: polls that take longer than their interval would leave no moment for a write.
-                request = context.writes.next() => {
+                // First: polls that take longer than their interval would leave no moment for a write. But one in turn with
+                // polls that are due, or writes would leave none for them.
+                request = context.writes.next(), if !(has_written && due <= Instant::now()) => {
+                    has_written = true;
                     if is_down {
                         refuse(request);
                     } else {
@@ -102,6 +104,7 @@ impl Poller {
                 }
                 () = sleep_until(due) => {}
             }
+            has_written = false;
             if !context.outlet.has_room() && !planted!(PollsForNothing) {
                 context.health.skipped_full();
                 self.groups[at].due += interval;
@@ -109,9 +112,12 @@ impl Poller {
                 continue;
             }
             let outcome = if is_down {
+                // One wait, however many writes are refused meanwhile: it has its place among the other dead.
+                let turn = self.seat.turn_of_dead();
+                tokio::pin!(turn);
                 let _turn = loop {
                     tokio::select! {
-                        turn = self.seat.turn_of_dead() => break turn,
+                        turn = &mut turn => break turn,
                         request = context.writes.next() => refuse(request),
                     }
                 };

@@ -28,10 +28,15 @@ async fn write(field: &Field, request: &WriteRequest, seat: &Seat, context: &Con
         Err(why) => return refused(status_code::UNDECODABLE, why),
     };
     // It may have to wait for other units of the line, and for the line itself.
-    match seat.ask_if(&ask, &context.health, &|| request.is_armed()).await {
+    let may = || request.is_armed() && !context.stop.is_cancelled();
+    match seat.ask_if(&ask, &context.health, &may).await {
         Ok(None) => {
-            let why = "the gateway was disarmed, or whoever asked gave up, while it waited".to_owned();
-            return refused(status_code::NOT_ARMED, why);
+            let why = if context.stop.is_cancelled() {
+                "the device was stopped, or its configuration changed, while it waited"
+            } else {
+                "the gateway was disarmed, or whoever asked gave up, while it waited"
+            };
+            return refused(status_code::NOT_ARMED, why.to_owned());
         }
         Ok(Some(Answer::Refused(code))) => return refused(code.into(), status_code::words(code.into())),
         Ok(_) => {}

@@ -3,7 +3,7 @@
 //! into the deadband meanwhile. What a poll leaves out is not held: the next poll brings what is newer.
 //!
 //! A held reading keeps its own times. Its message was acknowledged, as that of any reading that is left out: a power cut
-//! within the interval loses it, an ordinary stop does not ([`Outlet::let_go`]).
+//! within the interval loses it, and an ordinary stop only if the node has no room for it ([`Outlet::let_go`]).
 
 use std::convert::Infallible;
 use std::future::pending;

@@ -222,6 +222,42 @@ async fn what_is_held_gives_way_to_what_is_newer() {
     assert_eq!(seen, [(0, 0, 0, GOOD), (1_000, 300, 5, GOOD)]);
 }
 
+/// Story: a subscription brought 25.0 and 20.1 in one message. Both were compared with the 20.0 before it: 25.0 left, 20.1 did
+/// not, and the server, which has the same deadband, had said its last. The ledger said 25 until the next real change. And a
+/// moment of bad quality in the middle of a message was never over.
+#[tokio::test(start_paused = true)]
+async fn what_comes_in_one_message_is_compared_one_after_the_other() {
+    let within = Report { deadband: Some(Deadband::Absolute(1.0)), ..Report::default() };
+    let (sender, mut deliveries) = mpsc::channel(16);
+    let mut spec = toy::spec("d/level", "d");
+    spec.report = within;
+    let clock: Arc<dyn Clock> = Arc::new(Together(Instant::now()));
+    let health = Arc::new(crate::health::Health::new("d", "toy", String::new(), Arc::clone(&clock)));
+    let outlet = crate::outlet::Outlet::new([(StreamHandle(0), spec)], sender, health, Arc::clone(&clock));
+    let reading = |value, quality| NewReading {
+        stream: StreamHandle(0),
+        value: Value::Int(value),
+        quality,
+        flags: 0,
+        status: 0,
+        source_time_ns: clock.wall_ns(),
+        receive_time_ns: clock.wall_ns(),
+    };
+    let mut left = Vec::new();
+    for message in
+        [vec![(20, GOOD)], vec![(25, GOOD), (20, GOOD), (21, GOOD)], vec![(20, Quality::Bad), (20, GOOD)]]
+    {
+        let message = message.into_iter().map(|(value, quality)| reading(value, quality)).collect();
+        outlet.hand_over(message, Vec::new()).await.expect("there is room");
+        while let Ok(Delivery { readings, .. }) = deliveries.try_recv() {
+            left.extend(readings.into_iter().map(|reading| (reading.value, reading.quality)));
+        }
+    }
+    let expected =
+        [(20, GOOD), (25, GOOD), (20, GOOD), (20, Quality::Bad), (20, GOOD)].map(|(v, q)| (Value::Int(v), q));
+    assert_eq!(left, expected);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_dead_link_and_a_stop_leave_nothing_held() {
     let changes = [(0, 0, GOOD), (200, 1, GOOD)];

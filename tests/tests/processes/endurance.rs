@@ -262,7 +262,7 @@ fn show3_fifty_devices_of_which_three_are_dead_and_one_flaps() {
 }
 
 /// Polls are skipped where the machine of the test stands still for a second. Then all lines lose some: no more on the line
-/// with the dead unit than elsewhere.
+/// with the dead unit than elsewhere, but for the one in which such a second falls.
 fn no_neighbour_lost_a_poll(status: &Value, devices: &[Device]) {
     let worst = |is_neighbour: bool| {
         let good =
@@ -274,7 +274,7 @@ fn no_neighbour_lost_a_poll(status: &Value, devices: &[Device]) {
             .unwrap_or(0)
     };
     let (neighbours, others) = (worst(true), worst(false));
-    assert!(neighbours <= others, "{neighbours} polls skipped beside a dead unit, {others} elsewhere");
+    assert!(neighbours <= others + 1, "{neighbours} polls skipped beside a dead unit, {others} elsewhere");
     for device in devices {
         assert_eq!(of(status, &device.name)["dropped"], 0, "{status}");
     }

@@ -63,9 +63,11 @@ fn its_answer_for_programs_is_one_object_and_live_messages_have_a_rate() {
         ["adapter", "listen", "mqtt", &url, "--for", "3s", "--topic", "live/#", "--mqtt5", "--json"];
     let listening = Process::start(&mut program::command(arguments));
     broker.says("live/# (QoS 0)");
+    let mut publisher = broker.publisher("live/count", 0);
     for n in 0..10 {
-        broker.publish("live/count", 0, false, &n.to_string());
+        publisher.say(&n.to_string());
     }
+    publisher.finish();
     let done = listening.done().expect(0);
     let told = done.json();
     assert_eq!((&told["address"], &told["file"]), (&Value::from(&url["mqtt://".len()..]), &Value::Null));

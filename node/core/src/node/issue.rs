@@ -335,8 +335,7 @@ impl Node {
         }
         let (from, fetched, came_us) = (PeerId(0), false, now.monotonic_us);
         let (envelope_of, brings) = (envelope.clone(), signs.brings);
-        let ready =
-            Ready { id, envelope: envelope_of, body, settled, key, brings, from, fetched, came_us };
+        let ready = Ready { id, envelope: envelope_of, body, settled, key, brings, from, fetched, came_us };
         let (stored, write, mut held) = self.attach(now, ready, batch, journal);
         match purpose {
             Purpose::Batch(batch) => {

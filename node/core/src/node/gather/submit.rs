@@ -87,7 +87,10 @@ impl Node {
         if planted!(AcknowledgesEarly) {
             out.append(&mut held);
         }
-        let within = self.config.journal_within_us.min(self.gatherer.acknowledge_within_us(now.monotonic_us, origins.len()));
+        let within = self
+            .config
+            .journal_within_us
+            .min(self.gatherer.acknowledge_within_us(now.monotonic_us, origins.len()));
         self.persist(writes, within, held, out);
     }
 
@@ -201,11 +204,8 @@ impl Gatherer {
         }
         let (waiting, since_us) = self.unasked_origins;
         // Those of longer ago are synced, or just being so.
-        let (before, since_us) = if now_us < since_us + limits::ACKNOWLEDGE_WITHIN_US {
-            (waiting, since_us)
-        } else {
-            (0, now_us)
-        };
+        let (before, since_us) =
+            if now_us < since_us + limits::ACKNOWLEDGE_WITHIN_US { (waiting, since_us) } else { (0, now_us) };
         let is_enough = before + origins >= limits::ACKNOWLEDGE_AT;
         self.unasked_origins = (if is_enough { 0 } else { before + origins }, since_us);
         if is_enough { 0 } else { limits::ACKNOWLEDGE_WITHIN_US }
