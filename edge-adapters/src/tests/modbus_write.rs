@@ -198,3 +198,21 @@ async fn a_write_that_has_begun_is_ended_and_recorded_before_its_device_is_taken
     assert!(durable, "recorded when the change is over: {:?}", plant.stages());
     assert_eq!(writing.await.expect("no panic"), Written::Confirmed { read_back: Value::Unsigned(50) });
 }
+
+/// Story: a write to the valve waits for the line, and its table is taken out of the configuration. The poll that held the line
+/// was dropped with that, and the line was free: the command went out under bounds that were just withdrawn.
+#[tokio::test(start_paused = true)]
+async fn a_write_that_waits_for_the_line_is_not_made_when_its_device_is_taken_out_meanwhile() {
+    let mut plant = Plant::start().await;
+    advance(1_000).await;
+    let neighbour = plant.asked().await;
+    assert_eq!((neighbour.unit, neighbour.function), (1, READ));
+    let writing = plant.write(50);
+    plant.settle().await;
+    let none = async |_: &Arc<dyn Source>| Ok::<_, ()>(Vec::new());
+    let changes = soon("the change", plant.supervisor.change(Vec::new(), none)).await;
+    assert_eq!(changes.expect("a change").removed, ["busy", "valve"]);
+    let written = writing.await.expect("no panic");
+    assert!(matches!(&written, Written::Refused { status: status_code::NOT_ARMED, .. }), "{written:?}");
+    assert_eq!(plant.stages(), ["asked", "refused"]);
+}
