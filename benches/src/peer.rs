@@ -130,7 +130,7 @@ async fn push(handle: &NetHandle, peer: PeerId, frame: Arc<[u8]>) -> anyhow::Res
     loop {
         match handle.send(peer, Lane::Fresh, frame.clone()) {
             Sent::Queued => return Ok(()),
-            Sent::Congested | Sent::Dropped => tokio::time::sleep(Duration::from_millis(1)).await,
+            Sent::Congested => tokio::time::sleep(Duration::from_millis(1)).await,
             Sent::Gone => bail!("the connection is gone"),
         }
     }
