@@ -130,10 +130,8 @@ impl World<'_> {
             Sent::Queued => {}
             Sent::Dropped { first } => {
                 self.measured.dropped_frames += 1;
-                if first {
-                    self.measured.congested += 1;
-                    self.input(at, Input::Congested { peer });
-                }
+                self.measured.congested += u64::from(first);
+                self.input(at, Input::Congested { peer });
             }
         }
     }

@@ -19,8 +19,8 @@ const WINDOW_BYTES: usize = 512 * 1024;
 struct Queue {
     frames: VecDeque<Arc<[u8]>>,
     bytes: usize,
-    /// Was the core told that frames are dropped? Until the queue is half empty again.
-    told: bool,
+    /// Have frames been dropped since it was last half empty?
+    overflows: bool,
 }
 
 /// What becomes of a frame.
@@ -30,7 +30,7 @@ pub(super) enum Sent {
     Leaves,
     /// It waits.
     Queued,
-    /// It is dropped; the core is to be told when it is the first.
+    /// It is dropped, the first since the queue was last half empty or a further one; the core is to be told of each.
     Dropped { first: bool },
 }
 
@@ -72,7 +72,7 @@ impl End {
         let is_full = queue.frames.len() >= QUEUE_FRAMES_MAX[lane as usize]
             || queue.bytes + frame.len() > QUEUE_BYTES_MAX[lane as usize];
         if is_full {
-            return Sent::Dropped { first: !std::mem::replace(&mut queue.told, true) };
+            return Sent::Dropped { first: !std::mem::replace(&mut queue.overflows, true) };
         }
         self.wait(lane, frame.clone());
         Sent::Queued
@@ -114,7 +114,7 @@ impl End {
         queue.bytes -= bytes;
         let frame = queue.frames.pop_front()?;
         if queue.bytes <= QUEUE_BYTES_MAX[lane] / 2 && queue.frames.len() <= QUEUE_FRAMES_MAX[lane] / 2 {
-            queue.told = false;
+            queue.overflows = false;
         }
         Some((if lane == Lane::Fresh as usize { Lane::Fresh } else { Lane::Bulk }, frame))
     }
