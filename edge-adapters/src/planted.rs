@@ -78,9 +78,6 @@ faults! {
             "sessions::a_killed_broker_comes_back",
             "recovery::values_go_on_after_asyncua_restarts_and_the_gap_is_marked",
         ]
-    2 TrustsTheServer 1
-        "OPC-UA: only the connection is watched, and not whether anything is published over it."
-        ["recovery::a_server_that_keeps_its_connections_and_says_nothing_is_noticed"]
     3 LeavesItsSession 1
         "OPC-UA: after a connection that broke the session is not taken up again: what the server kept for it is lost."
         ["recovery::nothing_is_lost_when_the_connection_is_cut_and_the_session_is_still_there"]
@@ -116,8 +113,6 @@ faults! {
         "Modbus RTU: after a time-out the next question is asked at once, and takes the late answer for its own."
         [
             "tests::lines::on_rtu_a_late_answer_is_listened_to_until_silence_and_belongs_to_nobody",
-            "lines::a_late_answer_is_never_another_registers_value_on_a_serial_line",
-            "lines::a_late_answer_is_never_another_registers_value_as_rtu_over_tcp",
         ]
     11 DoesNotListenFirst 4
         "Modbus RTU: a line is asked as soon as it is open: an answer to whoever asked before is taken for this one's."
@@ -126,7 +121,6 @@ faults! {
         "Modbus TCP: a connection stays after a time-out or an answer to something else."
         [
             "tests::poll_bad_devices::after_a_late_answer_of_an_honest_device_the_next_values_are_right_at_once",
-            "lines::a_late_answer_is_never_another_registers_value_over_tcp",
         ]
     13 AcknowledgesEarly 5
         "MQTT: a message is acknowledged when it is handed to the node, and not when it is durable."

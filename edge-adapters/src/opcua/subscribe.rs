@@ -156,8 +156,7 @@ impl Publisher {
     /// Asks for as many answers as should be under way.
     pub(crate) async fn ask(&mut self, subscription: &Subscription) {
         // Each may have to wait for those before it.
-        let silence = if planted!(TrustsTheServer) { Duration::from_hours(24) } else { subscription.silence };
-        let within = silence.saturating_mul(REQUESTS as u32 + 1) + self.asker.timeout();
+        let within = subscription.silence.saturating_mul(REQUESTS as u32 + 1) + self.asker.timeout();
         while self.waiting.len() < self.wanted {
             let left = self.acks.split_off(self.acks.len().min(ACKS_MAX));
             let acks = std::mem::replace(&mut self.acks, left);
@@ -173,9 +172,6 @@ impl Publisher {
 
     /// The server should have said something by then.
     pub(crate) fn silent_at(&self, subscription: &Subscription) -> Instant {
-        if planted!(TrustsTheServer) {
-            return Instant::now() + subscription.silence * 1_000;
-        }
         // Twice: it counts its time from the last answer, and a busy one is late.
         self.heard + subscription.silence * 2 + self.asker.timeout()
     }
