@@ -52,6 +52,17 @@ fn listening() -> Driver {
     Driver::with(|c| c.start_check = StartCheck::Listen)
 }
 
+/// Forty notes of `of` that wait here for something that is nowhere: more than one piece holds.
+fn forty_long(driver: &mut Driver, of: &mut Actor) -> Vec<Tx> {
+    let missing = driver.world.member(2).note("missing", &[]);
+    let long = "x".repeat(NOTE_BYTES_MAX);
+    let lost: Vec<Tx> = (0..40).map(|_| of.note(&long, &[&missing])).collect();
+    for tx in &lost {
+        driver.frame(tx);
+    }
+    lost
+}
+
 /// A note of `of` that refers to another one, which is nowhere yet: both.
 fn waiting_of(driver: &Driver, of: &mut Actor) -> (Tx, Tx) {
     let missing = driver.world.member(2).note("missing", &[]);
@@ -145,12 +156,7 @@ fn it_is_given_back_again_after_congestion() {
 fn much_is_given_back_in_pieces_before_the_answer() {
     let mut driver = listening();
     let mut one = driver.world.member(1);
-    let missing = driver.world.member(2).note("missing", &[]);
-    let long = "x".repeat(NOTE_BYTES_MAX);
-    let lost: Vec<Tx> = (0..40).map(|_| one.note(&long, &[&missing])).collect();
-    for tx in &lost {
-        driver.frame(tx);
-    }
+    let lost = forty_long(&mut driver, &mut one);
     driver.take();
     driver.meet_as(OTHER, one.issuer);
     let first = said(&driver, OTHER).len();
@@ -191,12 +197,7 @@ fn what_fits_one_frame_is_given_back_in_one() {
 fn congestion_again_and_again_keeps_none_of_them_back() {
     let mut driver = listening();
     let mut one = driver.world.member(1);
-    let missing = driver.world.member(2).note("missing", &[]);
-    let long = "x".repeat(NOTE_BYTES_MAX);
-    let lost: Vec<Tx> = (0..40).map(|_| one.note(&long, &[&missing])).collect();
-    for tx in &lost {
-        driver.frame(tx);
-    }
+    let lost = forty_long(&mut driver, &mut one);
     driver.take();
     driver.meet_as(OTHER, one.issuer);
     for _ in 0..10 {
@@ -239,12 +240,7 @@ fn much_that_comes_late_is_given_back_to_the_end() {
     driver.meet_as(OTHER, one.issuer);
     driver.advance_us(2 * COMPLETION_TIMEOUT_US);
     driver.take();
-    let missing = driver.world.member(2).note("missing", &[]);
-    let long = "x".repeat(NOTE_BYTES_MAX);
-    let lost: Vec<Tx> = (0..40).map(|_| one.note(&long, &[&missing])).collect();
-    for tx in &lost {
-        driver.frame(tx);
-    }
+    let lost = forty_long(&mut driver, &mut one);
     driver.advance_us(5 * SECOND_US);
     let said = said(&driver, OTHER);
     assert!(lost.iter().all(|tx| said.contains(&body(tx))), "{} of {}", said.len(), lost.len());
