@@ -155,6 +155,9 @@ impl Link {
                             token = now;
                             own_time(&seen);
                         }
+                        // Whoever waits for this answer asks for the next one before more of them are decoded: else all
+                        // that were asked for are taken in one go, and then the server has nothing to do.
+                        tokio::task::yield_now().await;
                     }
                     _ => {}
                 }
