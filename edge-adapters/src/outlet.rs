@@ -7,8 +7,13 @@
 //! **Dead link.** [`Outlet::mark_stale`] gives every stream that has spoken *one* reading: its last value under its
 //! old source time, with quality `Stale`. Then it is silent until the adapter delivers something new. A stream that
 //! never spoke has no value to be stale and no old time, and stays silent. This memory belongs to the device and
-//! not to the adapter, so it outlives an adapter that panics.
+//! not to the adapter, so it outlives an adapter that panics. What finds no room in a full queue stays owed, and goes
+//! before the next reading of its stream.
+//!
+//! **The past.** Values that a source kept and says later are delivered, all of them, and are no stream's last value:
+//! see [`Readings`].
 
+mod brought;
 mod held;
 
 use std::collections::VecDeque;
@@ -26,6 +31,7 @@ use crate::adapter::{Deadband, Report, StreamSpec};
 use crate::clock::Clock;
 use crate::health::{DeviceSnapshot, DeviceState, Health, ReadingSnapshot, StreamSnapshot};
 use crate::mapping::scaled;
+pub use brought::Readings;
 use held::Held;
 
 /// Deliveries that may wait for the node, all devices together. Each holds at most
@@ -117,6 +123,8 @@ struct Streams {
     places: Places,
     /// Has any of them a deadband or an interval?
     leave_out: bool,
+    /// Does any of them owe a stale reading?
+    owes: bool,
     /// When the first of what is held is due, or earlier: it may have been replaced since.
     held_first: Option<Instant>,
 }
@@ -139,11 +147,21 @@ struct Memory {
     last: Option<NewReading>,
     /// The good reading before `last`, where that is not good itself.
     good_before: Option<NewReading>,
-    /// Scaled value and receive time of the reading delivered last, if that was good: what a deadband and an interval are
-    /// measured from.
-    delivered_good: Option<(Option<f64>, i64)>,
+    /// The reading delivered last, if that was good.
+    delivered_good: Option<Delivered>,
     held: Option<Held>,
     stale: bool,
+    /// The stale reading for which there was no room.
+    owed: Option<NewReading>,
+}
+
+/// What a deadband and an interval are measured from. Times are ns since 1970.
+#[derive(Debug, Clone, Copy)]
+struct Delivered {
+    /// Scaled; `None` where no deadband asks for it.
+    value: Option<f64>,
+    source_ns: i64,
+    receive_ns: i64,
 }
 
 impl Outlet {
@@ -164,11 +182,13 @@ impl Outlet {
                 delivered_good: None,
                 held: None,
                 stale: false,
+                owed: None,
             })
             .collect();
         let places = Places::of(&memories);
         let leave_out = memories.iter().any(|memory| memory.spec.report != Report::default());
-        let streams = Streams { is_closed: false, memories, places, leave_out, held_first: None };
+        let streams =
+            Streams { is_closed: false, memories, places, leave_out, owes: false, held_first: None };
         let shared = Shared { health, clock, streams: Mutex::new(streams), held: Notify::new() };
         Self { sender, shared: Arc::new(shared) }
     }
@@ -185,7 +205,7 @@ impl Outlet {
         if streams.is_closed {
             return;
         }
-        let wanted = self.notice(&mut streams, readings, false);
+        let wanted = self.notice(&mut streams, readings.into(), false);
         for part in parts(wanted) {
             match self.sender.try_reserve() {
                 Ok(room) => {
@@ -193,7 +213,10 @@ impl Outlet {
                     streams.handed_over(&part);
                     room.send(Delivery { readings: part, origins: Vec::new(), ack: None });
                 }
-                Err(_) => self.shared.health.dropped(part.len()),
+                Err(_) => {
+                    self.shared.health.dropped(part.len());
+                    streams.owe(part.into_iter().filter(|reading| reading.quality == Quality::Stale));
+                }
             }
         }
     }
@@ -209,18 +232,19 @@ impl Outlet {
     /// Waits for room and delivers; whoever calls waits for the answer apart. Readings of two calls, one after the
     /// other, stay in order. `origins` become durable with the last of the readings, or earlier with none of them.
     /// What is left out is not delivered, and counts as durable; what came too soon is delivered when its interval is
-    /// over, if nothing newer came. Dropping this future while it waits loses the readings.
+    /// over, if nothing newer came; nothing of the past is left out. Dropping this future while it waits loses the
+    /// readings.
     ///
     /// # Errors
     /// [`NotTaken`] when the node stops.
     pub async fn hand_over(
         &self,
-        readings: Vec<NewReading>,
+        readings: impl Into<Readings>,
         origins: Vec<Origin>,
     ) -> Result<UnderWay, NotTaken> {
         let wanted = {
             let mut streams = self.lock();
-            self.notice(&mut streams, readings, true)
+            self.notice(&mut streams, readings.into(), true)
         };
         let mut answers = VecDeque::new();
         let mut origins = Some(origins);
@@ -240,7 +264,7 @@ impl Outlet {
     }
 
     /// The link is down: one stale reading for each stream that has spoken and is not stale yet. What finds no room
-    /// stays owed until the next call, so call it at every failed attempt.
+    /// stays owed until the next call, or until the stream speaks again.
     pub fn mark_stale(&self, status: u32) {
         let mut streams = self.lock();
         if streams.is_closed || planted!(DeadLinkSaysNothing) {
@@ -248,31 +272,33 @@ impl Outlet {
         }
         let owed = self.stale(&streams, status);
         for part in parts(owed) {
-            let Ok(room) = self.sender.try_reserve() else { return };
+            let Ok(room) = self.sender.try_reserve() else {
+                streams.owe(part);
+                continue;
+            };
             self.shared.health.delivered(part.len());
             streams.handed_over(&part);
             for reading in &part {
                 if let Some(memory) = streams.memory(reading.stream) {
                     memory.stale = true;
                     // Its value and its time are those of the stale reading.
-                    memory.held = None;
+                    (memory.held, memory.owed) = (None, None);
                 }
             }
             room.send(Delivery { readings: part, origins: Vec::new(), ack: None });
         }
     }
 
-    /// The last reading of each stream that has spoken and is not stale yet, as a stale one.
+    /// The last reading of each stream that has spoken and is not stale yet, as a stale one, or the one that it owes.
     fn stale(&self, streams: &Streams, status: u32) -> Vec<NewReading> {
         let receive_time_ns = self.shared.clock.wall_ns();
         let spoken = streams.memories.iter().filter(|memory| !memory.stale && !memory.spec.is_attempts());
-        let last = spoken.filter_map(|memory| memory.last.clone());
         let stale = |last: NewReading| {
             let source_time_ns =
                 if planted!(StaleUnderANewTime) { receive_time_ns } else { last.source_time_ns };
             NewReading { quality: Quality::Stale, status, source_time_ns, receive_time_ns, ..last }
         };
-        last.map(stale).collect()
+        spoken.filter_map(|memory| memory.owed.clone().or_else(|| memory.last.clone().map(stale))).collect()
     }
 
     /// The device at this moment, with its streams.
@@ -290,17 +316,26 @@ impl Outlet {
 
     /// Notes what the streams said, and leaves out what is too like the last, or too soon. `hold`: what came too soon may be
     /// the last that its source says.
-    fn notice(&self, streams: &mut Streams, mut readings: Vec<NewReading>, hold: bool) -> Vec<NewReading> {
+    fn notice(&self, streams: &mut Streams, readings: Readings, hold: bool) -> Vec<NewReading> {
         let (mut held, mut good_ns): (Option<Instant>, _) = (None, None);
         let leave_out = streams.leave_out;
+        let readings = if streams.owes { streams.pay(readings) } else { readings };
+        let (mut readings, past) = readings.into_parts();
+        let mut past = past.into_iter().peekable();
+        let mut next = 0;
         readings.retain(|reading| {
+            let place = next;
+            next += 1;
+            if past.next_if_eq(&place).is_some() {
+                return true;
+            }
             let memory =
                 streams.memory(reading.stream).expect("an adapter delivers only for its own streams");
             let wanted = memory.stale || !memory.is_left_out(reading);
             memory.held = None;
             // What is handed over leaves: the next one is compared with it, also in the same delivery.
             if hold && wanted && leave_out {
-                memory.delivered(reading, reading.receive_time_ns);
+                memory.delivered(reading, 0);
             } else if hold && !wanted {
                 held = held.into_iter().chain(memory.hold(reading)).min();
             }
@@ -370,9 +405,40 @@ impl Streams {
         }
         for reading in readings {
             if let Some(memory) = self.memory(reading.stream) {
-                memory.delivered(reading, reading.receive_time_ns);
+                memory.delivered(reading, 0);
             }
         }
+    }
+
+    /// There was no room for these stale readings.
+    fn owe(&mut self, stale: impl IntoIterator<Item = NewReading>) {
+        for reading in stale {
+            if let Some(memory) = self.memory(reading.stream) {
+                // The next one is told from this one, and not from the good one before the link died.
+                (memory.held, memory.delivered_good) = (None, None);
+                memory.owed = Some(reading);
+                self.owes = true;
+            }
+        }
+    }
+
+    /// The readings with what their streams owe before the first of each.
+    fn pay(&mut self, readings: Readings) -> Readings {
+        let (readings, past) = readings.into_parts();
+        let mut past = past.into_iter().peekable();
+        let mut paid = Readings::default();
+        for (place, reading) in readings.into_iter().enumerate() {
+            if past.next_if_eq(&place).is_some() {
+                paid.push_past(reading);
+                continue;
+            }
+            if let Some(owed) = self.memory(reading.stream).and_then(|memory| memory.owed.take()) {
+                paid.push(owed);
+            }
+            paid.push(reading);
+        }
+        self.owes = self.memories.iter().any(|memory| memory.owed.is_some());
+        paid
     }
 }
 
@@ -394,13 +460,16 @@ impl Places {
 }
 
 impl Memory {
-    /// It leaves; the next interval counts from this moment, ns since 1970.
-    fn delivered(&mut self, reading: &NewReading, at_ns: i64) {
+    /// It leaves so many ns after it came; the next interval counts from this moment.
+    fn delivered(&mut self, reading: &NewReading, later_ns: i64) {
         let is_good = is_good(reading);
         // Only a deadband asks for it, and scaling costs as much as all else here.
         let asked = is_good && self.spec.report.deadband.is_some();
-        let value = asked.then(|| scaled(&reading.value, &self.spec.descriptor)).and_then(|s| s.as_f64());
-        self.delivered_good = is_good.then_some((value, at_ns));
+        self.delivered_good = is_good.then(|| Delivered {
+            value: asked.then(|| scaled(&reading.value, &self.spec.descriptor)).and_then(|s| s.as_f64()),
+            source_ns: reading.source_time_ns.saturating_add(later_ns),
+            receive_ns: reading.receive_time_ns.saturating_add(later_ns),
+        });
     }
 
     fn remember(&mut self, reading: &NewReading) {
@@ -420,21 +489,18 @@ impl Memory {
 
     /// Is it too like the one delivered last, or too soon after it?
     fn is_left_out(&self, reading: &NewReading) -> bool {
-        let Some((_, delivered_ns)) = self.delivered_good else { return false };
+        let Some(delivered) = self.delivered_good else { return false };
         if !is_good(reading) {
             return false;
         }
         let Report { min_interval, max_silence, .. } = self.spec.report;
-        // A wall clock that was set back makes a reading wanted, never unwanted for hours.
-        let since =
-            u64::try_from(reading.receive_time_ns.saturating_sub(delivered_ns)).map(Duration::from_nanos);
-        let Ok(since) = since else { return false };
+        let Some(since) = delivered.until(reading) else { return false };
         since < min_interval || (max_silence.is_none_or(|most| since < most) && self.is_within_band(reading))
     }
 
     /// Is it too like the good one delivered last?
     fn is_within_band(&self, reading: &NewReading) -> bool {
-        let Some((Some(from), _)) = self.delivered_good else { return false };
+        let Some(Delivered { value: Some(from), .. }) = self.delivered_good else { return false };
         let Some(deadband) = self.spec.report.deadband else { return false };
         let band = match deadband {
             Deadband::Absolute(band) => band,
@@ -456,10 +522,20 @@ impl Memory {
         StreamSnapshot {
             name: self.spec.descriptor.name.clone(),
             unit: self.spec.descriptor.unit.clone(),
-            stale: self.stale,
+            stale: self.stale || self.owed.is_some(),
             last: self.last.as_ref().map(shown),
             last_good: self.last_good().map(shown),
         }
+    }
+}
+
+impl Delivered {
+    /// The time between them, by the source's clock or by ours, whichever says more: what a broker or a server kept while
+    /// nobody asked comes in one moment, and is as far apart as it was taken. `None` when the wall clock was set back: that
+    /// makes a reading wanted, never unwanted for hours.
+    fn until(&self, reading: &NewReading) -> Option<Duration> {
+        let received = u64::try_from(reading.receive_time_ns.saturating_sub(self.receive_ns)).ok()?;
+        Some(Duration::from_nanos(received.max(reading.source_time_ns.abs_diff(self.source_ns))))
     }
 }
 

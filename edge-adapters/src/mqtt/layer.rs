@@ -5,12 +5,12 @@
 //! in the journal. They are acknowledged when their readings are durable all the same, so that the broker waits when
 //! the node has no room.
 
-use selvedge_core::border::NewReading;
 use tokio::time::Instant;
 
 use super::client::{Message, Speak};
 use super::packet::encode::Will;
 use crate::adapter::Context;
+use crate::outlet::Readings;
 use crate::write::WriteRequest;
 
 /// What such a protocol does, as long as its adapter runs.
@@ -21,17 +21,11 @@ pub(crate) trait Layer: Send {
     fn subscribed(&mut self, refused: Option<&str>, context: &Context);
     /// A message, and the readings that it gives. `is_older`: it had come before a value was written last, and says
     /// nothing of that write.
-    fn message(
-        &mut self,
-        message: &Message,
-        is_older: bool,
-        readings: &mut Vec<NewReading>,
-        context: &Context,
-    );
+    fn message(&mut self, message: &Message, is_older: bool, readings: &mut Readings, context: &Context);
     /// When [`Self::tick`] is to be called; `None`: no need.
     fn due(&self) -> Option<Instant>;
     /// Time has gone on: something may be to be said, or to be read from silence.
-    fn tick(&mut self, speaker: &mut dyn Speak, readings: &mut Vec<NewReading>, context: &Context);
+    fn tick(&mut self, speaker: &mut dyn Speak, readings: &mut Readings, context: &Context);
     /// May a value be written now? One at a time.
     fn can_write(&self) -> bool;
     /// Writes a value.

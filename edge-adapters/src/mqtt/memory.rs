@@ -11,8 +11,8 @@ use selvedge_core::hash::derive;
 use selvedge_core::limits::ORIGINS_HELD_MAX;
 
 /// Messages that are remembered within one start: more than any broker has in flight that was seen here (mosquitto 20,
-/// others up to some hundreds), in 200 kB.
-pub const REMEMBERED_MAX: usize = 4_096;
+/// others up to some hundreds), in 90 kB.
+pub const REMEMBERED_MAX: usize = 1_024;
 /// Packet ids of messages that follow each other are at most this far apart, with a broker that counts.
 const STEP_MAX: u16 = 1_024;
 /// An id that is at most so far before another comes before it, and else after it: half of all ids.

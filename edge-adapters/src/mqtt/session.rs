@@ -12,7 +12,7 @@ use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
 use std::time::Duration;
 
-use selvedge_core::border::{NewReading, Origin};
+use selvedge_core::border::Origin;
 use selvedge_core::limits::{ORIGINS_HELD_MAX, SUBMIT_READINGS_MAX};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -26,7 +26,7 @@ use super::memory::{Known, source_of};
 use super::topic::{Filter, Routes};
 use crate::adapter::{Adapter, Context, Fault, FaultKind, Running};
 use crate::backoff::{Backoff, BackoffPolicy};
-use crate::outlet::{NotTaken, UnderWay};
+use crate::outlet::{NotTaken, Readings, UnderWay};
 use writing::{Writing, refuse};
 
 /// Messages that may be taken and not acknowledged: as many as the journal keeps origins of one source. Beyond that
@@ -59,7 +59,7 @@ struct Delivered {
 /// What is handed over next.
 #[derive(Debug, Default)]
 struct Gathered {
-    readings: Vec<NewReading>,
+    readings: Readings,
     origins: Vec<Origin>,
     owed: Vec<Owed>,
 }

@@ -29,8 +29,8 @@ pub(crate) async fn poll(
             Err(_) => unknown.push(index),
         }
     }
-    let bad = unknown.iter().map(|index| bad_reading(context, *index, status_code::NO_NAMESPACE)).collect();
-    context.outlet.hand_over(bad, Vec::new()).await?;
+    let bad = unknown.iter().map(|index| bad_reading(context, *index, status_code::NO_NAMESPACE));
+    context.outlet.hand_over(bad.collect::<Vec<_>>(), Vec::new()).await?;
     let ids: Vec<NodeId> = nodes.iter().map(|(_, node)| node.clone()).collect();
     let mut due = Instant::now();
     loop {

@@ -28,9 +28,10 @@ pub(super) struct Held {
 impl Memory {
     /// What came last was left out. Until when is it held?
     pub(super) fn hold(&mut self, reading: &NewReading) -> Option<Instant> {
-        let (_, delivered_ns) = self.delivered_good?;
+        let delivered = self.delivered_good?;
         let interval = self.spec.report.min_interval;
-        let due_ns = delivered_ns.saturating_add(i64::try_from(interval.as_nanos()).unwrap_or(i64::MAX));
+        let due_ns =
+            delivered.receive_ns.saturating_add(i64::try_from(interval.as_nanos()).unwrap_or(i64::MAX));
         let left_ns = u64::try_from(due_ns.saturating_sub(reading.receive_time_ns)).unwrap_or(0);
         // Without an interval nothing is left; within the band there is nothing to tell.
         if left_ns == 0 || self.is_within_band(reading) {
@@ -55,7 +56,7 @@ impl Streams {
                 break;
             }
             let Some(held) = memory.held.take_if(|held| held.due <= now) else { continue };
-            memory.delivered(&held.reading, held.due_ns);
+            memory.delivered(&held.reading, held.due_ns.saturating_sub(held.reading.receive_time_ns));
             readings.push(held.reading);
         }
         self.held_first = self.all_due().min();

@@ -12,7 +12,7 @@ use super::support::brief;
 use crate::adapter::{Deadband, Report, StreamSpec};
 use crate::clock::SetClock;
 use crate::health::Health;
-use crate::outlet::{Delivery, NotTaken, Outlet};
+use crate::outlet::{Delivery, NotTaken, Outlet, Readings};
 use crate::status_code::{CLOSED, TIMEOUT};
 
 fn outlet(streams: u32, deliveries_max: usize, deadband: Option<f64>) -> (Outlet, mpsc::Receiver<Delivery>) {
@@ -89,7 +89,7 @@ fn what_finds_no_room_is_dropped_and_counted_but_staleness_stays_owed() {
     outlet.mark_stale(TIMEOUT);
     let figures = outlet.snapshot();
     assert_eq!((figures.readings, figures.readings_dropped), (1, 1));
-    assert!(!figures.streams[0].stale, "not said yet");
+    assert!(figures.streams[0].stale, "people see it at once");
 
     assert_eq!(receiver.try_recv().unwrap().readings, [reading(0, 1, 100)]);
     outlet.mark_stale(TIMEOUT);
@@ -99,6 +99,64 @@ fn what_finds_no_room_is_dropped_and_counted_but_staleness_stays_owed() {
         [(0, Value::Int(2), Quality::Stale, TIMEOUT, 200)],
         "the last value that the device gave"
     );
+}
+
+/// Story: the link died while the queue was full, and was back before there was room. The gap was not in the ledger, and the
+/// first reading after it was left out as too like the last before it.
+#[test]
+fn a_gap_for_which_there_was_no_room_is_marked_before_the_next_reading() {
+    let (outlet, mut receiver) = outlet(2, 1, Some(0.5));
+    outlet.offer(vec![reading(0, 1, 100), reading(1, 1, 100)]);
+    outlet.mark_stale(TIMEOUT);
+    receiver.try_recv().expect("the readings before");
+
+    outlet.offer(vec![reading(0, 1, 300)]);
+    let after = receiver.try_recv().expect("room for both").readings;
+    assert_eq!(
+        brief(&after),
+        [(0, Value::Int(1), Quality::Stale, TIMEOUT, 100), (0, Value::Int(1), Quality::Good, 0, 300)]
+    );
+    // Once; and what found no room in a poll's delivery is owed on.
+    outlet.offer(vec![reading(0, 1, 400), reading(0, 9, 401)]);
+    outlet.offer(vec![reading(1, 1, 402)]);
+    assert_eq!(
+        brief(&receiver.try_recv().expect("a change").readings),
+        [(0, Value::Int(9), Quality::Good, 0, 401)]
+    );
+    outlet.offer(vec![reading(1, 1, 500)]);
+    let after = brief(&receiver.try_recv().expect("room for both").readings);
+    assert_eq!(
+        after,
+        [(1, Value::Int(1), Quality::Stale, TIMEOUT, 100), (1, Value::Int(1), Quality::Good, 0, 500)]
+    );
+    assert!(outlet.snapshot().streams.iter().all(|stream| !stream.stale));
+}
+
+/// Story: an edge node said what it had stored years ago after it had said 500. `streams` showed the old value as the last
+/// one, the dead link made the old one stale, and a deadband was measured from it.
+#[tokio::test]
+async fn a_value_of_the_past_is_recorded_and_is_no_last_value() {
+    let (outlet, mut receiver) = outlet(1, 10, Some(0.5));
+    let mut said = Readings::default();
+    said.push(reading(0, 500, 1_000));
+    said.push_past(reading(0, 12, 10));
+    said.push_past(reading(0, 12, 11));
+    said.push(reading(0, 501, 1_001));
+    outlet.hand_over(said, Vec::new()).await.expect("there is room");
+    let delivered: Vec<_> =
+        receiver.try_recv().expect("it came").readings.into_iter().map(|r| r.value).collect();
+    assert_eq!(delivered, [500, 12, 12].map(Value::Int), "the past whole, and 501 is within the band of 500");
+    let last = outlet.snapshot().streams[0].last.clone().expect("it spoke");
+    assert_eq!(last.source_time_ns, 1_001);
+
+    outlet.mark_stale(TIMEOUT);
+    let stale = brief(&receiver.try_recv().expect("room").readings);
+    assert_eq!(stale, [(0, Value::Int(501), Quality::Stale, TIMEOUT, 1_001)]);
+    let mut said = Readings::default();
+    said.push_past(reading(0, 13, 12));
+    outlet.hand_over(said, Vec::new()).await.expect("there is room");
+    assert_eq!(receiver.try_recv().expect("it came").readings, [reading(0, 13, 12)]);
+    assert!(outlet.snapshot().streams[0].stale, "it says nothing of now");
 }
 
 #[test]

@@ -247,7 +247,7 @@ async fn what_comes_in_one_message_is_compared_one_after_the_other() {
     for message in
         [vec![(20, GOOD)], vec![(25, GOOD), (20, GOOD), (21, GOOD)], vec![(20, Quality::Bad), (20, GOOD)]]
     {
-        let message = message.into_iter().map(|(value, quality)| reading(value, quality)).collect();
+        let message: Vec<_> = message.into_iter().map(|(value, quality)| reading(value, quality)).collect();
         outlet.hand_over(message, Vec::new()).await.expect("there is room");
         while let Ok(Delivery { readings, .. }) = deliveries.try_recv() {
             left.extend(readings.into_iter().map(|reading| (reading.value, reading.quality)));
@@ -267,4 +267,33 @@ async fn a_dead_link_and_a_stop_leave_nothing_held() {
     // Stopped before it is due: it is delivered then.
     let seen = reported(every_second(), &changes, None, 500).await;
     assert_eq!(seen, [(0, 0, 0, GOOD), (500, 200, 1, GOOD)]);
+}
+
+/// Story: the gateway was off for an hour, and the broker kept a message a minute. With `min_interval = "5s"` all of them came
+/// within one moment, so the first was recorded, the last when its interval was over, and 58 were acknowledged and gone.
+#[tokio::test(start_paused = true)]
+async fn what_was_kept_for_an_hour_is_as_far_apart_as_it_was_taken() {
+    let (sender, mut deliveries) = mpsc::channel(16);
+    let mut spec = toy::spec("d/level", "d");
+    spec.report = Report { min_interval: Duration::from_secs(5), ..Report::default() };
+    let clock: Arc<dyn Clock> = Arc::new(Together(Instant::now()));
+    let health = Arc::new(crate::health::Health::new("d", "toy", String::new(), Arc::clone(&clock)));
+    let outlet = crate::outlet::Outlet::new([(StreamHandle(0), spec)], sender, health, Arc::clone(&clock));
+    let now_ns = clock.wall_ns();
+    let kept = |second: i64| NewReading {
+        stream: StreamHandle(0),
+        value: Value::Int(second),
+        quality: GOOD,
+        flags: 0,
+        status: 0,
+        source_time_ns: now_ns + (second - 3_600) * SECOND_NS,
+        receive_time_ns: now_ns,
+    };
+    // A minute apart, and then each second, of which every fifth is wanted.
+    let seconds = (0..60).map(|minute| minute * 60).chain(3_541..3_561);
+    outlet.hand_over(seconds.map(kept).collect::<Vec<_>>(), Vec::new()).await.expect("there is room");
+    let delivered = deliveries.try_recv().expect("they came").readings;
+    let delivered: Vec<_> = delivered.into_iter().map(|reading| reading.value).collect();
+    let wanted = (0..60).map(|minute| minute * 60).chain([3_545, 3_550, 3_555, 3_560]);
+    assert_eq!(delivered, wanted.map(Value::Int).collect::<Vec<_>>());
 }

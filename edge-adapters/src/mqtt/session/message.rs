@@ -11,6 +11,7 @@ use crate::adapter::Context;
 use crate::mqtt::client::{Message, Service};
 use crate::mqtt::memory::{Known, digest_of};
 use crate::mqtt::payload::{Payload, SourceTime};
+use crate::outlet::Readings;
 use crate::status_code;
 
 /// Topics whose last message is remembered, to know a retained one again; of further ones it is recorded again.
@@ -131,7 +132,7 @@ impl Session {
         message: &Message,
         streams: &[usize],
         flags: u8,
-        readings: &mut Vec<NewReading>,
+        readings: &mut Readings,
         context: &Context,
     ) {
         let receive_time_ns = context.clock.wall_ns();

@@ -20,6 +20,7 @@ use crate::mqtt::layer::{Layer, Layered};
 use crate::mqtt::packet::encode::{Publication, Will};
 use crate::mqtt::payload::{Mark, is_marked};
 use crate::mqtt::topic::Filter;
+use crate::outlet::Readings;
 use crate::status_code;
 use crate::write::WriteRequest;
 
@@ -123,7 +124,7 @@ impl Reader {
         self.begun.elapsed()
     }
 
-    fn take(&mut self, out: Vec<Out>, readings: &mut Vec<NewReading>, context: &Context) {
+    fn take(&mut self, out: Vec<Out>, readings: &mut Readings, context: &Context) {
         let receive_time_ns = context.clock.wall_ns();
         for out in out {
             match out {
@@ -155,7 +156,9 @@ impl Reader {
                         source_time_ns: source_time_ns.unwrap_or(receive_time_ns),
                         receive_time_ns,
                     };
-                    if !is_historical {
+                    if is_historical {
+                        readings.push_past(reading);
+                    } else {
                         self.shows(stream, &reading.value);
                         let last = self.last[stream].replace(reading.clone());
                         // A birth says again what was said before.
@@ -163,8 +166,8 @@ impl Reader {
                             context.health.messages(|figures| figures.repeats_dropped += 1);
                             continue;
                         }
+                        readings.push(reading);
                     }
-                    readings.push(reading);
                 }
             }
         }
@@ -285,13 +288,7 @@ impl Layer for Reader {
         }
     }
 
-    fn message(
-        &mut self,
-        message: &Message,
-        is_older: bool,
-        readings: &mut Vec<NewReading>,
-        context: &Context,
-    ) {
+    fn message(&mut self, message: &Message, is_older: bool, readings: &mut Readings, context: &Context) {
         self.is_older = is_older;
         match Topic::parse(&message.topic) {
             Some(Topic::Of { group, verb, place }) if group == self.settings.group => {
@@ -325,7 +322,7 @@ impl Layer for Reader {
         host.into_iter().chain(state).chain(self.writing.as_ref().map(Writing::due)).min()
     }
 
-    fn tick(&mut self, speaker: &mut dyn Speak, readings: &mut Vec<NewReading>, context: &Context) {
+    fn tick(&mut self, speaker: &mut dyn Speak, readings: &mut Readings, context: &Context) {
         if self.owes_state {
             self.say_state(speaker);
         }
