@@ -25,7 +25,8 @@ use crate::write::{Arming, Desk, Writes};
 const STEADY_AFTER: Duration = Duration::from_mins(5);
 /// What became of a write that was under way at a change is recorded within this time, or not at all.
 const RECORDED_WITHIN: Duration = Duration::from_secs(2);
-/// An adapter that was told to stop and has not after this long is cut off.
+/// An adapter that was told to stop and has not after this long is cut off. What it held back may then wait for the node for
+/// as long once more.
 const STOP_WITHIN: Duration = Duration::from_secs(2);
 
 /// A device to run: its source, and the handles of its streams in the order of [`all_streams`].
@@ -277,7 +278,8 @@ impl Supervisor {
         self.desk.clone()
     }
 
-    /// Returns when `stop` was cancelled and every adapter has ended, which takes at most two seconds.
+    /// Returns when `stop` was cancelled and every adapter has ended, which takes at most two seconds; where the node takes
+    /// nothing and `min_interval` held something back, two more.
     pub async fn stopped(self) {
         for running in self.running {
             // A supervising task that panicked has stopped too.
@@ -344,7 +346,13 @@ async fn supervise(source: Arc<dyn Source>, context: Context) {
         }
         context.health.restarted();
     }
-    context.outlet.let_go();
+    // The node takes until the queue ends, unless it is stuck.
+    if tokio::time::timeout(STOP_WITHIN, context.outlet.let_go()).await.is_err() {
+        tracing::warn!(
+            device,
+            "the node takes nothing; changes that min_interval held back are not delivered"
+        );
+    }
     context.health.stopped();
 }
 

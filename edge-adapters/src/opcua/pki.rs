@@ -7,7 +7,9 @@
 //! | `trusted/` | certificates of servers, `.der` or `.pem`, that are trusted, under any name |
 //! | `rejected/` | certificates of servers that came and were not trusted; move one to `trusted/` to trust it |
 //!
-//! The first secured connection makes the folders, a key and a self-signed certificate with the application URI in it.
+//! The first secured connection makes the folders, a key and a self-signed certificate with the application URI in it. A key
+//! that has no certificate gets one: it is what a power cut at that moment leaves. A certificate without its key is never
+//! replaced: a person put it there.
 //!
 //! A server's certificate must be in `trusted/`, or its thumbprint among the pinned ones; be valid at this moment; carry
 //! the application URI that the server says it has; have a key as long as the policy wants it; and, unless it is pinned,
@@ -15,7 +17,7 @@
 
 use std::fs;
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -89,14 +91,15 @@ impl Pki {
         let alone = FURNISHING.lock().unwrap_or_else(PoisonError::into_inner);
         match (certificate.exists(), key.exists()) {
             (true, true) => {}
-            (false, false) => self.bootstrap().map_err(|why| {
+            (false, has_key) => self.bootstrap(has_key).map_err(|why| {
                 wrong(format!("no certificate could be made in {}: {why}", self.folder.display()))
             })?,
             (true, false) => {
-                return Err(wrong(format!("there is {}, but no {}", certificate.display(), key.display())));
-            }
-            (false, true) => {
-                return Err(wrong(format!("there is {}, but no {}", key.display(), certificate.display())));
+                let (certificate, key) = (certificate.display(), key.display());
+                return Err(wrong(format!(
+                    "there is {certificate}, but no {key}: put its key there, or remove the certificate, and a new pair is \
+                     made, which servers must trust anew"
+                )));
             }
         }
         drop(alone);
@@ -114,13 +117,14 @@ impl Pki {
     }
 
     fn folders(&self) -> io::Result<()> {
-        for folder in ["own", "private", "trusted", "rejected"] {
+        for folder in ["own", "trusted", "rejected"] {
             fs::create_dir_all(self.folder.join(folder))?;
         }
-        Ok(())
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(self.folder.join("private"))
     }
 
-    fn bootstrap(&self) -> Result<(), String> {
+    /// Makes a self-signed certificate, and its key too if there is none.
+    fn bootstrap(&self, has_key: bool) -> Result<(), String> {
         let described = X509Data {
             key_size: KEY_BITS,
             common_name: "Selvedge gateway".to_owned(),
@@ -131,18 +135,25 @@ impl Pki {
             alt_host_names: X509Data::alt_host_names(&self.application_uri, None, false, true, false),
             certificate_duration_days: VALID_DAYS,
         };
-        let (certificate, key) = X509::cert_and_pkey(&described)?;
-        let pem = key.to_der().map_err(|error| error.to_string())?;
-        let pem = pem.to_pem("PRIVATE KEY", LineEnding::LF).map_err(|error| error.to_string())?;
-        let der = certificate.as_byte_string();
-        let write = || -> io::Result<()> {
-            self.folders()?;
+        self.folders().map_err(|error| error.to_string())?;
+        let file = self.file("private", "private.pem");
+        let certificate = if has_key {
+            let key = CertificateStore::read_pkey(&file).map_err(|_| {
+                format!("{} is no RSA key in PEM form; remove it, and a new one is made", file.display())
+            })?;
+            X509::from_pkey(&key, &described)?
+        } else {
+            let (certificate, key) = X509::cert_and_pkey(&described)?;
+            let pem = key.to_der().and_then(|der| Ok(der.to_pem("PRIVATE KEY", LineEnding::LF)?));
+            let pem = pem.map_err(|error| error.to_string())?;
             // The key first: a certificate without a key would be taken for somebody's mistake.
-            write_new(&self.file("private", "private.pem"), pem.as_bytes(), 0o600)?;
-            write_new(&self.file("own", "cert.der"), der.as_ref(), 0o644)
+            write_new(&file, pem.as_bytes(), 0o600).map_err(|error| error.to_string())?;
+            certificate
         };
-        write().map_err(|error| error.to_string())?;
-        tracing::info!(folder = %self.folder.display(), "made a key and a self-signed certificate for OPC-UA");
+        write_new(&self.file("own", "cert.der"), certificate.as_byte_string().as_ref(), 0o644)
+            .map_err(|error| error.to_string())?;
+        let made = if has_key { "a self-signed certificate" } else { "a key and a self-signed certificate" };
+        tracing::info!(folder = %self.folder.display(), "made {made} for OPC-UA");
         Ok(())
     }
 
@@ -227,13 +238,23 @@ impl Pki {
     }
 }
 
-/// A whole file or none: what a power cut leaves behind is under another name.
+/// A whole file or none: what a power cut leaves behind is under another name. The next file is written only when this one
+/// has its name for good.
 fn write_new(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let part = path.with_extension("part");
-    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&part)?;
+    // What an earlier attempt left may have another mode, which writing into it would keep.
+    match fs::remove_file(&part) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(&part)?;
     file.write_all(bytes)?;
     file.sync_all()?;
-    fs::rename(&part, path)
+    fs::rename(&part, path)?;
+    match path.parent() {
+        Some(folder) => fs::File::open(folder)?.sync_all(),
+        None => Ok(()),
+    }
 }
 
 /// The alternative names of a certificate; `None` if they cannot be read.
@@ -261,20 +282,88 @@ fn names(der: &[u8]) -> Option<Names> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
     use std::sync::Barrier;
 
     use super::*;
+
+    fn pki(folder: &tempfile::TempDir) -> Pki {
+        Pki {
+            folder: folder.path().join("pki"),
+            thumbprints: Vec::new(),
+            application_uri: "urn:test:gateway".to_owned(),
+        }
+    }
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    /// A power cut came between the key and the certificate of the very first secured start. Ever after the gateway said
+    /// that there is a key and no certificate, until a person came to the cabinet.
+    #[test]
+    fn a_key_without_a_certificate_gets_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let pki = pki(&folder);
+        pki.own().unwrap();
+        let (certificate, key) = (pki.file("own", "cert.der"), pki.file("private", "private.pem"));
+        let before = fs::read(&key).unwrap();
+        fs::remove_file(&certificate).unwrap();
+        // What the cut may leave of the certificate is no certificate.
+        fs::write(pki.file("own", "cert.part"), "half of").unwrap();
+        let own = pki.own().unwrap();
+        assert_eq!(fs::read(&key).unwrap(), before, "the key is the same");
+        assert_eq!(own.application_uri, "urn:test:gateway");
+        let mut signature = [0; KEY_BITS as usize / 8];
+        own.key.sign_sha256(b"this", &mut signature).unwrap();
+        assert!(own.certificate.public_key().unwrap().verify_sha256(b"this", &signature).unwrap());
+        assert_eq!((mode(&key), mode(&certificate)), (0o600, 0o644));
+        assert_eq!(pki.own().unwrap().der, own.der, "it is made once");
+    }
+
+    /// Half a key at first, that everybody may read: the new one is not written into it.
+    #[test]
+    fn what_was_left_of_a_key_does_not_open_the_next_one_to_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let pki = pki(&folder);
+        fs::create_dir_all(folder.path().join("pki/private")).unwrap();
+        let part = pki.file("private", "private.part");
+        fs::write(&part, "half of").unwrap();
+        fs::set_permissions(&part, fs::Permissions::from_mode(0o666)).unwrap();
+        pki.own().unwrap();
+        assert_eq!(mode(&pki.file("private", "private.pem")), 0o600);
+    }
+
+    /// Somebody put the certificate there that a server trusts, and forgot its key; or put something there that is no key.
+    #[test]
+    fn what_a_person_must_have_done_is_left_alone_and_said() {
+        let folder = tempfile::tempdir().unwrap();
+        let pki = pki(&folder);
+        pki.own().unwrap();
+        let (certificate, key) = (pki.file("own", "cert.der"), pki.file("private", "private.pem"));
+        let before = fs::read(&certificate).unwrap();
+        fs::remove_file(&key).unwrap();
+        let Err(why) = pki.own() else { panic!("a certificate without its key") };
+        assert!(
+            why.detail.contains(&*key.to_string_lossy()) && why.detail.contains("remove"),
+            "{}",
+            why.detail
+        );
+        assert_eq!((fs::read(&certificate).unwrap(), key.exists()), (before, false));
+
+        fs::remove_file(&certificate).unwrap();
+        fs::write(&key, "not a key").unwrap();
+        let Err(why) = pki.own() else { panic!("that is no key") };
+        assert!(why.detail.contains(&*key.to_string_lossy()) && why.detail.contains("PEM"), "{}", why.detail);
+        assert_eq!((fs::read(&key).unwrap(), certificate.exists()), (b"not a key".to_vec(), false));
+    }
 
     /// A gateway with several secured servers met them all at its first start: each connection made a key and a certificate
     /// in the one folder, and the key of one stayed with the certificate of another, for good.
     #[test]
     fn devices_that_share_a_folder_make_one_certificate() {
         let folder = tempfile::tempdir().unwrap();
-        let pki = Pki {
-            folder: folder.path().join("pki"),
-            thumbprints: Vec::new(),
-            application_uri: "urn:test:gateway".to_owned(),
-        };
+        let pki = pki(&folder);
         let start = Barrier::new(4);
         let made: Vec<(ByteString, Vec<u8>)> = std::thread::scope(|scope| {
             let device = || {

@@ -3,7 +3,8 @@
 //! into the deadband meanwhile. What a poll leaves out is not held: the next poll brings what is newer.
 //!
 //! A held reading keeps its own times. Its message was acknowledged, as that of any reading that is left out: a power cut
-//! within the interval loses it, and an ordinary stop only if the node has no room for it ([`Outlet::let_go`]).
+//! within the interval loses it. A stop and a change of the configuration do not: it is delivered then, before it is due
+//! ([`Outlet::let_go`]).
 
 use std::convert::Infallible;
 use std::future::pending;
@@ -86,11 +87,14 @@ impl Outlet {
         }
     }
 
-    /// Delivers what is held at once, as far as there is room: nobody will be there when it is due.
-    pub(crate) fn let_go(&self) {
+    /// Delivers what is held at once, as soon as there is room: nobody will be there when it is due. May be dropped
+    /// halfway.
+    pub(crate) async fn let_go(&self) {
         loop {
             let last = self.lock().all_due().max();
-            let (Some(last), Ok(room)) = (last, self.sender.try_reserve()) else { return };
+            let Some(last) = last else { return };
+            // Nobody takes anything any more.
+            let Ok(room) = self.sender.reserve().await else { return };
             self.send_held(room, last);
         }
     }

@@ -146,6 +146,15 @@ impl Adapter for Reporting {
     }
 }
 
+/// A device with one stream that changes so.
+fn changing(report: Report, changes: &[(u64, i64, Quality)], dead_at: Option<u64>) -> Device {
+    let mut spec = toy::spec("d/level", "d");
+    spec.report = report;
+    let head = Head { device: "d".into(), protocol: "toy", written: String::new() };
+    let source = Changes { head, streams: vec![spec], all: changes.to_vec(), dead_at };
+    Device { source: Arc::new(source), streams: vec![StreamHandle(0)] }
+}
+
 /// What is delivered of these changes, until `until` and then a stop: when it was delivered, when it came (both ms), value and
 /// quality.
 async fn reported(
@@ -154,17 +163,13 @@ async fn reported(
     dead_at: Option<u64>,
     until: u64,
 ) -> Vec<(u64, u64, i64, Quality)> {
-    let mut spec = toy::spec("d/level", "d");
-    spec.report = report;
-    let head = Head { device: "d".into(), protocol: "toy", written: String::new() };
-    let source = Changes { head, streams: vec![spec], all: changes.to_vec(), dead_at };
     let begun = Instant::now();
     let clock: Arc<dyn Clock> = Arc::new(Together(begun));
     let start_ns = clock.wall_ns();
     let (sender, mut deliveries) = mpsc::channel(16);
-    let device = Device { source: Arc::new(source), streams: vec![StreamHandle(0)] };
     let stop = CancellationToken::new();
-    let supervisor = Supervisor::start(vec![device], &sender, &clock, 7, &stop);
+    let devices = vec![changing(report, changes, dead_at)];
+    let supervisor = Supervisor::start(devices, &sender, &clock, 7, &stop);
     drop(sender);
     let seen = Arc::new(Mutex::new(Vec::new()));
     let taking = tokio::spawn({
@@ -267,6 +272,50 @@ async fn a_dead_link_and_a_stop_leave_nothing_held() {
     // Stopped before it is due: it is delivered then.
     let seen = reported(every_second(), &changes, None, 500).await;
     assert_eq!(seen, [(0, 0, 0, GOOD), (500, 200, 1, GOOD)]);
+}
+
+/// Story: a valve closed within its interval, and the gateway was stopped, or the device taken out of the configuration, in
+/// that second. The node had much to do, and the queue to it was full at that moment: the ledger never heard of the change.
+#[tokio::test(start_paused = true)]
+async fn what_is_held_at_the_end_waits_for_room() {
+    for is_removed in [false, true] {
+        let changes = [(0, 0, GOOD), (200, 1, GOOD)];
+        let clock: Arc<dyn Clock> = Arc::new(Together(Instant::now()));
+        // Full as long as nobody takes the first one.
+        let (sender, mut deliveries) = mpsc::channel(1);
+        let stop = CancellationToken::new();
+        let devices = vec![changing(every_second(), &changes, None)];
+        let mut supervisor = Supervisor::start(devices, &sender, &clock, 7, &stop);
+        sleep(Duration::from_millis(500)).await;
+        let end = async {
+            if is_removed {
+                let none = async |_: &Arc<dyn Source>| Ok::<_, ()>(Vec::new());
+                supervisor.change(Vec::new(), none).await.expect("nothing to describe");
+            } else {
+                stop.cancel();
+            }
+            supervisor.stopped().await;
+            drop(sender);
+        };
+        let take = async {
+            sleep(Duration::from_millis(100)).await;
+            let mut seen = Vec::new();
+            while let Some(Delivery { readings, ack, .. }) = deliveries.recv().await {
+                seen.extend(readings.into_iter().map(|reading| (reading.value, reading.quality)));
+                let _ = ack.map(|ack| ack.send(()));
+            }
+            seen
+        };
+        let ((), seen) = tokio::join!(end, take);
+        // Nobody asks any more, and that shows.
+        let stale = is_removed.then_some((1, Quality::Stale));
+        let expected = [(0, GOOD), (1, GOOD)].into_iter().chain(stale);
+        assert_eq!(
+            seen,
+            expected.map(|(v, q)| (Value::Int(v), q)).collect::<Vec<_>>(),
+            "removed: {is_removed}"
+        );
+    }
 }
 
 /// Story: the gateway was off for an hour, and the broker kept a message a minute. With `min_interval = "5s"` all of them came

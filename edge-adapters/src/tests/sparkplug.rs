@@ -12,7 +12,7 @@ use selvedge_core::reading::Value;
 
 use crate::backoff::SplitMix;
 use crate::mapping::Decoded;
-use crate::mqtt::sparkplug::host::{Host, Out, Policy, Target};
+use crate::mqtt::sparkplug::host::{Came, Host, Out, Policy, Target};
 use crate::mqtt::sparkplug::payload::{Metric, Payload};
 use crate::mqtt::sparkplug::topic::{Place, Topic, Verb};
 use crate::mqtt::sparkplug::value::DataType;
@@ -97,8 +97,12 @@ impl Rig {
 
     pub(super) fn hear(&mut self, verb: Verb, place: &Place, payload: Payload) -> Vec<Brief> {
         let mut out = Vec::new();
-        self.host.message(verb, place, Ok(payload), self.now, &mut out);
+        self.host.message(verb, place, Ok(payload), self.came(), &mut out);
         briefly(out)
+    }
+
+    pub(super) fn came(&self) -> Came {
+        Came { at: self.now, writes: 0 }
     }
 
     /// Time goes on, in steps as the adapter would make them; which nodes are asked for births, and what else happens.

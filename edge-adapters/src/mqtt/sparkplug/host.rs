@@ -19,7 +19,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::node::{Around, Life, Node};
+use super::node::{Around, Life, Message, Node};
 use super::payload::{Payload, Unreadable};
 use super::rebirth::SPACING;
 use super::scope::{ALIASES_MAX, Born};
@@ -56,6 +56,16 @@ pub struct Target {
     pub kind: Option<DataType>,
 }
 
+/// When a message came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Came {
+    /// The moment, as a span since any fixed one.
+    pub at: Duration,
+    /// How many values had been written by then: what came before a value was written does not confirm it, however late
+    /// its turn comes.
+    pub writes: u64,
+}
+
 /// What becomes of a stream.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Out {
@@ -69,6 +79,8 @@ pub enum Out {
         source_time_ns: Option<i64>,
         /// Is it one that was kept while nobody could be told?
         is_historical: bool,
+        /// How many values had been written when its message came.
+        writes: u64,
     },
     /// Its last value is no value of now.
     Stale {
@@ -133,7 +145,7 @@ impl Host {
         verb: Verb,
         place: &Place,
         payload: Result<Payload, Unreadable>,
-        now: Duration,
+        came: Came,
         out: &mut Vec<Out>,
     ) -> bool {
         // Only a birth brings aliases.
@@ -148,8 +160,9 @@ impl Host {
         let room = if is_birth { ALIASES_MAX.saturating_sub(kept - node.aliases()) } else { 0 };
         let is_wanted = node.scopes.contains_key(&place.device);
         let before = (node.life, verb == Verb::Data);
-        let mut around = Around { now, policy: &self.policy, figures: &mut self.figures, room, out };
-        node.message(verb, place.device.clone(), payload, &mut around);
+        let mut around = Around { now: came.at, policy: &self.policy, figures: &mut self.figures, room, out };
+        let message = Message { verb, device: place.device.clone(), payload, writes: came.writes };
+        node.message(message, &mut around);
         self.due = self.due.into_iter().chain(node.due()).min();
         self.is_changed |= before != (node.life, true);
         is_wanted

@@ -25,12 +25,14 @@ pub enum Life {
     Dead,
 }
 
-/// A message that came before its turn.
+/// A message of a node or, with a name, of one of its devices.
 #[derive(Debug)]
-struct Held {
-    verb: Verb,
-    device: Option<String>,
-    payload: Payload,
+pub(super) struct Message {
+    pub(super) verb: Verb,
+    pub(super) device: Option<String>,
+    pub(super) payload: Payload,
+    /// How many values had been written when it came.
+    pub(super) writes: u64,
 }
 
 #[derive(Debug)]
@@ -42,8 +44,8 @@ pub(super) struct Node {
     bd_seq: Option<u64>,
     /// The sequence number of the next message, where its messages have any.
     expected: Option<u8>,
-    /// By sequence number.
-    held: BTreeMap<u8, Held>,
+    /// What came before its turn, by sequence number.
+    held: BTreeMap<u8, Message>,
     held_until: Option<Duration>,
 }
 
@@ -105,22 +107,16 @@ impl Node {
     }
 
     /// A message of it or of one of its devices.
-    pub(super) fn message(
-        &mut self,
-        verb: Verb,
-        device: Option<String>,
-        payload: Payload,
-        around: &mut Around<'_>,
-    ) {
-        match (verb, &device) {
+    pub(super) fn message(&mut self, message: Message, around: &mut Around<'_>) {
+        match (message.verb, &message.device) {
             (Verb::Command, _) => {}
-            (Verb::Birth, None) => self.birth(&payload, around),
-            (Verb::Death, None) => self.death(&payload, around),
-            _ if self.life == Life::Born => self.in_turn(verb, device, payload, around),
+            (Verb::Birth, None) => self.birth(&message, around),
+            (Verb::Death, None) => self.death(&message.payload, around),
+            _ if self.life == Life::Born => self.in_turn(message, around),
             _ => {
                 around.figures.before_birth += 1;
                 self.want_birth(around);
-                self.unordered(verb, device.as_ref(), &payload, around);
+                self.unordered(&message, around);
             }
         }
     }
@@ -131,7 +127,8 @@ impl Node {
         }
     }
 
-    fn birth(&mut self, payload: &Payload, around: &mut Around<'_>) {
+    fn birth(&mut self, message: &Message, around: &mut Around<'_>) {
+        let Message { payload, writes, .. } = message;
         around.figures.births += 1;
         self.forget();
         self.life = Life::Born;
@@ -140,7 +137,7 @@ impl Node {
         self.asking.born(around.now);
         for (device, scope) in &mut self.scopes {
             match device {
-                None => scope.birth(payload, around.room, around.out),
+                None => scope.birth(payload, *writes, around.room, around.out),
                 // Births of devices follow; those that do not come are devices that are gone.
                 Some(_) => scope.birth_due = Some(around.now + DEVICE_BIRTH_WAIT),
             }
@@ -167,34 +164,34 @@ impl Node {
     }
 
     /// A message with a place in the order.
-    fn in_turn(&mut self, verb: Verb, device: Option<String>, payload: Payload, around: &mut Around<'_>) {
-        let (Some(expected), Some(seq)) = (self.expected, payload.seq) else {
-            return self.ordered(verb, device.as_ref(), &payload, around);
+    fn in_turn(&mut self, message: Message, around: &mut Around<'_>) {
+        let (Some(expected), Some(seq)) = (self.expected, message.payload.seq) else {
+            return self.ordered(&message, around);
         };
         // 256 and more are no sequence numbers (section 6.4.1), and so never the next.
         let seq = u8::try_from(seq).ok();
         if seq == Some(expected) {
             self.expected = Some(expected.wrapping_add(1));
-            self.ordered(verb, device.as_ref(), &payload, around);
+            self.ordered(&message, around);
             return self.take_held(around);
         }
         let may_wait = around.policy.reorder > Duration::ZERO && self.held.len() < HELD_MAX;
         if let Some(seq) = seq.filter(|seq| may_wait && seq.wrapping_sub(expected) < 128) {
-            self.held.insert(seq, Held { verb, device, payload });
+            self.held.insert(seq, message);
             self.held_until.get_or_insert(around.now + around.policy.reorder);
         } else {
             self.gap(around);
-            self.unordered(verb, device.as_ref(), &payload, around);
+            self.unordered(&message, around);
         }
     }
 
     fn take_held(&mut self, around: &mut Around<'_>) {
         while let Some(expected) = self.expected
-            && let Some(Held { verb, device, payload }) = self.held.remove(&expected)
+            && let Some(message) = self.held.remove(&expected)
         {
             around.figures.reordered += 1;
             self.expected = Some(expected.wrapping_add(1));
-            self.ordered(verb, device.as_ref(), &payload, around);
+            self.ordered(&message, around);
         }
         if self.held.is_empty() {
             self.held_until = None;
@@ -209,20 +206,21 @@ impl Node {
         self.forget();
         self.stale(status_code::MISSED, around.out);
         self.want_birth(around);
-        for Held { verb, device, payload } in held.into_values() {
-            self.unordered(verb, device.as_ref(), &payload, around);
+        for message in held.values() {
+            self.unordered(message, around);
         }
     }
 
     /// A message whose turn it is.
-    fn ordered(&mut self, verb: Verb, device: Option<&String>, payload: &Payload, around: &mut Around<'_>) {
+    fn ordered(&mut self, message: &Message, around: &mut Around<'_>) {
         let aliases = self.aliases();
-        let Some(scope) = self.scopes.get_mut(&device.cloned()) else { return };
+        let Message { verb, device, payload, writes } = message;
+        let Some(scope) = self.scopes.get_mut(device) else { return };
         match verb {
             Verb::Birth => {
                 around.figures.births += 1;
                 let room = around.room.saturating_sub(aliases - scope.aliases());
-                scope.birth(payload, room, around.out);
+                scope.birth(payload, *writes, room, around.out);
             }
             Verb::Death => {
                 around.figures.deaths += 1;
@@ -232,7 +230,7 @@ impl Node {
             }
             Verb::Data => {
                 let before_birth = !scope.is_born;
-                let Unexplained { aliases, names } = scope.data(payload, Trust::Full, around.out);
+                let Unexplained { aliases, names } = scope.data(payload, *writes, Trust::Full, around.out);
                 around.figures.before_birth += u64::from(before_birth);
                 if !before_birth {
                     around.figures.unknown_metrics += aliases + names;
@@ -246,11 +244,12 @@ impl Node {
     }
 
     /// A message of which nobody knows what came before it.
-    fn unordered(&mut self, verb: Verb, device: Option<&String>, payload: &Payload, around: &mut Around<'_>) {
-        let Some(scope) = self.scopes.get_mut(&device.cloned()) else { return };
+    fn unordered(&mut self, message: &Message, around: &mut Around<'_>) {
+        let Message { verb, device, payload, writes } = message;
+        let Some(scope) = self.scopes.get_mut(device) else { return };
         match verb {
             Verb::Birth | Verb::Data => {
-                scope.data(payload, Trust::Names, around.out);
+                scope.data(payload, *writes, Trust::Names, around.out);
             }
             Verb::Death => {
                 around.figures.deaths += 1;

@@ -6,7 +6,7 @@ use selvedge_core::border::NewReading;
 use selvedge_core::reading::{Quality, Value};
 use tokio::time::Instant;
 
-use super::host::{Host, Out, Policy, Target};
+use super::host::{Came, Host, Out, Policy, Target};
 use super::payload::{Metric, Payload};
 use super::state::HostState;
 use super::topic::{NAMESPACE, Place, Topic, Verb};
@@ -98,8 +98,8 @@ pub(super) struct Reader {
     is_online: bool,
     subscription: Subscription,
     writing: Option<Writing>,
-    /// What is taken now had come before the value was written, and does not confirm it.
-    is_older: bool,
+    /// Values that were written. What came before the last of them does not confirm it.
+    writes: u64,
 }
 
 impl Reader {
@@ -116,7 +116,7 @@ impl Reader {
             is_online: false,
             subscription: Subscription::Asked,
             writing: None,
-            is_older: false,
+            writes: 0,
         }
     }
 
@@ -132,7 +132,7 @@ impl Reader {
                     let Some(last) = self.last[stream].take() else { continue };
                     readings.push(NewReading { quality: Quality::Stale, status, receive_time_ns, ..last });
                 }
-                Out::Value { stream, mut decoded, source_time_ns, is_historical } => {
+                Out::Value { stream, mut decoded, source_time_ns, is_historical, writes } => {
                     if is_marked(&self.settings.marks[stream], &decoded.value) {
                         (decoded.value, decoded.quality) = (Value::None, Quality::NotAvailable);
                     }
@@ -159,7 +159,7 @@ impl Reader {
                     if is_historical {
                         readings.push_past(reading);
                     } else {
-                        self.shows(stream, &reading.value);
+                        self.shows(stream, &reading.value, writes);
                         let last = self.last[stream].replace(reading.clone());
                         // A birth says again what was said before.
                         if source_time_ns.is_some() && last.is_some_and(|last| is_again(&last, &reading)) {
@@ -173,8 +173,9 @@ impl Reader {
         }
     }
 
-    fn shows(&mut self, stream: usize, value: &Value) {
-        if self.is_older {
+    /// A stream shows a value of now, in a message that came after so many writes.
+    fn shows(&mut self, stream: usize, value: &Value, writes: u64) {
+        if writes < self.writes {
             return;
         }
         let Some(writing) = self.writing.take() else { return };
@@ -289,7 +290,7 @@ impl Layer for Reader {
     }
 
     fn message(&mut self, message: &Message, is_older: bool, readings: &mut Readings, context: &Context) {
-        self.is_older = is_older;
+        let came = Came { at: self.now(), writes: self.writes.saturating_sub(u64::from(is_older)) };
         match Topic::parse(&message.topic) {
             Some(Topic::Of { group, verb, place }) if group == self.settings.group => {
                 if verb == Verb::Command {
@@ -304,7 +305,7 @@ impl Layer for Reader {
                 if let Err(why) = &payload {
                     tracing::debug!(topic = message.topic, %why, "a message cannot be read");
                 }
-                if !self.host.message(verb, &place, payload, self.now(), &mut out) {
+                if !self.host.message(verb, &place, payload, came, &mut out) {
                     context.health.messages(|figures| figures.unmatched(&message.topic));
                 }
                 self.take(out, readings, context);
@@ -342,6 +343,7 @@ impl Layer for Reader {
     }
 
     fn write(&mut self, request: WriteRequest, speaker: &mut dyn Speak, context: &Context) {
+        self.writes += 1;
         let within = self.settings.confirm_within[request.stream];
         let metric = self.host.born(request.stream);
         let publish = |place: &Place, metric| {

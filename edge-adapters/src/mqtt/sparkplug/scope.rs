@@ -40,6 +40,15 @@ pub(super) enum Trust {
     Names,
 }
 
+/// What a metric has of its message.
+#[derive(Debug, Clone, Copy)]
+struct Said {
+    /// Its time, ms since 1970 UTC.
+    time: Option<u64>,
+    /// How many values had been written when it came.
+    writes: u64,
+}
+
 /// What a message had that a birth must explain.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Unexplained {
@@ -106,8 +115,8 @@ impl Scope {
         self.aliases.len()
     }
 
-    /// A birth, with room for so many aliases.
-    pub(super) fn birth(&mut self, payload: &Payload, room: usize, out: &mut Vec<Out>) {
+    /// A birth that came after so many writes, with room for so many aliases.
+    pub(super) fn birth(&mut self, payload: &Payload, writes: u64, room: usize, out: &mut Vec<Out>) {
         self.forget();
         (self.is_born, self.birth_due) = (true, None);
         (self.unmatched, self.unmatched_count, self.aliases_twice) = (Vec::new(), 0, 0);
@@ -121,10 +130,11 @@ impl Scope {
                 self.note_unmatched(name);
             }
         }
+        let said = Said { time: payload.timestamp, writes };
         for metric in &payload.metrics {
             let Some(name) = metric.called() else { continue };
             self.note_types(name, metric, 0);
-            self.values(name, metric, payload.timestamp, 0, out);
+            self.values(name, metric, said, 0, out);
         }
         // What the birth does not have has no value of now.
         for slot in self.wanted.values().filter(|slot| slot.born.is_none()) {
@@ -180,19 +190,26 @@ impl Scope {
         template.metrics.into_iter().filter_map(named).collect()
     }
 
-    /// What a message brings. Without its birth a metric needs a type of its own.
-    pub(super) fn data(&self, payload: &Payload, trust: Trust, out: &mut Vec<Out>) -> Unexplained {
+    /// What a message that came after so many writes brings. Without its birth a metric needs a type of its own.
+    pub(super) fn data(
+        &self,
+        payload: &Payload,
+        writes: u64,
+        trust: Trust,
+        out: &mut Vec<Out>,
+    ) -> Unexplained {
+        let said = Said { time: payload.timestamp, writes };
         let mut unexplained = Unexplained::default();
         for metric in &payload.metrics {
             // The name stands above the alias, which only stands for it.
             if let Some(name) = metric.called() {
                 unexplained.names += u64::from(self.slot(name).is_some_and(|slot| slot.born.is_none()));
-                self.values(name, metric, payload.timestamp, 0, out);
+                self.values(name, metric, said, 0, out);
             } else if trust == Trust::Full
                 && let Some(alias) = metric.alias
             {
                 match self.aliases.get(&alias) {
-                    Some(Some(name)) => self.values(name, metric, payload.timestamp, 0, out),
+                    Some(Some(name)) => self.values(name, metric, said, 0, out),
                     Some(None) => {}
                     None => unexplained.aliases += u64::from(!self.has_more_aliases),
                 }
@@ -201,7 +218,7 @@ impl Scope {
         unexplained
     }
 
-    fn values(&self, name: &str, metric: &Metric, time: Option<u64>, depth: usize, out: &mut Vec<Out>) {
+    fn values(&self, name: &str, metric: &Metric, said: Said, depth: usize, out: &mut Vec<Out>) {
         if let Some(slot) = self.wanted.get(name) {
             let kind = match (metric.datatype, slot.born) {
                 (Some(number), _) => DataType::of(number),
@@ -209,7 +226,7 @@ impl Scope {
                 (None, None) => return,
             };
             let decoded = kind.map_or(Decoded::bad(status_code::UNDECODABLE), |k| value::decode(metric, k));
-            let source_time_ns = value::source_time_ns(metric, time);
+            let source_time_ns = value::source_time_ns(metric, said.time);
             for (stream, expected) in &slot.streams {
                 let is_other = expected.is_some() && *expected != kind;
                 out.push(Out::Value {
@@ -217,11 +234,12 @@ impl Scope {
                     decoded: if is_other { Decoded::bad(status_code::OTHER_TYPE) } else { decoded.clone() },
                     source_time_ns,
                     is_historical: metric.is_historical == Some(true),
+                    writes: said.writes,
                 });
             }
         }
         for (name, member) in self.members(name, metric, depth) {
-            self.values(&name, &member, time, depth + 1, out);
+            self.values(&name, &member, said, depth + 1, out);
         }
     }
 }

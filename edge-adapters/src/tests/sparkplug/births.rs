@@ -229,7 +229,7 @@ fn nodes_and_devices_without_streams_are_not_kept_but_count_in_the_sequence() {
     assert_eq!(rig.say("NDATA/n", payload(4, vec![aliased(1, 21)])), [Is(0, 21)]);
     assert_eq!(rig.host.figures().gaps, 0);
     let mut out = Vec::new();
-    assert!(!rig.host.message(Verb::Birth, &super::place("m"), Ok(birth(1)), rig.now, &mut out));
+    assert!(!rig.host.message(Verb::Birth, &super::place("m"), Ok(birth(1)), rig.came(), &mut out));
     assert!(out.is_empty() && rig.host.life("m").is_none());
 }
 

@@ -68,7 +68,7 @@ fn the_same_message_twice_is_a_gap_too() {
 fn a_message_that_cannot_be_read_shows_as_a_gap() {
     let mut rig = born(POLICY);
     let (place, unreadable) = (super::place("n"), Err(Unreadable::Malformed));
-    assert!(rig.host.message(Verb::Data, &place, unreadable, rig.now, &mut Vec::new()));
+    assert!(rig.host.message(Verb::Data, &place, unreadable, rig.came(), &mut Vec::new()));
     assert_eq!(rig.say("NDATA/n", data(2, 5)), [Stale(0, MISSED)]);
     assert_eq!(rig.host.figures().unreadable, 1);
 }
