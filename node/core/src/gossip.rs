@@ -236,6 +236,15 @@ pub(crate) struct Announced {
     pub(crate) due_us: u64,
 }
 
+/// What walks from heads of frontiers down what waits here have found, in one state of it.
+#[derive(Debug, Default)]
+pub(crate) struct Walked {
+    /// Of each waiting transaction that was passed: the first below it that is neither attached nor waiting.
+    pub(crate) found: BTreeMap<Id, Option<Reference>>,
+    /// Steps that were taken.
+    pub(crate) looked_at: u64,
+}
+
 /// What outlives the connections to an issuer.
 #[derive(Debug, Default)]
 pub(crate) struct Remembered {
@@ -267,6 +276,8 @@ pub(crate) struct Gossip {
     pub(crate) fetched_from: Option<PeerId>,
     /// So much of what it brought was announced to others.
     pub(crate) fetched_announced: u32,
+    /// Steps that all walks below heads of frontiers took since the start. See [`Walked`].
+    pub(crate) looked_at: u64,
     remembered: BTreeMap<Issuer, Remembered>,
     /// Loads that ask whether heads of a frontier are attached below the window.
     pub(crate) checking: BTreeMap<Ticket, (PeerId, Vec<Reference>)>,

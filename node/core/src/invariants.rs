@@ -168,6 +168,12 @@ pub fn to_be_asked_for(node: &Node) -> impl Iterator<Item = crate::hash::Id> + '
     node.pending.awaited.keys().copied().filter(|id| node.next_ask(id).is_some())
 }
 
+/// Steps that the node has taken since its start, down what waits here, to learn what is missing below heads that peers name.
+/// A peer must not be able to make it take more of them than it names heads and has transactions waiting.
+pub fn steps_below_heads(node: &Node) -> u64 {
+    node.gossip.looked_at
+}
+
 /// The local number that the next attached transaction gets.
 pub fn next_number(node: &Node) -> u64 {
     node.window.next_number()

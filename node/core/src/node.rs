@@ -92,7 +92,7 @@ pub struct Node {
     own_keys: OwnKeys,
     /// Transaction 0 of a node that the genesis does not name.
     enrolment: Option<Enrol>,
-    gossip: Gossip,
+    pub(crate) gossip: Gossip,
     start: StartId,
     random: Random,
     next_ticket: u64,

@@ -1,11 +1,10 @@
 //! Catching up: digests, frontiers, and the fetch of what a peer has and this node lacks.
 
-use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use crate::border::{Effect, Now, PeerId, Serve, Ticket};
 use crate::codec;
-use crate::gossip::{Fetching, Peer};
+use crate::gossip::{Fetching, Peer, Walked};
 use crate::hash::{Hash, Id, Issuer, context, derive};
 use crate::limits;
 use crate::record::Stored;
@@ -274,7 +273,7 @@ impl Node {
         let Some(known) = self.gossip.get_mut(peer) else { return Vec::new() };
         let mut ahead = core::mem::take(&mut known.ahead);
         let mut ranges: Vec<ChainRange> = Vec::new();
-        let (mut given_up, mut seen) = (Vec::new(), BTreeMap::new());
+        let (mut given_up, mut walked) = (Vec::new(), Walked::default());
         ahead.retain(|issuer, heads| {
             let next = self.issuers.get(issuer).and_then(|c| c.greatest).map_or(0, |g| g + 1);
             heads.retain_mut(|(head, attempts)| {
@@ -293,7 +292,7 @@ impl Node {
                 }
                 // What waits here already need not come again: fetched over and over while a slow store has to say what
                 // it waits for, it would be held against whoever sends it. What a fetch has brought may wait for ever.
-                let Some(missing) = self.missing_below(reference, &mut seen) else {
+                let Some(missing) = self.missing_below(reference, &mut walked) else {
                     let since_us = self.pending.waiting.get(&head.id).map_or(now_us, |w| w.since_us);
                     let is_vain = *attempts > 0 || since_us + limits::GIVEN_UP_US <= now_us;
                     given_up.extend(is_vain.then_some(head.id));
@@ -306,6 +305,7 @@ impl Node {
             });
             !heads.is_empty()
         });
+        self.gossip.looked_at += walked.looked_at;
         if let Some(known) = self.gossip.get_mut(peer) {
             known.ahead = ahead;
             for id in given_up {

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use selvedge_core::border::{PeerId, StartCheck};
-use selvedge_core::wire::{self, ChainHead, ChainHeads, Fetch, FetchEnd, Frontier, Message};
-use selvedge_core::{Id, limits};
+use selvedge_core::wire::{self, ChainHead, ChainHeads, ChainRange, Fetch, FetchEnd, Frontier, Message};
+use selvedge_core::{Id, Issuer, invariants, limits};
 
 use crate::driver::{Driver, PEER, Work};
 use crate::world::Tx;
@@ -252,4 +252,46 @@ fn what_is_fetched_and_waits_for_ever_is_given_up() {
         driver.advance_us(limits::PENDING_TIMEOUT_US);
     }
     assert!((2..=limits::GIVEN_UP_TIMES as usize + 2).contains(&fetched), "fetched {fetched} times");
+}
+
+/// A peer sent a chain without its beginning and then a frontier with thousands of heads over it, and each of them was walked
+/// down to the bottom: millions of steps for 100 kB. Counted here, since a clock would say little: what was found below one head
+/// holds for all that stand above it, and a name under which somebody else's transaction waits is nobody's.
+#[test]
+fn many_heads_over_one_chain_are_walked_once_in_all() {
+    const CHAIN: usize = 1_000;
+    let mut driver = listening();
+    driver.check_every = 256;
+    let chain = chain(&driver, CHAIN + 1);
+    for tx in &chain[1..] {
+        driver.frame(tx);
+    }
+    assert_eq!(driver.node.status().pending, CHAIN, "all but the first wait for it");
+    let head = |tx: &Tx| ChainHead { sequence: tx.body.sequence, id: tx.id() };
+    let newest = chain.last().expect("a chain");
+    // As many heads as a frontier holds of one chain, and the newest one once more under a thousand other names.
+    let own = chain[chain.len() - limits::BRANCHES_MAX..].iter().map(head).collect();
+    let mut chains = vec![ChainHeads { issuer: newest.body.issuer, heads: own }];
+    chains.extend((0..1_000_u32).map(|at| {
+        let mut name = [0xee; 32];
+        name[..4].copy_from_slice(&at.to_be_bytes());
+        ChainHeads { issuer: Issuer(name), heads: vec![head(newest)] }
+    }));
+    chains.sort_unstable_by_key(|chain| chain.issuer);
+    let heads: usize = chains.iter().map(|chain| chain.heads.len()).sum();
+    let before = invariants::steps_below_heads(&driver.node);
+    let parts: Vec<&[ChainHeads]> = chains.chunks(limits::FRONTIER_CHAINS_MAX).collect();
+    for (at, part) in parts.iter().enumerate() {
+        let last = at + 1 == parts.len();
+        driver.say(PEER, &Message::Frontier(Frontier { last, chains: part.to_vec() }));
+    }
+    let steps = invariants::steps_below_heads(&driver.node) - before;
+    // It has looked at all of them: it asks for what its chain lacks, and for what the others name.
+    let fetch = fetch(&driver);
+    let lacks = |r: &&ChainRange| r.issuer == newest.body.issuer;
+    assert!(fetch.ranges.iter().filter(lacks).all(|r| (r.from, r.to) == (0, 0)), "only the first is missing");
+    assert_eq!(fetch.ranges.len(), heads);
+    // Down the chain once, and of each head one look at it and one at what is known of the one below.
+    let most = (CHAIN + 2 * heads) as u64;
+    assert!((CHAIN as u64..=most).contains(&steps), "{steps} steps for {heads} heads over {CHAIN}");
 }

@@ -1,11 +1,11 @@
 //! What a waiting transaction refers to: attached, to be asked of the store, or wanted from peers.
 
-use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::border::{Effect, NewKey, Now, Ticket};
 use crate::check::KeyPayload;
+use crate::gossip::Walked;
 use crate::hash::Id;
 use crate::limits;
 use crate::pending::{Stage, Waiting};
@@ -77,21 +77,18 @@ impl Node {
     }
 
     /// Of this one and what stands before it on its chain: the first, downwards, that is neither attached nor waiting here.
-    /// `None`: all of them are, or only the store can say. `seen` is what was found before in the same state: a peer may name
+    /// `None`: all of them are, or only the store can say. `walked` is what was found before in the same state: a peer may name
     /// thousands of heads over one long chain.
-    pub(in crate::node) fn missing_below(
-        &self,
-        head: Reference,
-        seen: &mut BTreeMap<Id, Option<Reference>>,
-    ) -> Option<Reference> {
+    pub(in crate::node) fn missing_below(&self, head: Reference, walked: &mut Walked) -> Option<Reference> {
         let (mut at, mut passed) = (head, Vec::new());
         // A waiting one names the one before it by its id, so this ends.
         let missing = loop {
             // A name under which something else waits is nobody's.
             let waiting = self.pending.waiting.get(&at.id);
             let named = |w: &&Waiting| w.body.issuer == at.issuer && w.body.sequence == at.sequence;
+            walked.looked_at += 1;
             let Some(waiting) = waiting.filter(named) else { break Some(at) };
-            if let Some(found) = seen.get(&at.id) {
+            if let Some(found) = walked.found.get(&at.id) {
                 break *found;
             }
             passed.push(at.id);
@@ -101,7 +98,7 @@ impl Node {
             }
             at = prev;
         };
-        seen.extend(passed.into_iter().map(|id| (id, missing)));
+        walked.found.extend(passed.into_iter().map(|id| (id, missing)));
         missing
     }
 
