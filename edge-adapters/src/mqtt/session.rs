@@ -101,6 +101,7 @@ pub(crate) struct Session {
     asked: VecDeque<Vec<Filter>>,
     answer_due: Instant,
     refused: Vec<String>,
+    /// Digests, of this connection.
     last_of_topic: HashMap<String, [u8; 16]>,
     aside: Aside,
     last_line: Option<Instant>,
@@ -128,6 +129,7 @@ impl Session {
             asked: VecDeque::new(),
             answer_due: Instant::now(),
             refused: Vec::new(),
+            /// Digests, of this connection.
             last_of_topic: HashMap::new(),
             aside: Aside::default(),
             last_line: None,
@@ -152,6 +154,8 @@ impl Session {
             }
             context.health.failed(fault.kind);
             context.outlet.mark_stale(fault.status());
+            // What the broker has kept and says again is how it is, to streams that are stale now.
+            self.last_of_topic.clear();
             let wait = backoff.next_wait();
             context.health.down(&fault, wait);
             self.not_confirmed("the connection ended before the stream showed the value");

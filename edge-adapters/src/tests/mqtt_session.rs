@@ -11,9 +11,9 @@ use selvedge_core::reading::{FLAG_POSSIBLY_REPEATED, Quality, Value};
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio_util::sync::CancellationToken;
 
-use super::support::{device, soon};
+use super::support::{Log, device, soon};
 use crate::adapter::{Fault, FaultKind, Source, Start};
-use crate::clock::{Clock, SetClock};
+use crate::clock::{AHEAD_MAX, Clock, EARLIEST_NS, SetClock};
 use crate::health::{DeviceSnapshot, DeviceState, MessageFigures};
 use crate::mqtt::Mqtt;
 use crate::mqtt::client::{
@@ -31,6 +31,9 @@ const CONFIG: &str = "[[device]]\nname = \"broker\"\nprotocol = \"mqtt\"\naddres
                       [[device.stream]]\nname = \"t\"\ntopic = \"a/t\"\ntype = \"f64\"\n\
                       [[device.stream]]\nname = \"j\"\ntopic = \"a/j\"\npointer = \"/v\"\ntime = \"/ts\"\ntype = \"i64\"\n\
                       [[device.stream]]\nname = \"k\"\ntopic = \"a/j\"\npointer = \"/k\"\ntype = \"bool\"\n";
+
+/// When all this happens, ns since 1970 UTC: 2026-01-01.
+const NOW_NS: i64 = 1_767_225_600_000_000_000;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Said {
@@ -160,7 +163,7 @@ impl Rig {
         source.begin(&Start { gateway: "g", origins, is_running });
         let streams = (0..3).map(StreamHandle).collect();
         let (sender, deliveries) = mpsc::channel(room);
-        let clock = Arc::new(SetClock::at(1_000));
+        let clock = Arc::new(SetClock::at(NOW_NS));
         let shared: Arc<dyn Clock> = Arc::clone(&clock) as _;
         let device = Device { source: Arc::new(source), streams };
         let supervisor = Supervisor::start(vec![device], &sender, &shared, 7, &CancellationToken::new());
@@ -228,7 +231,7 @@ async fn a_message_is_acknowledged_when_it_is_durable_and_not_before() {
     let first = keep(first);
     assert_eq!(
         (first[0].value.clone(), first[0].flags, first[0].source_time_ns),
-        (Value::Float(21.5), 0, 1_000)
+        (Value::Float(21.5), 0, NOW_NS)
     );
     assert_eq!([link.acknowledged().await, link.acknowledged().await], [1, 2]);
     rig.state(DeviceState::Up).await;
@@ -343,12 +346,12 @@ async fn messages_of_no_stream_and_of_no_sense_are_acknowledged_and_counted() {
     let bad = keep(rig.delivery().await);
     assert_eq!((bad[0].quality, bad[0].status), (Quality::Bad, status_code::UNDECODABLE));
     assert_eq!(link.acknowledged().await, 2);
-    link.message(3, "a/j", "{\"v\": 4, \"ts\": 77}");
+    link.message(3, "a/j", "{\"v\": 4, \"ts\": 1767225599077}");
     let good = keep(rig.delivery().await);
     assert_eq!(good.len(), 1, "it says nothing of the second stream");
     assert_eq!(
         (good[0].value.clone(), good[0].source_time_ns, good[0].receive_time_ns),
-        (Value::Int(4), 77_000_000, 1_000)
+        (Value::Int(4), NOW_NS - 923_000_000, NOW_NS)
     );
     assert_eq!(link.acknowledged().await, 3);
     link.message(4, "a/j", "{\"v\": 4, \"k\": true}");
@@ -366,6 +369,62 @@ async fn messages_of_no_stream_and_of_no_sense_are_acknowledged_and_counted() {
     assert_eq!(figures.unmatched_topics, ["a/unknown"]);
 }
 
+/// Story: a controller loses its battery and says 1984; another's clock was set to 2190 by a slip. Both readings were good,
+/// with times that sorted them before the plant was built and after it is gone. What the broker kept for a week is right.
+#[tokio::test(start_paused = true)]
+async fn a_time_that_cannot_be_is_kept_and_makes_the_reading_uncertain() {
+    let mut rig = Rig::new();
+    let mut link = rig.running().await;
+    let odd = (Quality::Uncertain, status_code::ODD_TIME);
+    let good = (Quality::Good, status_code::NONE);
+    let ahead_ns = AHEAD_MAX.as_nanos() as i64;
+    let cases = [
+        (441_763_200_000_000_000, odd),
+        (6_942_585_600_000_000_000, odd),
+        (EARLIEST_NS - 1_000_000, odd),
+        (EARLIEST_NS, good),
+        (NOW_NS - 7 * 86_400_000_000_000, good),
+        (NOW_NS + ahead_ns, good),
+        (NOW_NS + ahead_ns + 1_000_000, odd),
+    ];
+    for (packet, (source_time_ns, expected)) in (1..).zip(cases) {
+        let payload = format!("{{\"v\": 4, \"ts\": {}}}", source_time_ns / 1_000_000);
+        for retained in [false, true] {
+            // A kept message with a time of its own is no other than one that comes live.
+            let packet = 2 * packet + u16::from(retained);
+            let message = Message {
+                retained,
+                ..message(packet, "a/j", &format!("{payload}{}", " ".repeat(packet.into())))
+            };
+            link.say(Heard::Message(message));
+            let reading = keep(rig.delivery().await).swap_remove(0);
+            assert_eq!((reading.quality, reading.status), expected, "{payload}, retained: {retained}");
+            assert_eq!((reading.source_time_ns, reading.receive_time_ns), (source_time_ns, NOW_NS));
+            link.acknowledged().await;
+        }
+    }
+    // What the source says of the value itself is not covered up.
+    link.message(90, "a/j", "{\"v\": null, \"ts\": 0}");
+    let nothing = keep(rig.delivery().await).swap_remove(0);
+    assert_eq!((nothing.quality, nothing.status), (Quality::NotAvailable, status_code::NONE));
+}
+
+/// Story: a stranger may publish on one topic. What he wrote there looked like a line of the gateway's own log, in red, and the
+/// real line named a number where a person looks for a stream.
+#[tokio::test(start_paused = true)]
+async fn a_payload_forges_no_line_in_the_log() {
+    let (log, _guard) = Log::listen();
+    let mut rig = Rig::new();
+    let link = rig.running().await;
+    link.message(1, "a/t", "1\n2026-11-22T01:00:00Z  INFO device answers \u{1b}[31m\u{9b}2J\u{202e}");
+    keep(rig.delivery().await);
+    assert_eq!(log.lines_with("stream=\"t\""), 1);
+    assert_eq!(log.lines_with("1\\n2026"), 1, "it is there, escaped");
+    for raw in ["\n", "\u{1b}", "\u{9b}", "\u{202e}"] {
+        assert_eq!(log.lines_with(raw), 0, "{raw:?}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_retained_message_is_of_unknown_age_and_taken_once() {
     let mut rig = Rig::new();
@@ -376,22 +435,49 @@ async fn a_retained_message_is_of_unknown_age_and_taken_once() {
     link.say(retained(1, "a/t", "5"));
     let first = keep(rig.delivery().await);
     assert_eq!((first[0].quality, first[0].status), (Quality::Uncertain, status_code::RETAINED));
-    link.say(retained(2, "a/j", "{\"v\": 1, \"ts\": 77}"));
+    link.say(retained(2, "a/j", "{\"v\": 1, \"ts\": 1767225599077}"));
     let timed = keep(rig.delivery().await);
     assert_eq!(
         (timed[0].quality, timed[0].source_time_ns),
-        (Quality::Good, 77_000_000),
+        (Quality::Good, NOW_NS - 923_000_000),
         "it says how old it is"
     );
-    drop(link);
-    let mut link = rig.link().await;
-    link.accept(false).await;
-    link.say(retained(1, "a/t", "5"));
-    assert_eq!(link.acknowledged().await, 1);
-    assert_eq!(rig.figures().retained_repeated, 1);
-    link.say(retained(2, "a/t", "6"));
+    link.say(retained(3, "a/t", "5"));
+    link.say(retained(4, "a/t", "6"));
     let next = rig.awaited().await;
     assert_eq!(keep(next)[0].value, Value::Float(6.0));
+    assert_eq!(rig.figures().retained_repeated, 1);
+}
+
+/// Story: the state of a valve changes once a month. The broker restarts without its store, so the stream becomes stale; the
+/// broker then says the state again, which it had from the valve's own controller, and the stream stayed stale for a month.
+#[tokio::test(start_paused = true)]
+async fn what_the_broker_keeps_ends_the_staleness_though_it_is_unchanged() {
+    let mut rig = Rig::new();
+    let mut link = rig.running().await;
+    let retained = |packet, topic, payload| {
+        Heard::Message(Message { retained: true, ..message(packet, topic, payload) })
+    };
+    let timed = "{\"v\": 1, \"ts\": 1767225599077}";
+    for _ in 0..2 {
+        link.say(retained(1, "a/t", "5"));
+        link.say(retained(2, "a/j", timed));
+        let mut readings = Vec::new();
+        while readings.len() < 2 {
+            readings.extend(keep(rig.awaited().await));
+        }
+        assert_eq!((readings[0].quality, readings[0].status), (Quality::Uncertain, status_code::RETAINED));
+        assert_eq!((readings[1].quality, readings[1].source_time_ns), (Quality::Good, NOW_NS - 923_000_000));
+        assert_eq!([link.acknowledged().await, link.acknowledged().await], [1, 2]);
+        drop(link);
+        let stale = rig.delivery().await;
+        assert!(
+            stale.ack.is_none() && stale.readings.iter().all(|reading| reading.quality == Quality::Stale)
+        );
+        link = rig.link().await;
+        link.accept(false).await;
+    }
+    assert_eq!(rig.figures().retained_repeated, 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -400,13 +486,13 @@ async fn a_dead_link_makes_streams_stale_once_and_is_tried_again() {
     let link = rig.running().await;
     link.message(0, "a/t", "5");
     keep(rig.delivery().await);
-    rig.clock.set(9_000);
+    rig.clock.set(NOW_NS + 8_000);
     drop(link);
     let stale = rig.delivery().await;
     assert_eq!(stale.readings.len(), 1, "only one has spoken");
     let reading = &stale.readings[0];
     assert_eq!((reading.quality, reading.status), (Quality::Stale, status_code::CLOSED));
-    assert_eq!((reading.source_time_ns, reading.receive_time_ns), (1_000, 9_000));
+    assert_eq!((reading.source_time_ns, reading.receive_time_ns), (NOW_NS, NOW_NS + 8_000));
     rig.state(DeviceState::Down).await;
     for _ in 0..5 {
         drop(rig.link().await);

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 /// A broker that keeps two messages, and its address.
 fn broker() -> (Broker, String) {
     let broker = Broker::start();
-    let state = r#"{"speed": 7.5, "running": true, "ts": 1800000000250}"#;
+    let state = r#"{"speed": 7.5, "running": true, "ts": 1700000000250}"#;
     broker.publish("plant/filler/state", 1, true, state);
     broker.publish("plant/temperature", 1, true, "21.5");
     let url = format!("mqtt://127.0.0.1:{}", broker.port());

@@ -66,6 +66,7 @@ impl Layered for Settings {
             key: "host_id",
             resource: format!("mqtt {} host application {}", self.broker, state.topic()),
             terms: None,
+            kin: None,
             expected: "a `host_id` in one [[device]] only: the end of one connection says that the host is gone",
         };
         self.state.iter().map(claim).collect()

@@ -22,6 +22,9 @@ Examples:
 It only listens, as a client of its own and without acknowledging anything: what a running gateway waits for still
 reaches it. The broker sends what it has kept first, so there is something to see at once; rates come from the rest.
 
+While a gateway is away, a broker keeps a limited number of messages for it and drops the rest without a word: mosquitto
+1,000, unless its configuration says `max_queued_messages 0`; others have a like limit.
+
 Exit codes: 0 something came; 1 nothing did, or there is no connection; 2 wrong use, or the file cannot be written.";
 
 /// What of a topic's fields is shown without --json.
