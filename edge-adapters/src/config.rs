@@ -11,9 +11,8 @@
 //! - [`modbus`], [`mqtt`], [`opcua`]: the keys of a protocol
 //! - `tls`: the table of that name
 //! - [`text`]: values that are written as text; [`registers`]: those of Modbus
-//! - [`compose`]: for programs that write a configuration
+//! - [`compose`], `unit`: for programs that write a configuration
 
-#[cfg(any(feature = "modbus", feature = "opcua"))]
 pub mod compose;
 pub(crate) mod keys;
 #[cfg(feature = "modbus")]
@@ -28,6 +27,7 @@ mod stream;
 mod text;
 #[cfg(any(feature = "mqtt", feature = "modbus-tls"))]
 mod tls;
+pub(crate) mod unit;
 mod written;
 
 use std::collections::BTreeMap;

@@ -129,7 +129,6 @@ impl Session {
             asked: VecDeque::new(),
             answer_due: Instant::now(),
             refused: Vec::new(),
-            /// Digests, of this connection.
             last_of_topic: HashMap::new(),
             aside: Aside::default(),
             last_line: None,

@@ -20,6 +20,7 @@ fn request(url: &str) -> Request {
         identity: None,
         server_name: None,
         lasts: Duration::from_millis(700),
+        asks_for_births: false,
     }
 }
 
