@@ -160,6 +160,9 @@ pub struct Claim {
     pub resource: String,
     /// `None`: it is for one device alone. Else it is shared by those that say the same here: `19200 8E1`.
     pub terms: Option<String>,
+    /// Of two claims that say the same here, the resources may be one under two names: `mqtt port 1883 client id "c"`.
+    /// That is no mistake, but a person should look ([`config::doubts`](crate::config::doubts)). `None`: names are enough.
+    pub kin: Option<String>,
     /// What to do instead.
     pub expected: &'static str,
 }
@@ -184,7 +187,7 @@ pub trait Source: fmt::Debug + Send + Sync {
     fn line(&self) -> Option<String> {
         None
     }
-    /// Told once, instead of [`begin`](Self::begin), when it takes the place of another source of the same name while the
+    /// Told once, after [`begin`](Self::begin), when it takes the place of another source of the same name while the
     /// gateway runs. What that one knew of its server's session can be taken over.
     fn succeed(&self, _before: &dyn Source) {}
     /// For [`succeed`](Self::succeed), which must see what kind of source the other is.

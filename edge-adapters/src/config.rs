@@ -11,9 +11,8 @@
 //! - [`modbus`], [`mqtt`], [`opcua`]: the keys of a protocol
 //! - `tls`: the table of that name
 //! - [`text`]: values that are written as text; [`registers`]: those of Modbus
-//! - [`compose`]: for programs that write a configuration
+//! - [`compose`], `unit`: for programs that write a configuration
 
-#[cfg(any(feature = "modbus", feature = "opcua"))]
 pub mod compose;
 pub(crate) mod keys;
 #[cfg(feature = "modbus")]
@@ -28,6 +27,7 @@ mod stream;
 mod text;
 #[cfg(any(feature = "mqtt", feature = "modbus-tls"))]
 mod tls;
+pub(crate) mod unit;
 mod written;
 
 use std::collections::BTreeMap;
@@ -184,7 +184,7 @@ fn check_claims(tables: &[&Table], sources: &[Option<Arc<dyn Source>>], findings
     for (number, source) in sources.iter().enumerate() {
         let Some(source) = source else { continue };
         for claim in source.claims() {
-            let Claim { key, resource, terms, expected } = claim;
+            let Claim { key, resource, terms, expected, .. } = claim;
             match claimed.get(&resource) {
                 Some((_, shared)) if terms.is_some() && terms == *shared => {}
                 Some((first, shared)) => {
@@ -200,4 +200,26 @@ fn check_claims(tables: &[&Table], sources: &[Option<Arc<dyn Source>>], findings
             }
         }
     }
+}
+
+/// What is right as it stands, and may still be a mistake: a line each, for whoever starts or checks the configuration.
+pub fn doubts(sources: &[Arc<dyn Source>]) -> Vec<String> {
+    let mut seen: BTreeMap<String, (String, String)> = BTreeMap::new();
+    let mut doubts = Vec::new();
+    for source in sources {
+        for Claim { key, resource, kin, .. } in source.claims() {
+            let Some(kin) = kin else { continue };
+            match seen.get(&kin) {
+                Some((first, other)) if *other != resource => doubts.push(format!(
+                    "device {}, key `{key}`: {resource}, and device {} has {other}; if both addresses lead to one server, its two \
+                     clients throw each other out for ever: give one a `{key}` of its own",
+                    quoted(source.device()),
+                    quoted(first),
+                )),
+                Some(_) => {}
+                None => drop(seen.insert(kin, (source.device().to_owned(), resource))),
+            }
+        }
+    }
+    doubts
 }

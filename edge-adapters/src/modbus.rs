@@ -143,13 +143,20 @@ impl Source for Modbus {
             key: "unit_id",
             resource: format!("{line} unit {}", self.unit_id),
             terms: None,
+            kin: None,
             // Two tables would ask it twice as often.
             expected: "one [[device]] table for this unit, with all its streams",
         };
         let terms = Some(self.transport.terms());
         vec![
             unit,
-            Claim { key: "address", resource: line, terms, expected: "the same for all units of a line" },
+            Claim {
+                key: "address",
+                resource: line,
+                terms,
+                kin: None,
+                expected: "the same for all units of a line",
+            },
         ]
     }
     /// A serial port is there once; connections over a network are not shared with what went before.

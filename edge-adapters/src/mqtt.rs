@@ -24,9 +24,12 @@
 //!
 //! # Time and quality
 //! The source time is the one that the message names, or else that of receipt. A *retained* message without a time of
-//! its own is a value of unknown age: uncertain, by the status [`RETAINED`](crate::status_code::RETAINED). Retained
-//! messages come at each subscription, which is once for each start and for each lost session; one that says the same
-//! as the last message of its topic is counted and left out.
+//! its own is a value of unknown age: uncertain, by the status [`RETAINED`](crate::status_code::RETAINED). A time that
+//! cannot be ([`clock`](crate::clock)) is kept as it is, and the reading is uncertain by the status
+//! [`ODD_TIME`](crate::status_code::ODD_TIME). Retained messages come at each subscription, which is once for each start
+//! and for each lost session. A dead link has made the streams stale, so such a message is recorded though the broker
+//! said the same before; on one connection, one that says the same as the last message of its topic is counted and left
+//! out.
 
 pub(crate) mod aside;
 pub(crate) mod client;
@@ -44,6 +47,7 @@ pub mod sparkplug;
 pub mod survey;
 pub mod topic;
 
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -135,6 +139,11 @@ impl Mqtt {
         if self.is_rehearsal { format!("{client_id}-test-{}", std::process::id()) } else { client_id }
     }
 
+    /// What a broker knows this client by: one at a time.
+    fn session(&self) -> String {
+        format!("mqtt {}:{} client id {:?}", one_name(&self.host), self.port, self.client_id())
+    }
+
     /// Says which secrets others may read, at each start of an adapter.
     fn warn_of_exposed(&self) {
         let device = self.head.device.as_str();
@@ -165,6 +174,21 @@ impl Mqtt {
     }
 }
 
+/// A host as it is compared with others: all that mean this very machine are one, and an address has one form.
+pub(crate) fn one_name(host: &str) -> String {
+    let host = host.to_ascii_lowercase();
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(&host);
+    match bare.parse::<IpAddr>().map(|address| address.to_canonical()) {
+        // One connects to "any address" as to oneself.
+        Ok(address) if address.is_loopback() || address.is_unspecified() => "localhost".to_owned(),
+        Ok(address) => address.to_string(),
+        Err(_) => match bare.strip_suffix('.').unwrap_or(bare) {
+            "localhost" | "ip6-localhost" => "localhost".to_owned(),
+            name => name.to_owned(),
+        },
+    }
+}
+
 impl Source for Mqtt {
     fn head(&self) -> &Head {
         &self.head
@@ -177,12 +201,12 @@ impl Source for Mqtt {
     }
     fn claims(&self) -> Vec<Claim> {
         // A broker closes one connection of a client id when another comes, and they would take turns for ever.
-        let resource =
-            format!("mqtt {}:{} client id {:?}", self.host.to_ascii_lowercase(), self.port, self.client_id());
         let client_id = Claim {
             key: "client_id",
-            resource,
+            resource: self.session(),
             terms: None,
+            // Two names of one machine cannot be told from two machines here.
+            kin: Some(format!("mqtt port {} client id {:?}", self.port, self.client_id())),
             expected: "a `client_id` of its own, or one [[device]] table for this broker",
         };
         std::iter::once(client_id).chain(self.layered.iter().flat_map(|layered| layered.claims())).collect()
@@ -209,12 +233,11 @@ impl Source for Mqtt {
             if start.is_running { Memory::unknown() } else { Memory::restored(source, start.origins) };
         state.had_session = start.origins.iter().any(|origin| origin.source == source);
     }
-    /// Under the same name the broker keeps the session, and repeats what was not acknowledged.
+    /// The same broker keeps the session under the same name, and repeats what was not acknowledged. Of another session
+    /// nothing is known, as [`begin`](Self::begin) has said already.
     fn succeed(&self, before: &dyn Source) {
         let Some(before) = before.as_any().downcast_ref::<Self>() else { return };
-        let made = before.shared.lock().client_id.clone();
-        self.shared.lock().client_id = made;
-        if before.client_id() == self.client_id() {
+        if before.session() == self.session() {
             let State { memory, had_session, .. } = &mut *before.shared.lock();
             let mut state = self.shared.lock();
             state.memory = std::mem::take(memory);

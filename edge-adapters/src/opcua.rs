@@ -98,9 +98,7 @@ impl Source for OpcUa {
         Vec::new()
     }
     fn build(&self) -> Box<dyn Adapter> {
-        if let security::User::Password { password, .. } = &self.connect.user
-            && let Some(exposed) = password.exposed()
-        {
+        if let Some(exposed) = self.connect.user.exposed() {
             tracing::warn!(device = self.head.device, "{exposed}");
         }
         Box::new(run::Runner::new(self.clone()))

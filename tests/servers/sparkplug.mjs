@@ -35,7 +35,12 @@ const metrics = {
   Stuck: { type: "Int32", value: 1, of: device },
   Unasked: { type: "Float", value: 1.5, of: device },
 };
-Object.values(metrics).forEach((metric, at) => { metric.alias = Number(from) + at; });
+// When its value was taken, which a birth says again.
+const takes = (metric, value) => { metric.value = value; metric.at = Date.now(); };
+Object.values(metrics).forEach((metric, at) => {
+  metric.alias = Number(from) + at;
+  takes(metric, metric.value);
+});
 
 const config = {
   serverUrl: `mqtt://127.0.0.1:${port}`, username: "", password: "", groupId, edgeNode,
@@ -50,7 +55,7 @@ end.getDeathPayload = function () { this.bdSeq = Number(bdSeq); return deathPayl
 const client = newClient(config);
 
 const births = (of) => Object.entries(metrics).filter(([, metric]) => metric.of === of)
-  .map(([name, { type, value, alias, properties }]) => ({ name, type, value, alias, properties, timestamp: Date.now() }));
+  .map(([name, { type, value, alias, properties, at }]) => ({ name, type, value, alias, properties, timestamp: at }));
 const nodeBirth = () => client.publishNodeBirth({
   timestamp: Date.now(),
   metrics: [{ name: "Node Control/Rebirth", type: "Boolean", value: false }, ...births(undefined)],
@@ -62,8 +67,8 @@ const send = (of, metric) => {
 };
 const data = (name, value, more) => {
   const { type, alias, of } = metrics[name];
-  metrics[name].value = value;
-  send(of, { type, alias, value, timestamp: Date.now(), ...more });
+  takes(metrics[name], value);
+  send(of, { type, alias, value, timestamp: metrics[name].at, ...more });
 };
 
 let rebirths = 0;
@@ -95,7 +100,7 @@ const doers = {
     send(of, { type, alias, value: JSON.parse(value), timestamp: Number(ms), isHistorical: true });
   },
   alias: (alias) => send(undefined, { type: "Int32", alias: Number(alias), value: 1 }),
-  set: (name, value) => { metrics[name].value = JSON.parse(value); },
+  set: (name, value) => takes(metrics[name], JSON.parse(value)),
   birth: () => { nodeBirth(); deviceBirth(); },
   // As if a message had got lost.
   gap: () => client.incrementSeqNum(),

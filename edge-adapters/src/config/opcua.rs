@@ -102,7 +102,7 @@ fn user(keys: &mut Keys<'_>, security: Security) -> User {
     let password = keys.secret("password_file");
     let plain = keys.flag("plain_password", false);
     let certificate = keys.path("user_certificate");
-    let key = keys.path("user_key");
+    let key = keys.secret("user_key");
     for (one, other, is_one, is_other) in [
         ("user", "password_file", name.is_some(), password.is_some()),
         ("user_certificate", "user_key", certificate.is_some(), key.is_some()),

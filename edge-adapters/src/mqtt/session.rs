@@ -101,6 +101,7 @@ pub(crate) struct Session {
     asked: VecDeque<Vec<Filter>>,
     answer_due: Instant,
     refused: Vec<String>,
+    /// Digests, of this connection.
     last_of_topic: HashMap<String, [u8; 16]>,
     aside: Aside,
     last_line: Option<Instant>,
@@ -152,6 +153,8 @@ impl Session {
             }
             context.health.failed(fault.kind);
             context.outlet.mark_stale(fault.status());
+            // What the broker has kept and says again is how it is, to streams that are stale now.
+            self.last_of_topic.clear();
             let wait = backoff.next_wait();
             context.health.down(&fault, wait);
             self.not_confirmed("the connection ended before the stream showed the value");

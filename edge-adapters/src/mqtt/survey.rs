@@ -6,9 +6,12 @@
 //! |---|---|
 //! | this file | pure: topics, rates and kinds of payloads, in bounded memory whatever comes |
 //! | `kind.rs` | pure: what a payload is, and what is in it |
-//! | `propose.rs` | pure: the configuration |
+//! | `births.rs` | pure: the metrics that births of Sparkplug name |
+//! | `propose.rs`, `propose/` | pure: the configuration |
 //! | `look.rs` | the connection |
 
+#[cfg(feature = "sparkplug")]
+mod births;
 mod kind;
 mod look;
 mod propose;
@@ -18,8 +21,12 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+#[cfg(feature = "sparkplug")]
+pub use births::{METRICS_MAX, Metric};
 pub use kind::{Field, FieldKind, PayloadKind, Rows};
 pub use look::{Request, Url, look};
+#[cfg(feature = "sparkplug")]
+pub use propose::unborn;
 pub use propose::{Head, propose};
 
 use super::topic::Filter;
@@ -38,6 +45,8 @@ pub struct Survey {
     messages: u64,
     /// Of them, those on topics beyond [`TOPICS_MAX`], or whose name no stream could have.
     left_out: u64,
+    #[cfg(feature = "sparkplug")]
+    births: births::Births,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -67,8 +76,12 @@ pub struct TopicReport {
     pub kind: PayloadKind,
     /// What is in them.
     pub fields: Vec<Field>,
-    /// Fields beyond [`FIELDS_MAX`], or too deep or too long to be pointed to.
+    /// Fields beyond [`FIELDS_MAX`], or too deep or too long to be pointed to; metrics that are too many or too long.
     pub fields_left_out: u64,
+    /// The metrics that it names, if it is a birth of Sparkplug.
+    #[cfg(feature = "sparkplug")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub metrics: Vec<Metric>,
     /// How its rows are written, if it has some.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rows: Option<Rows>,
@@ -84,6 +97,8 @@ pub struct Report {
     pub messages: u64,
     /// Of them, those on topics that are not shown.
     pub messages_left_out: u64,
+    /// Edge nodes of Sparkplug that were asked for their births.
+    pub births_asked: usize,
     /// The topics, by name.
     pub topics: Vec<TopicReport>,
 }
@@ -109,6 +124,15 @@ impl Survey {
             seen.last = at;
         }
         seen.seen.payload(topic, payload);
+        #[cfg(feature = "sparkplug")]
+        self.births.heard(topic, payload);
+    }
+
+    /// The group and the edge node of Sparkplug that should be asked for its births after a message on this topic: it
+    /// lives, and its births did not come. Each is named once.
+    #[cfg(feature = "sparkplug")]
+    pub fn should_ask(&mut self, topic: &str) -> Option<(String, String)> {
+        self.births.should_ask(topic)
     }
 
     /// How many messages came.
@@ -118,8 +142,23 @@ impl Survey {
 
     /// What was seen.
     pub fn report(&self) -> Report {
-        let topics = self.topics.iter().map(|(topic, seen)| seen.report(topic)).collect();
-        Report { messages: self.messages, messages_left_out: self.left_out, topics }
+        let report = |(topic, seen): (&String, &Topic)| {
+            #[cfg_attr(not(feature = "sparkplug"), allow(unused_mut, reason = "nothing more is known of it"))]
+            let mut report = seen.report(topic);
+            #[cfg(feature = "sparkplug")]
+            {
+                let (metrics, left_out) = self.births.of(topic);
+                report.metrics = metrics;
+                report.fields_left_out += left_out;
+            }
+            report
+        };
+        let topics = self.topics.iter().map(report).collect();
+        #[cfg(feature = "sparkplug")]
+        let births_asked = self.births.asked();
+        #[cfg(not(feature = "sparkplug"))]
+        let births_asked = 0;
+        Report { messages: self.messages, messages_left_out: self.left_out, births_asked, topics }
     }
 }
 
@@ -143,6 +182,8 @@ impl Topic {
             kind: self.seen.kind(),
             fields: self.seen.fields(),
             fields_left_out: self.seen.left_out(),
+            #[cfg(feature = "sparkplug")]
+            metrics: Vec::new(),
             rows: self.seen.rows(),
             note: self.seen.note(),
         }

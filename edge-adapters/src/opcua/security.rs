@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use opcua::client::{IdentityToken, Password};
-use opcua::crypto::{CertificateStore, SecurityPolicy};
+use opcua::crypto::{CertificateStore, PrivateKey, SecurityPolicy};
 use opcua::types::{EndpointDescription, MessageSecurityMode, UserTokenPolicy, UserTokenType};
 
 use crate::adapter::{Fault, FaultKind};
@@ -129,11 +129,21 @@ pub(crate) enum User {
         /// DER or PEM.
         certificate: PathBuf,
         /// PEM.
-        key: PathBuf,
+        key: SecretFile,
     },
 }
 
 impl User {
+    /// What to do where others may read its secret; `None`: it is kept well, or there is none.
+    pub(crate) fn exposed(&self) -> Option<String> {
+        match self {
+            Self::Anonymous => None,
+            Self::Password { password: secret, .. } | Self::Certificate { key: secret, .. } => {
+                secret.exposed()
+            }
+        }
+    }
+
     pub(crate) const fn token_type(&self) -> UserTokenType {
         match self {
             Self::Anonymous => UserTokenType::Anonymous,
@@ -189,9 +199,7 @@ impl User {
             Self::Certificate { certificate, key } => {
                 let certificate = CertificateStore::read_cert(certificate)
                     .map_err(|why| wrong(format!("user_certificate: {why}")))?;
-                // Its own words hold the path, and nothing of the key.
-                let key =
-                    CertificateStore::read_pkey(key).map_err(|why| wrong(format!("user_key: {why}")))?;
+                let key = read_key(key).map_err(|why| wrong(format!("user_key: {why}")))?;
                 Ok(IdentityToken::new_x509(certificate, key))
             }
         }
@@ -203,6 +211,14 @@ fn read(file: &SecretFile) -> Result<String, Fault> {
     let secret = file.read().map_err(|why| wrong(format!("password_file: {why}")))?;
     let text = std::str::from_utf8(secret.line());
     text.map(str::to_owned).map_err(|_| wrong("password_file: not UTF-8, as OPC-UA passwords are".to_owned()))
+}
+
+/// The key in a file, which is read at each connection too.
+fn read_key(file: &SecretFile) -> Result<PrivateKey, String> {
+    let path = file.path()?;
+    // The library says of each mistake that it cannot read the file.
+    crate::secret::read(&path)?;
+    CertificateStore::read_pkey(&path).map_err(|_| format!("{}: no private key in PEM form", path.display()))
 }
 
 /// Is a secret encrypted by itself under this token policy (OPC 10000-4, 7.42)?

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use super::support::{device, errors};
 use crate::adapter::{Source, Start};
-use crate::config::sources;
+use crate::config::{self, sources};
 use crate::mqtt::Mqtt;
 use crate::mqtt::client::Version;
+use crate::mqtt::memory::{Known, digest_of};
 use crate::secret::SecretFile;
 use selvedge_core::codec::Canonical as _;
 
@@ -177,6 +178,82 @@ fn two_streams_of_one_name_and_two_clients_of_one_id_are_found() {
     let other = one.replace("\"broker\"", "\"other\"").replace("\"s\"", "\"s2\"");
     let found = errors(&format!("{one}{other}"));
     assert_eq!(found.iter().map(|e| e.key.as_str()).collect::<Vec<_>>(), ["client_id"], "{found:?}");
+}
+
+/// Story: two tables speak to the broker in the same cabinet, one by name, one by address, with one client id. `check` said
+/// that all was right, and in the plant they threw each other out every second.
+#[test]
+fn one_client_id_at_one_broker_under_two_names_is_found() {
+    let at = |address: &str, name: &str| {
+        toml("client_id = \"c\"", STREAM)
+            .replace("h:1883", address)
+            .replace("\"broker\"", &format!("\"{name}\""))
+            .replace("\"s\"", &format!("\"{name}/s\""))
+    };
+    let pair = |one: &str, other: &str| at(one, "one") + &at(other, "other");
+    for (one, other) in [
+        ("localhost:1883", "127.0.0.1:1883"),
+        ("LocalHost.:1883", "[::1]:1883"),
+        ("127.0.0.1:1883", "127.1.2.3:1883"),
+        ("0.0.0.0:1883", "[::ffff:127.0.0.1]:1883"),
+        ("[fd00::7]:1883", "[FD00:0:0::7]:1883"),
+        ("broker.plant:1883", "Broker.Plant.:1883"),
+    ] {
+        let found = errors(&pair(one, other));
+        assert_eq!(
+            found.iter().map(|e| e.key.as_str()).collect::<Vec<_>>(),
+            ["client_id"],
+            "{one} {other}: {found:?}"
+        );
+    }
+    // Nobody can say here whether these are one: a person should look.
+    for (one, other, count) in [
+        ("broker.plant:1883", "10.0.0.7:1883", 1),
+        ("localhost:1883", "10.0.0.7:1883", 1),
+        ("broker.plant:1883", "broker.plant:1884", 0),
+    ] {
+        let sources = config::sources(&pair(one, other)).expect("no mistake");
+        let doubts = config::doubts(&sources);
+        assert_eq!(doubts.len(), count, "{one} {other}: {doubts:?}");
+        assert!(
+            doubts.iter().all(|doubt| doubt.contains("\"other\"") && doubt.contains("client_id")),
+            "{doubts:?}"
+        );
+    }
+    let other_id = at("10.0.0.7:1883", "other").replace("\"c\"", "\"d\"");
+    let sources = config::sources(&(at("localhost:1883", "one") + &other_id)).expect("no mistake");
+    assert!(config::doubts(&sources).is_empty());
+}
+
+/// Story: an engineer gives a device another client id, under which the broker still keeps a session from last month with a
+/// message that was sent and not acknowledged, and reloads. It was recorded then, and was recorded again as if it were new.
+/// Or another address: another broker's packet ids have nothing to do with those that are remembered.
+#[test]
+fn a_successor_knows_the_messages_of_its_own_session_only() {
+    let digest = digest_of("a/b", b"1");
+    let start = |is_running| Start { gateway: "g", origins: &[], is_running };
+    for (address, client_id, known) in [
+        ("h:1883", "c", Known::Recorded),
+        ("h:1883", "d", Known::Unknown),
+        ("h:1884", "c", Known::Unknown),
+        ("other:1883", "c", Known::Unknown),
+    ] {
+        let before = device::<Mqtt>(&toml("client_id = \"c\"", STREAM));
+        before.begin(&start(false));
+        {
+            let mut state = before.shared.lock();
+            state.memory.handed_over(5, digest);
+            state.memory.is_durable(5, digest);
+            state.had_session = true;
+        }
+        let text = toml(&format!("client_id = \"{client_id}\""), STREAM).replace("h:1883", address);
+        let after = device::<Mqtt>(&text);
+        after.begin(&start(true));
+        after.succeed(&before);
+        let state = after.shared.lock();
+        assert_eq!(state.memory.known(5, digest), known, "{address} {client_id}");
+        assert_eq!(state.had_session, known == Known::Recorded);
+    }
 }
 
 #[test]

@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use super::support::Log;
+use crate::adapter::Source as _;
 use crate::config::{ConfigError, sources};
 use crate::opcua::items::Filter;
 use crate::opcua::security::{Mode as SecurityMode, Policy, User};
@@ -137,4 +139,28 @@ fn nothing_that_is_shown_holds_a_secret() {
     let _ = writeln!(lines, "user = \"a\"\npassword_file = {file:?}");
     let server = read(&table(&lines, ""));
     assert!(!format!("{server:?}").contains("s3cret"));
+}
+
+/// Story: the key of the plant's user lay in a file that every user of the gateway could read, as `openssl` leaves it. The check
+/// looked at passwords only.
+#[cfg(unix)]
+#[test]
+fn a_user_key_that_every_user_may_read_is_named_as_a_password_is() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("user.key");
+    std::fs::write(&file, "a key").expect("a file");
+    for lines in ["user_certificate = \"eva.pem\"\nuser_key", "user = \"eva\"\npassword_file"] {
+        let source = read(&table(&format!("{lines} = \"{}\"", file.display()), ""));
+        for (mode, warnings) in [(0o644, 1), (0o640, 0), (0o600, 0)] {
+            std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).expect("a mode");
+            let (log, _guard) = Log::listen();
+            drop(source.build());
+            assert_eq!(log.lines_with("every user of this machine may read"), warnings, "{lines} {mode:o}");
+            assert_eq!(log.lines_with("user.key: chmod 600"), warnings);
+        }
+    }
+    let credential = read(&table("user_certificate = \"eva.pem\"\nuser_key = \"credential:eva\"", ""));
+    let User::Certificate { key, .. } = &credential.connect.user else { panic!("{credential:?}") };
+    assert_eq!(*key, SecretFile::Credential("eva".into()));
 }

@@ -3,6 +3,7 @@
 mod births;
 mod config;
 mod decode;
+mod listen;
 mod order;
 mod random;
 

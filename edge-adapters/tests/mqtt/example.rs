@@ -33,12 +33,12 @@ async fn every_stream_is_good(broker: &Broker, toml: &str, publish: &[&str]) {
     })
     .await;
     for (name, value, source_time_ms) in [
-        ("line1/filler/temperature", Value::Float(81.2), Some(1_795_249_800_000_i64)),
-        ("line1/capper/temperature", Value::Float(24.0), Some(1_795_249_800_000)),
-        ("line1/capper/running", Value::Bool(false), Some(1_795_249_800_000)),
+        ("line1/filler/temperature", Value::Float(81.2), Some(1_763_713_800_000_i64)),
+        ("line1/capper/temperature", Value::Float(24.0), Some(1_763_713_800_000)),
+        ("line1/capper/running", Value::Bool(false), Some(1_763_713_800_000)),
         ("line1/filler/speed", Value::Float(120.5), None),
         ("line1/alarm", Value::Text("tank 2 is full".into()), None),
-        ("line1/scale", Value::Float(12.5), Some(1_795_249_800_000)),
+        ("line1/scale", Value::Float(12.5), Some(1_763_713_800_000)),
     ] {
         let place = streams.iter().position(|spec| spec.descriptor.name == name).expect("a stream") as u32;
         let reading = rig.readings.iter().find(|reading| reading.stream.0 == place).expect("waited for");

@@ -156,9 +156,9 @@ async fn rows_of_a_logger_become_readings() {
     );
     let mut rig = Rig::start(&toml);
     rig.is(DeviceState::Up).await;
-    broker.publish("logger/row", 1, "t;temperature;rpm\n1800000000250;21,5;1450\n", &[]);
+    broker.publish("logger/row", 1, "t;temperature;rpm\n1700000000250;21,5;1450\n", &[]);
     assert_eq!(rig.has(0, 1).await, [Value::Float(21.5)]);
     assert_eq!(rig.has(1, 1).await, [Value::Int(1450)]);
     let timed = rig.readings.iter().find(|reading| reading.stream.0 == 0).expect("it is there");
-    assert_eq!(timed.source_time_ns, 1_800_000_000_250_000_000);
+    assert_eq!(timed.source_time_ns, 1_700_000_000_250_000_000);
 }

@@ -66,12 +66,24 @@ async fn a_node_that_was_there_before_is_asked_for_its_births() {
     are_good(&mut rig).await;
     rig.is(DeviceState::Up).await;
     assert!(rig.figures().rebirths_asked >= 1 && node.ask("ask")["rebirths"].as_u64() >= Some(1));
-    // A birth that somebody else asks for says nothing new, and is not recorded again.
-    let before = rig.readings.len();
+    // Somebody else asks for a birth: all but the level says nothing new, and is not recorded again.
     node.command("set Outputs/Level 5");
     node.command("birth");
     shows(&mut rig, LEVEL, Value::Int(5)).await;
-    assert!(rig.readings.len() > before);
+    // What comes after it has come, so all of the birth has.
+    node.command("data Temperature 21");
+    shows(&mut rig, TEMPERATURE, Value::Float(21.0)).await;
+    let values = |stream| rig.of(stream).iter().map(|reading| reading.value.clone()).collect::<Vec<_>>();
+    assert_eq!(values(TEMPERATURE), [Value::Float(20.5), Value::Float(21.0)]);
+    assert_eq!(values(LEVEL), [Value::Int(-7), Value::Int(5)]);
+    for stream in [COUNT, VALVE, TEXT, TOTAL] {
+        assert_eq!(values(stream).len(), 1, "{stream}: {:?}", values(stream));
+    }
+    // Each birth but the first says again what all streams showed, but for the level once.
+    let births = rig.figures().births;
+    let repeated = rig.device().messages.map(|messages| messages.repeats_dropped);
+    assert!(births >= 4 && births.is_multiple_of(2), "node and device, twice at least: {births}");
+    assert_eq!(repeated, Some(ALL.len() as u64 * (births / 2 - 1) - 1));
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use super::Globals;
 use crate::config::{self, ConfigError, Settings};
+use edge_adapters::config::doubts;
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -54,7 +55,10 @@ fn say(settings: &Settings, path: &str, json: bool) {
             .iter()
             .map(|d| serde_json::json!({ "device": d.device(), "streams": d.streams().len() }))
             .collect();
-        println!("{}", serde_json::json!({ "file": path, "right": true, "devices": devices }));
+        println!(
+            "{}",
+            serde_json::json!({ "file": path, "right": true, "devices": devices, "doubts": doubts(&settings.devices) })
+        );
         return;
     }
     println!("{path} is right.");
@@ -69,5 +73,8 @@ fn say(settings: &Settings, path: &str, json: bool) {
             device.address(),
             device.streams().len()
         );
+    }
+    for doubt in doubts(&settings.devices) {
+        eprintln!("warning: {doubt}");
     }
 }

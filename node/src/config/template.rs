@@ -90,7 +90,8 @@ start_wait = "10s"
 #: protocol = "mqtt"
 #: # Host and port.
 #: address = "192.0.2.9:1883"
-#: # The broker keeps what comes while this gateway is away under this name; made of gateway and device if left out.
+#: # The broker keeps what comes while this gateway is away under this name; made of gateway and device if left out. It keeps
+#: # only so much (mosquitto: 1,000 messages, unless its own configuration says max_queued_messages 0).
 #: client_id = "filler-gateway"
 #: # Quality of service: 0 (what is lost is lost), 1, 2.
 #: qos = 1

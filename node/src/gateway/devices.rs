@@ -64,6 +64,7 @@ impl Machines {
         let gateway = selvedge_crypto::ids::to_text(&folder.issuer());
         let mut handles = Handles::default();
         let mut devices = Vec::new();
+        say_doubts(sources);
         for source in sources {
             source.begin(&edge_adapters::Start { gateway: &gateway, origins, is_running: false });
             let streams = describe(engine, &mut handles, source).await?;
@@ -93,6 +94,7 @@ impl Machines {
     /// Goes over to these sources; devices whose tables are the same are not disturbed.
     pub(super) async fn change(&mut self, sources: Vec<Arc<dyn Source>>) -> anyhow::Result<Changes> {
         let Self { engine, gateway, supervisor, handles, .. } = self;
+        say_doubts(&sources);
         let names: BTreeSet<&str> = sources.iter().map(|source| source.device()).collect();
         // Handles of what stops are free for all that starts: they are given out only after it has stopped.
         let kept = supervisor.untouched(&sources);
@@ -102,9 +104,9 @@ impl Machines {
             .filter_map(|name| Some(((*name).to_owned(), Arc::clone(supervisor.source(name)?))))
             .collect();
         let describe = async |source: &Arc<dyn Source>| {
-            match before.get(source.device()) {
-                Some(before) => source.succeed(&**before),
-                None => source.begin(&edge_adapters::Start { gateway, origins: &[], is_running: true }),
+            source.begin(&edge_adapters::Start { gateway, origins: &[], is_running: true });
+            if let Some(before) = before.get(source.device()) {
+                source.succeed(&**before);
             }
             describe(engine, handles, source).await
         };
@@ -118,6 +120,12 @@ impl Machines {
         drop(self.deliveries);
         // The adapters are gone, so the queue ends; what is in it is handed over.
         let _ = self.pump.await;
+    }
+}
+
+fn say_doubts(sources: &[Arc<dyn Source>]) {
+    for doubt in edge_adapters::config::doubts(sources) {
+        tracing::warn!("{doubt}");
     }
 }
 

@@ -207,6 +207,26 @@ fn questions_are_answered_alike_by_a_running_node_and_by_the_store() {
     words.says(&["is right", "machine", "8 streams"]);
 }
 
+/// One client id at two addresses: right as it stands, and perhaps one broker, which throws out one client for the other.
+#[test]
+fn a_doubt_is_said_and_is_no_mistake() {
+    let site = Site::new();
+    let device = |name: &str, address: &str| {
+        format!(
+            "[[device]]\nname = \"{name}\"\nprotocol = \"mqtt\"\naddress = \"{address}:1883\"\nclient_id = \"gateway\"\n\
+             [[device.stream]]\nname = \"{name}/t\"\ntopic = \"t\"\ntype = \"f64\"\n"
+        )
+    };
+    site.configure(&(device("one", "broker.plant.example") + &device("other", "192.0.2.9")));
+    let checked =
+        site.ask(&["check"]).expect(0).says(&["is right", "warning: device \"other\"", "client_id"]);
+    assert!(checked.err.contains("warning: "), "{checked}");
+    let doubts = site.ask(&["check", "--json"]).expect(0).json()["doubts"].clone();
+    assert_eq!(doubts.as_array().map(Vec::len), Some(1), "{doubts}");
+    site.configure(&(device("one", "localhost") + &device("other", "127.0.0.1")));
+    site.ask(&["check"]).expect(1).says(&["client_id", "localhost:1883", "\"one\""]);
+}
+
 /// A table of comma-separated values, by a reader that is not ours.
 fn parse_csv(text: &str) -> Vec<Value> {
     const SCRIPT: &str =

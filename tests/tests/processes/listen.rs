@@ -3,7 +3,8 @@
 use std::net::TcpListener;
 
 use selvedge_tests::broker::Broker;
-use selvedge_tests::process::{Done, Process};
+use selvedge_tests::device::node;
+use selvedge_tests::process::{Done, Output, Process};
 use selvedge_tests::program;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -11,7 +12,7 @@ use tempfile::TempDir;
 /// A broker that keeps two messages, and its address.
 fn broker() -> (Broker, String) {
     let broker = Broker::start();
-    let state = r#"{"speed": 7.5, "running": true, "ts": 1800000000250}"#;
+    let state = r#"{"speed": 7.5, "running": true, "ts": 1700000000250}"#;
     broker.publish("plant/filler/state", 1, true, state);
     broker.publish("plant/temperature", 1, true, "21.5");
     let url = format!("mqtt://127.0.0.1:{}", broker.port());
@@ -113,5 +114,66 @@ fn wrong_use_is_told_from_a_broker_that_does_not_answer() {
     ] {
         let done = listen(url, more).expect(2).says(&[why]);
         assert!(!done.err.contains("no connection"), "{done}");
+    }
+}
+
+/// Story: a plant speaks nothing but Sparkplug, and its edge nodes were born last week. `listen --out plant.toml` said that it
+/// would write a configuration, wrote none, and ended as if all were well.
+#[test]
+fn births_of_sparkplug_become_a_configuration_and_are_asked_for_only_if_one_says_so() {
+    let broker = Broker::start();
+    let port = broker.port().to_string();
+    let mut edge = Process::start(node("sparkplug.mjs").args([&port, "bottling", "line1"]));
+    edge.line(Output::Out, "that it is born", |line| line.contains("ready"));
+    let folder = TempDir::new().expect("a folder");
+    let file = folder.path().join("plant.toml");
+    let out = file.to_str().expect("UTF-8");
+    let url = format!("mqtt://127.0.0.1:{port}");
+    // As often as somebody listens, something is said when he does.
+    let mut data = 20;
+    let mut look = |more: &[&str]| {
+        let filter = format!("spBv1.0/bottling/{}", ["+/#", "#"][data % 2]);
+        let arguments = ["adapter", "listen", "mqtt", &url, "--for", "3s", "--topic", &filter, "--out", out];
+        let listening = Process::start(program::command(arguments).args(more));
+        broker.says(&format!("{filter} (QoS 0)"));
+        data += 1;
+        edge.say(&format!("data Temperature {data}"));
+        let done = listening.done();
+        let asked = edge.lines(Output::Out).len();
+        edge.say("ask");
+        let asked = edge.line_from(Output::Out, asked, "what it was asked", |line| line.contains("rebirths"));
+        let asked: Value = serde_json::from_str(&asked).expect("JSON");
+        (done, asked["rebirths"].as_u64().expect("a number"))
+    };
+
+    let (silent, asked) = look(&[]);
+    silent.expect(1).says(&["no birth of bottling/line1 came", "--rebirth", "was not written"]);
+    assert!(!file.exists() && asked == 0, "a command to a machine that nobody wanted: {asked}");
+
+    let (done, asked) = look(&["--rebirth"]);
+    done.expect(0).says(&["Outputs/Level", "Int16", "asked 1 edge node for births", "with 8 streams"]);
+    assert_eq!(asked, 1);
+    let text = std::fs::read_to_string(&file).expect("it was written");
+    for line in ["protocol = \"sparkplug\"", "group = \"bottling\"", "device = \"filler\"", "unit = \"Cel\""]
+    {
+        assert!(text.contains(line), "{line}\n{text}");
+    }
+    program::ask(["check", out]).expect(0).says(&["is right", "8 streams"]);
+
+    // Used as it is.
+    let test = ["adapter", "test", "--config", out, "--for", "8s", "--json"];
+    let readings = program::ask(test).expect(0).json_lines();
+    for (stream, value) in [
+        ("line1/Temperature", Value::from(22)),
+        ("line1/Count", 4_294_967_295_u32.into()),
+        ("line1/filler/Outputs/Level", (-7).into()),
+        ("line1/filler/Outputs/Valve", true.into()),
+        ("line1/filler/Text", "läuft".into()),
+        ("line1/filler/Total", (-5_000_000_000_i64).into()),
+        ("line1/filler/Unasked", 1.5.into()),
+    ] {
+        let is_it =
+            |line: &&Value| line["stream"] == stream && line["value"] == value && line["quality"] == "good";
+        assert!(readings.iter().any(|line| is_it(&line)), "no {value} of {stream} among {readings:#?}");
     }
 }

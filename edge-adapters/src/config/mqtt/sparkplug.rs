@@ -8,7 +8,6 @@ use super::{CONFIRM_WITHIN, broker, mark};
 use crate::adapter::{Head, StreamSpec};
 use crate::config::keys::{Keys, quoted};
 use crate::config::stream::Common;
-use crate::mqtt::Mqtt;
 use crate::mqtt::client::Service;
 use crate::mqtt::payload::Mark;
 use crate::mqtt::sparkplug::host::{Policy, Target};
@@ -17,6 +16,7 @@ use crate::mqtt::sparkplug::state::{Form, HostState};
 use crate::mqtt::sparkplug::topic::{ID_BYTES_MAX, Place, is_id};
 use crate::mqtt::sparkplug::value::DataType;
 use crate::mqtt::topic::TOPIC_BYTES_MAX;
+use crate::mqtt::{Mqtt, one_name};
 
 const REORDER: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_mins(1);
 /// Longest group and host id: the topics that are made of them are filters.
@@ -53,7 +53,7 @@ pub(in crate::config) fn device(keys: &mut Keys<'_>, head: Head) -> Mqtt {
         targets: Vec::new(),
         marks: Vec::new(),
         confirm_within: Vec::new(),
-        broker: broker.clone(),
+        broker: format!("{}:{}", one_name(&mqtt.host), mqtt.port),
     };
     for mut table in keys.streams() {
         let entry = entry(&mut table, &mqtt.head, &format!("sparkplug {broker} {}", settings.group));

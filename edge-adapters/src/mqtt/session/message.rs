@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::{Gathered, Owed, Session};
 use crate::adapter::Context;
+use crate::clock::is_sane;
 use crate::mqtt::client::{Message, Service};
 use crate::mqtt::memory::{Known, digest_of};
 use crate::mqtt::payload::{Payload, SourceTime};
@@ -146,6 +147,7 @@ impl Session {
             let time = payload.time(picker);
             self.shows(*stream, message, &decoded.value);
             let doubt = match time {
+                SourceTime::At(time) if !is_sane(time, receive_time_ns) => Some(status_code::ODD_TIME),
                 SourceTime::At(_) => None,
                 _ if message.retained => Some(status_code::RETAINED),
                 SourceTime::None => None,
@@ -156,7 +158,8 @@ impl Session {
             }
             if decoded.status == status_code::UNDECODABLE {
                 context.health.messages(|figures| figures.undecodable += 1);
-                say_undecodable(&mut self.last_line, &self.source.head.device, *stream, message);
+                let stream = &self.source.streams[*stream].descriptor.name;
+                say_undecodable(&mut self.last_line, &self.source.head.device, stream, message);
             }
             readings.push(NewReading {
                 stream: context.streams[*stream],
@@ -172,13 +175,20 @@ impl Session {
 }
 
 /// At most a line a minute for each device; all are counted in its figures.
-fn say_undecodable(last_line: &mut Option<Instant>, device: &str, stream: usize, message: &Message) {
+fn say_undecodable(last_line: &mut Option<Instant>, device: &str, stream: &str, message: &Message) {
     if last_line.is_some_and(|last| last.elapsed() < LINE_EVERY) {
         return;
     }
     *last_line = Some(Instant::now());
     let start = &message.payload[..message.payload.len().min(80)];
-    let payload = String::from_utf8_lossy(start);
+    // A text as a field is written in quotes and escaped: nobody forges a line or a colour.
+    let payload = &*String::from_utf8_lossy(start);
     let topic = message.topic.as_str();
-    tracing::warn!(device, topic, stream, %payload, "a message does not hold what the configuration says; its reading is bad");
+    tracing::warn!(
+        device,
+        topic,
+        stream,
+        payload,
+        "a message does not hold what the configuration says; its reading is bad"
+    );
 }

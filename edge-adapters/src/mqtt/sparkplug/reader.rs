@@ -66,6 +66,7 @@ impl Layered for Settings {
             key: "host_id",
             resource: format!("mqtt {} host application {}", self.broker, state.topic()),
             terms: None,
+            kin: None,
             expected: "a `host_id` in one [[device]] only: the end of one connection says that the host is gone",
         };
         self.state.iter().map(claim).collect()
@@ -229,14 +230,7 @@ impl Reader {
     }
 
     fn ask_for_births(&self, node: String, speaker: &mut dyn Speak, context: &Context) {
-        let rebirth = Metric {
-            name: Some(REBIRTH.as_bytes().to_vec()),
-            datatype: Some(DataType::Boolean as u32),
-            boolean_value: Some(true),
-            ..Metric::default()
-        };
-        let place = Place { node, device: None };
-        let command = command(&self.settings.group, place, rebirth, context.clock.wall_ns());
+        let command = rebirth(&self.settings.group, node, context.clock.wall_ns());
         // It is asked for again when it does not come.
         if let Err(why) = speaker.publish(&command) {
             tracing::warn!(why, topic = command.topic, "a birth could not be asked for");
@@ -248,6 +242,17 @@ impl Reader {
 fn is_again(last: &NewReading, reading: &NewReading) -> bool {
     (last.source_time_ns, &last.value, last.quality, last.status)
         == (reading.source_time_ns, &reading.value, reading.quality, reading.status)
+}
+
+/// Asks an edge node for its births and those of its devices.
+pub(crate) fn rebirth(group: &str, node: String, now_ns: i64) -> Publication {
+    let metric = Metric {
+        name: Some(REBIRTH.as_bytes().to_vec()),
+        datatype: Some(DataType::Boolean as u32),
+        boolean_value: Some(true),
+        ..Metric::default()
+    };
+    command(group, Place { node, device: None }, metric, now_ns)
 }
 
 /// A command with one metric: quality of service 0, not retained, without a sequence number (section 6.4.20).

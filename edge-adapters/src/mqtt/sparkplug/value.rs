@@ -111,6 +111,10 @@ impl DataType {
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|known| known.to_string().eq_ignore_ascii_case(name))
     }
+    /// Does a reading hold its values, and not just the bytes that travel?
+    pub const fn is_plain(self) -> bool {
+        !self.is_array() && !matches!(self, Self::DataSet | Self::Template)
+    }
     const fn is_array(self) -> bool {
         self as u32 >= Self::Int8Array as u32
     }

@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::Value as Json;
 
 use super::FIELDS_MAX;
+use crate::config::compose::one_line;
 use crate::mqtt::csv::with_point;
 use crate::mqtt::payload::time_ns;
 
@@ -17,7 +18,7 @@ const POINTER_BYTES_MAX: usize = 96;
 /// Longer payloads are not looked into.
 const LOOKED_INTO_BYTES_MAX: usize = 256 * 1024;
 /// An example is at most so long, in characters.
-const EXAMPLE_MAX: usize = 40;
+pub(super) const EXAMPLE_MAX: usize = 40;
 /// Entries of a list that are looked at.
 const ENTRIES_MAX: usize = 4;
 /// 2001 to 2096 as milliseconds since 1970: what else would such a number be?
@@ -238,7 +239,7 @@ impl Seen {
         let field = self.fields.entry(place).or_insert((FieldKind::Nothing, 0, String::new()));
         field.0 = field.0.with(kind);
         field.1 += 1;
-        field.2 = example.chars().filter(|c| !c.is_control()).take(EXAMPLE_MAX).collect();
+        field.2 = one_line(&example.chars().take(EXAMPLE_MAX).collect::<String>());
     }
 
     pub(super) fn kind(&self) -> PayloadKind {
@@ -355,7 +356,7 @@ fn sparkplug(topic: &str, payload: &[u8]) -> Option<String> {
     let Ok(payload) = Payload::read(payload) else { return Some("its payload cannot be read".to_owned()) };
     let names: Vec<&str> = payload.metrics.iter().filter_map(|metric| metric.called()).take(6).collect();
     let more = payload.metrics.len().saturating_sub(names.len());
-    let names: String = names.join(", ").chars().filter(|c| !c.is_control()).take(160).collect();
+    let names: String = one_line(&names.join(", ")).chars().take(160).collect();
     Some(match (names.is_empty(), more) {
         (true, _) => format!("{} metrics by alias", payload.metrics.len()),
         (false, 0) => names,

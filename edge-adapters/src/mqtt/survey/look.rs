@@ -7,8 +7,12 @@ use tokio::time::{Instant, timeout_at};
 
 use super::Survey;
 use crate::adapter::{Fault, FaultKind};
+#[cfg(feature = "sparkplug")]
+use crate::clock::{Clock as _, SystemClock};
 use crate::mqtt::client::{Connect as _, Heard, Options, Service, Version};
 use crate::mqtt::network::Network;
+#[cfg(feature = "sparkplug")]
+use crate::mqtt::sparkplug::reader::rebirth;
 use crate::mqtt::topic::Filter;
 use crate::secret::SecretFile;
 use crate::tls::Tls;
@@ -79,6 +83,8 @@ pub struct Request {
     pub server_name: Option<String>,
     /// How long.
     pub lasts: Duration,
+    /// Ask edge nodes of Sparkplug whose births do not come for them? Nothing else is ever said.
+    pub asks_for_births: bool,
 }
 
 impl Request {
@@ -88,6 +94,9 @@ impl Request {
     /// What is wrong.
     pub fn check(&self) -> Result<(), String> {
         self.filters()?;
+        if self.asks_for_births && cfg!(not(feature = "sparkplug")) {
+            return Err("this program is built without Sparkplug, and cannot ask for births".to_owned());
+        }
         self.options().map(drop)
     }
 
@@ -149,6 +158,13 @@ pub async fn look(
             Ok(Heard::Message(message)) => {
                 // A broker sends nothing but quality 0 here; what it does all the same is not acknowledged, so not taken.
                 survey.heard(&message.topic, &message.payload, message.retained, begun.elapsed());
+                #[cfg(feature = "sparkplug")]
+                if request.asks_for_births
+                    && let Some((group, node)) = survey.should_ask(&message.topic)
+                {
+                    let ask = rebirth(&group, node, SystemClock.wall_ns());
+                    speaker.publish(&ask).map_err(|why| format!("{}: {why}", ask.topic))?;
+                }
             }
             Ok(Heard::Subscribed(granted)) => {
                 let refused = granted

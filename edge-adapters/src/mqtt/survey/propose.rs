@@ -1,5 +1,10 @@
 //! A configuration for what was seen. What it proposes is read by [`config::sources`](crate::config::sources) as it is.
 
+#[cfg(feature = "sparkplug")]
+mod sparkplug;
+
+#[cfg(feature = "sparkplug")]
+pub use sparkplug::unborn;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
@@ -7,6 +12,7 @@ use selvedge_core::limits::{NAME_BYTES_MAX, TEXT_FIELD_BYTES_MAX};
 
 use super::kind::{Field, FieldKind, PayloadKind};
 use super::{Report, TopicReport};
+use crate::config::compose::one_line;
 
 /// Streams of one proposal.
 const STREAMS_MAX: usize = 1_000;
@@ -24,27 +30,12 @@ pub struct Head {
 
 /// The text of a configuration, and how many streams are in it.
 pub fn propose(head: &Head, report: &Report) -> (String, usize) {
-    let mut out = String::new();
-    let mut proposal =
-        Proposal { out: &mut out, names: BTreeSet::new(), left_out: 0, address_bytes: head.address.len() };
+    let mut proposal = Proposal { head, out: String::new(), names: BTreeSet::new(), left_out: 0 };
     proposal.line("# Proposed by `selvedge adapter listen mqtt`. Names, types and units are guesses: look through them, take out");
     proposal.line("# what you do not need, then try it: selvedge adapter test --config FILE");
-    proposal.line("[[device]]");
-    proposal.line("name = \"broker\"");
-    proposal.line("protocol = \"mqtt\"");
-    proposal.line(&format!("address = {}", quoted(&head.address)));
-    for line in &head.lines {
-        proposal.line(line);
-    }
-    if let Some(tls) = &head.tls {
-        proposal.line("[device.tls]");
-        for line in tls {
-            proposal.line(line);
-        }
-    }
-    for topic in &report.topics {
-        proposal.topic(topic);
-    }
+    proposal.topics(report);
+    #[cfg(feature = "sparkplug")]
+    sparkplug::groups(&mut proposal, report);
     if report.messages_left_out > 0 {
         let count = report.messages_left_out;
         proposal.line(&format!(
@@ -57,14 +48,15 @@ pub fn propose(head: &Head, report: &Report) -> (String, usize) {
             "\n# {left_out} further fields are not in here: {STREAMS_MAX} streams are the most, and a place has {TEXT_FIELD_BYTES_MAX} bytes at most"
         ));
     }
-    (out, streams)
+    (proposal.out, streams)
 }
 
 struct Proposal<'a> {
-    out: &'a mut String,
+    head: &'a Head,
+    out: String,
+    /// Of streams.
     names: BTreeSet<String>,
     left_out: usize,
-    address_bytes: usize,
 }
 
 impl Proposal<'_> {
@@ -73,13 +65,47 @@ impl Proposal<'_> {
         let _ = writeln!(self.out, "{line}");
     }
 
+    /// The keys of a device, before its streams.
+    fn device(&mut self, name: &str, protocol: &str, more: &[String]) {
+        let head = self.head;
+        self.line("\n[[device]]");
+        self.line(&format!("name = {}", quoted(name)));
+        self.line(&format!("protocol = \"{protocol}\""));
+        self.line(&format!("address = {}", quoted(&head.address)));
+        for line in head.lines.iter().chain(more) {
+            self.line(line);
+        }
+        if let Some(tls) = &head.tls {
+            self.line("[device.tls]");
+            for line in tls {
+                self.line(line);
+            }
+        }
+    }
+
+    /// All that is no Sparkplug. The device is there only if it has streams.
+    fn topics(&mut self, report: &Report) {
+        let before = std::mem::take(&mut self.out);
+        for topic in &report.topics {
+            self.topic(topic);
+        }
+        let topics = std::mem::replace(&mut self.out, before);
+        if !self.names.is_empty() {
+            self.device("broker", "mqtt", &[]);
+        }
+        self.out.push_str(&topics);
+    }
+
     fn comment(&mut self, topic: &TopicReport, why: &str) {
-        self.line(&format!("\n# {}: {why}", plain(&topic.topic)));
+        self.line(&format!("\n# {}: {why}", one_line(&topic.topic)));
     }
 
     fn topic(&mut self, topic: &TopicReport) {
         if topic.topic.starts_with('$') {
             return self.comment(topic, "what the broker says of itself; left out");
+        }
+        if topic.topic.starts_with("spBv1.0/STATE/") {
+            return self.comment(topic, "what a host application of Sparkplug says of itself; left out");
         }
         match topic.kind {
             PayloadKind::Json
@@ -87,12 +113,10 @@ impl Proposal<'_> {
             | PayloadKind::Number
             | PayloadKind::Switch
             | PayloadKind::Text => {}
+            // Its streams are named by metric and not by topic.
+            PayloadKind::Sparkplug if cfg!(feature = "sparkplug") => return,
             PayloadKind::Sparkplug => {
-                let note = topic.note.as_deref().unwrap_or_default();
-                return self.comment(
-                    topic,
-                    &format!("Sparkplug B ({}); its streams are named by metric", plain(note)),
-                );
+                return self.comment(topic, "Sparkplug B, which this program is built without");
             }
             PayloadKind::Binary => return self.comment(topic, "bytes that are no text; left out"),
             PayloadKind::Empty => return self.comment(topic, "empty messages only; left out"),
@@ -101,7 +125,7 @@ impl Proposal<'_> {
         let time = topic.fields.iter().find(|field| field.kind == FieldKind::Time);
         for field in topic.fields.iter().filter(|field| field.kind.stream_type().is_some()) {
             // A descriptor says where the value is: `mqtt ADDRESS topic TOPIC column PLACE`.
-            let place = self.address_bytes + topic.topic.len() + field.place.len() + 24;
+            let place = self.head.address.len() + topic.topic.len() + field.place.len() + 24;
             if self.names.len() >= STREAMS_MAX || place > TEXT_FIELD_BYTES_MAX {
                 self.left_out += 1;
                 continue;
@@ -111,7 +135,7 @@ impl Proposal<'_> {
         if topic.fields_left_out > 0 {
             self.line(&format!(
                 "# {}: fields that are deeper, longer or more are left out",
-                plain(&topic.topic)
+                one_line(&topic.topic)
             ));
         }
     }
@@ -142,7 +166,7 @@ impl Proposal<'_> {
             let place = if topic.kind == PayloadKind::Csv { time.place.clone() } else { quoted(&time.place) };
             self.line(&format!("time = {place}"));
         }
-        self.line(&format!("type = \"{kind}\"     # seen last: {}", plain(&field.example)));
+        self.line(&format!("type = \"{kind}\"     # seen last: {}", one_line(&field.example)));
     }
 
     /// The topic and the place, made a name that nothing else has.
@@ -151,12 +175,14 @@ impl Proposal<'_> {
             PayloadKind::Csv => format!("/{}", field.place),
             _ => field.place.clone(),
         };
-        let full: String = format!("{}{place}", topic.topic).chars().filter(|c| !c.is_control()).collect();
-        let mut cut = full.as_str();
+        self.unique(&format!("{}{place}", topic.topic))
+    }
+
+    /// Made a name that no other stream has.
+    fn unique(&mut self, full: &str) -> String {
+        let full = one_line(full);
         // Room for a number behind it.
-        while cut.len() > NAME_BYTES_MAX - 6 {
-            cut = cut.split_at(cut.len() - cut.chars().next_back().map_or(1, char::len_utf8)).0;
-        }
+        let cut = &full[..full.floor_char_boundary(NAME_BYTES_MAX - 6)];
         let mut name = cut.to_owned();
         let mut number = 2;
         while name.is_empty() || !self.names.insert(name.clone()) {
@@ -183,9 +209,4 @@ fn quoted(text: &str) -> String {
     }
     out.push('"');
     out
-}
-
-/// For a comment: on one line.
-fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }

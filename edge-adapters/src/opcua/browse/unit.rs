@@ -5,6 +5,7 @@
 //! no UCUM name here, and its symbol is shown to a person instead.
 
 use super::CEFACT;
+use crate::config::unit::of_symbol;
 
 /// Common codes of recommendation 20, those that machines have, with their names in UCUM.
 const CODES: &[(&str, &str)] = &[
@@ -137,100 +138,6 @@ const CODES: &[(&str, &str)] = &[
     ("EA", "{each}"),
 ];
 
-/// Symbols as people write them, with their names in UCUM.
-const SYMBOLS: &[(&str, &str)] = &[
-    ("°C", "Cel"),
-    ("℃", "Cel"),
-    ("degC", "Cel"),
-    ("°F", "[degF]"),
-    ("℉", "[degF]"),
-    ("K", "K"),
-    ("°", "deg"),
-    ("bar", "bar"),
-    ("mbar", "mbar"),
-    ("Pa", "Pa"),
-    ("hPa", "hPa"),
-    ("kPa", "kPa"),
-    ("MPa", "MPa"),
-    ("psi", "[psi]"),
-    ("l", "L"),
-    ("L", "L"),
-    ("ml", "mL"),
-    ("hl", "hL"),
-    ("m³", "m3"),
-    ("m3", "m3"),
-    ("m", "m"),
-    ("mm", "mm"),
-    ("cm", "cm"),
-    ("km", "km"),
-    ("µm", "um"),
-    ("μm", "um"),
-    ("um", "um"),
-    ("m²", "m2"),
-    ("m2", "m2"),
-    ("kg", "kg"),
-    ("g", "g"),
-    ("t", "t"),
-    ("s", "s"),
-    ("sec", "s"),
-    ("min", "min"),
-    ("h", "h"),
-    ("ms", "ms"),
-    ("µs", "us"),
-    ("μs", "us"),
-    ("d", "d"),
-    ("Hz", "Hz"),
-    ("kHz", "kHz"),
-    ("rpm", "{rev}/min"),
-    ("r/min", "{rev}/min"),
-    ("1/min", "{rev}/min"),
-    ("min⁻¹", "{rev}/min"),
-    ("U/min", "{rev}/min"),
-    ("m/s", "m/s"),
-    ("m/min", "m/min"),
-    ("mm/s", "mm/s"),
-    ("km/h", "km/h"),
-    ("m/s²", "m/s2"),
-    ("l/min", "L/min"),
-    ("L/min", "L/min"),
-    ("l/h", "L/h"),
-    ("L/h", "L/h"),
-    ("l/s", "L/s"),
-    ("m³/h", "m3/h"),
-    ("m3/h", "m3/h"),
-    ("kg/h", "kg/h"),
-    ("V", "V"),
-    ("mV", "mV"),
-    ("kV", "kV"),
-    ("A", "A"),
-    ("mA", "mA"),
-    ("kA", "kA"),
-    ("Ω", "Ohm"),
-    ("W", "W"),
-    ("kW", "kW"),
-    ("MW", "MW"),
-    ("VA", "V.A"),
-    ("kVA", "kV.A"),
-    ("var", "var"),
-    ("kvar", "kvar"),
-    ("Wh", "W.h"),
-    ("kWh", "kW.h"),
-    ("MWh", "MW.h"),
-    ("J", "J"),
-    ("kJ", "kJ"),
-    ("N", "N"),
-    ("kN", "kN"),
-    ("Nm", "N.m"),
-    ("N·m", "N.m"),
-    ("%", "%"),
-    ("ppm", "[ppm]"),
-    ("pH", "[pH]"),
-    ("dB", "dB"),
-    ("lx", "lx"),
-    ("µS/cm", "uS/cm"),
-    ("μS/cm", "uS/cm"),
-];
-
 /// The letters that a `unitId` holds.
 fn code(unit_id: i32) -> String {
     let bytes = unit_id.to_be_bytes();
@@ -243,5 +150,5 @@ pub fn ucum(namespace: &str, unit_id: i32, symbol: &str) -> Option<&'static str>
         table.iter().find(|(name, _)| *name == wanted).map(|(_, ucum)| *ucum)
     };
     let by_code = if namespace == CEFACT { find(CODES, &code(unit_id)) } else { None };
-    by_code.or_else(|| find(SYMBOLS, symbol.trim()))
+    by_code.or_else(|| of_symbol(symbol))
 }

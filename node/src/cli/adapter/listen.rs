@@ -6,10 +6,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use edge_adapters::mqtt::survey::{Head, Report, Request, TopicReport, Url, look, propose};
+use edge_adapters::mqtt::survey::{Head, Report, Request, TopicReport, Url, look, propose, unborn};
 use serde_json::json;
 
 use super::parse_duration;
+use crate::answers::times::{plain, plural};
 use crate::cli::{Failed, Globals, start_log};
 
 const AFTER_HELP: &str = "\
@@ -20,12 +21,18 @@ Examples:
   selvedge adapter listen mqtt mqtts://broker.local --ca ca.pem --user eva --password-file eva.secret
 
 It only listens, as a client of its own and without acknowledging anything: what a running gateway waits for still
-reaches it. The broker sends what it has kept first, so there is something to see at once; rates come from the rest.
+reaches it. With --rebirth it says one thing: edge nodes of Sparkplug B that talk, and whose births did not come, are asked
+for them once. Only births name metrics and types, and no broker keeps them. The broker sends what it has kept first, so there is something to see at once; rates come from the rest.
 
-Exit codes: 0 something came; 1 nothing did, or there is no connection; 2 wrong use, or the file cannot be written.";
+While a gateway is away, a broker keeps a limited number of messages for it and drops the rest without a word: mosquitto
+1,000, unless its configuration says `max_queued_messages 0`; others have a like limit.
+
+Exit codes: 0 something came; 1 nothing did, nothing of it could be written into --out, or there is no connection; 2 wrong use, or the file cannot be written.";
 
 /// What of a topic's fields is shown without --json.
 const FIELDS_SHOWN: usize = 12;
+/// What of the metrics of a birth.
+const METRICS_SHOWN: usize = 40;
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
@@ -72,6 +79,9 @@ struct MqttArgs {
     /// The name in the broker's certificate, if it is not the host's.
     #[arg(long, value_name = "NAME")]
     server_name: Option<String>,
+    /// Ask edge nodes of Sparkplug B for births that do not come: a message to machines, which then send all that they have.
+    #[arg(long = "rebirth")]
+    asks_for_births: bool,
     /// Write a configuration into this new file.
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -98,6 +108,7 @@ pub(super) fn run(args: Args, globals: &Globals) -> anyhow::Result<ExitCode> {
         identity: args.cert.clone().zip(args.key.clone()),
         server_name: args.server_name.clone(),
         lasts: args.duration,
+        asks_for_births: args.asks_for_births,
     };
     request.check().map_err(anyhow::Error::msg)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -116,7 +127,7 @@ pub(super) fn run(args: Args, globals: &Globals) -> anyhow::Result<ExitCode> {
         let file = written.map(|path| json!({ "path": path, "streams": streams }));
         json!({ "address": address, "report": report, "file": file, "ended_early": cut }).to_string() + "\n"
     } else {
-        words(&report, written.map(|path| (path.as_path(), streams)))
+        words(&report, streams, written.map(PathBuf::as_path))
     };
     match std::io::stdout().lock().write_all(shown.as_bytes()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => return Err(error.into()),
@@ -128,6 +139,10 @@ pub(super) fn run(args: Args, globals: &Globals) -> anyhow::Result<ExitCode> {
     if report.messages == 0 {
         let hint = "nothing came; listen for longer, with another --topic, or ask whether this user may read";
         return Err(Failed(format!("{address}: {hint}")).into());
+    }
+    if let Some(out) = args.out.filter(|_| streams == 0) {
+        let why = "nothing came of which a stream could be made, so this file was not written";
+        return Err(Failed(format!("{}: {why}", out.display())).into());
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -172,12 +187,7 @@ fn write(out: &Path, text: &str) -> anyhow::Result<()> {
     file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).with_context(what)
 }
 
-/// On one line of a screen, whatever the broker says.
-fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{FFFD}' } else { c }).collect()
-}
-
-fn words(report: &Report, written: Option<(&Path, usize)>) -> String {
+fn words(report: &Report, streams: usize, written: Option<&Path>) -> String {
     let mut lines: Vec<String> = report.topics.iter().flat_map(topic_words).collect();
     if report.messages_left_out > 0 {
         let (count, topics) = (report.messages_left_out, report.topics.len());
@@ -185,14 +195,30 @@ fn words(report: &Report, written: Option<(&Path, usize)>) -> String {
             "{count} messages on further topics than these {topics}; a narrower --topic shows them"
         ));
     }
+    if report.births_asked > 0 {
+        lines
+            .push(format!("{} were asked for their births", plural(report.births_asked as u64, "edge node")));
+    }
+    let unborn = unborn(report);
+    if let Some(first) = unborn.first() {
+        let more = match unborn.len() - 1 {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        lines.push(format!(
+            "no birth of {}{more} came, and only births name metrics: listen for longer, restart the edge node meanwhile, or \
+             ask for births with --rebirth",
+            plain(first)
+        ));
+    }
     match written {
-        Some((file, streams)) => {
+        Some(file) => {
             let file = file.display();
             lines.push(format!(
                 "wrote {file} with {streams} streams; look through it, then: selvedge adapter test --config {file}"
             ));
         }
-        None if report.messages > 0 => lines.push("--out FILE writes a configuration for it".to_owned()),
+        None if streams > 0 => lines.push("--out FILE writes a configuration for it".to_owned()),
         None => {}
     }
     lines.join("\n") + "\n"
@@ -221,7 +247,14 @@ fn topic_words(topic: &TopicReport) -> Vec<String> {
         let kind = kind.as_str().unwrap_or_default();
         lines.push(format!("    {:<32} {kind:<8} {}", plain(place), plain(&field.example)));
     }
-    let more = topic.fields.len().saturating_sub(FIELDS_SHOWN) as u64 + topic.fields_left_out;
+    for metric in topic.metrics.iter().take(METRICS_SHOWN) {
+        let kind = metric.kind.as_deref().unwrap_or("no type");
+        let unit = metric.unit.as_deref().unwrap_or_default();
+        let value = format!("{} {unit}", metric.example);
+        lines.push(format!("    {:<32} {kind:<8} {}", plain(&metric.name), plain(value.trim_end())));
+    }
+    let metrics_more = topic.metrics.len().saturating_sub(METRICS_SHOWN) as u64;
+    let more = metrics_more + topic.fields.len().saturating_sub(FIELDS_SHOWN) as u64 + topic.fields_left_out;
     if more > 0 {
         lines.push(format!("    and {more} more"));
     }

@@ -10,6 +10,7 @@ use anyhow::Context as _;
 use edge_adapters::{Clock, DeviceSnapshot, Source, SystemClock, Trial, TrialEvent};
 
 use super::parse_duration;
+use crate::answers::times::plain;
 use crate::cli::{Failed, Globals, start_log};
 use crate::config;
 
@@ -116,7 +117,8 @@ fn device_line(device: &DeviceSnapshot, json: bool) -> String {
         return serde_json::json!({ "device": device.device, "state": device.state, "error": device.error })
             .to_string();
     }
-    let why = device.error.as_ref().map_or(String::new(), |e| format!(": {e}"));
+    // What stands in it may be a server's own words.
+    let why = device.error.as_ref().map_or(String::new(), |why| format!(": {}", plain(why)));
     format!("{} at {} is {}{why}", device.device, device.address, device.state.name())
 }
 
