@@ -207,16 +207,13 @@ impl Outlet {
         }
         let wanted = self.notice(&mut streams, readings.into(), false);
         for part in parts(wanted) {
-            match self.sender.try_reserve() {
-                Ok(room) => {
-                    self.shared.health.delivered(part.len());
-                    streams.handed_over(&part);
-                    room.send(Delivery { readings: part, origins: Vec::new(), ack: None });
-                }
-                Err(_) => {
-                    self.shared.health.dropped(part.len());
-                    streams.owe(part.into_iter().filter(|reading| reading.quality == Quality::Stale));
-                }
+            if let Ok(room) = self.sender.try_reserve() {
+                self.shared.health.delivered(part.len());
+                streams.handed_over(&part);
+                room.send(Delivery { readings: part, origins: Vec::new(), ack: None });
+            } else {
+                self.shared.health.dropped(part.len());
+                streams.owe(part.into_iter().filter(|reading| reading.quality == Quality::Stale));
             }
         }
     }

@@ -158,6 +158,9 @@ faults! {
     21 WantsTheDeviceAtTheStart 7
         "A device that cannot be reached at the start is not tried again."
         ["tests::poll::a_device_that_is_off_at_the_start_stops_nothing_and_is_read_when_it_comes"]
+    22 LosesItsTurn 1
+        "Modbus: a write to a dead unit that shares its line lets it wait for its turn anew: it is not found again."
+        ["tests::modbus_write::a_write_to_a_dead_unit_keeps_its_turn"]
 }
 
 /// Is it this fault that is alive?

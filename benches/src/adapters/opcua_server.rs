@@ -1,20 +1,18 @@
-//! The server of figure 17: async-opcua's own, on a thread of its own, with variables that change when they are told to.
-//!
-//! Without the address space of the standard, which is megabytes of code: of it there is what clients ask for, the list
-//! of namespaces and the state of the server.
+//! The server of figure 17: the demo's, with bounds for bursts, on a thread of its own, and variables that change when they
+//! are told to.
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
 use anyhow::Context as _;
-use opcua::types::{DataTypeId, DataValue, DateTime, NodeId, VariableId};
+use edge_adapters::opcua::server;
+use opcua::types::{DataTypeId, DataValue, DateTime, NodeId};
 use opcua_server::address_space::{AccessLevel, VariableBuilder};
-use opcua_server::diagnostics::NamespaceMetadata;
-use opcua_server::node_manager::memory::{SimpleNodeManager, simple_node_manager};
-use opcua_server::{ANONYMOUS_USER_TOKEN_ID, ServerBuilder, ServerEndpoint, ServerHandle};
+use opcua_server::node_manager::memory::SimpleNodeManager;
+use opcua_server::{ServerBuilder, ServerHandle};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc as orders, oneshot};
 
@@ -22,7 +20,6 @@ use crate::cpu;
 
 /// The namespace of the variables.
 pub(super) const NAMESPACE: &str = "urn:selvedge:bench";
-const STANDARD: &str = "http://opcfoundation.org/UA/";
 /// Values that the server keeps of one variable for one client.
 pub(super) const QUEUE_MAX: usize = 1_000;
 /// It looks this often whether there is something to publish, and publishes as often if asked to.
@@ -70,17 +67,11 @@ impl OpcUaServer {
                 let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
                 let address = listener.local_addr()?;
                 let (server, handle) = builder(address, &folder).build().map_err(anyhow::Error::msg)?;
-                let index =
-                    handle.get_namespace_index(NAMESPACE).context("the namespace of the variables")?;
-                let nodes: Vec<NodeId> = (0..variables).map(|number| node(index, number)).collect();
-                // Before now, so that no value lies in the future.
-                let first_ticks = DateTime::now().ticks() - TICKS_BEFORE;
-                furnish(&handle, index, &nodes)?;
-                set(&handle, &nodes, 0, first_ticks)?;
+                let (variables, index) = Variables::new(handle, variables)?;
                 tell.send((address, index))?;
                 tokio::select! {
                     ended = server.run_with(listener) => ended.map_err(anyhow::Error::msg),
-                    ended = obey(inbox, &handle, &nodes, first_ticks) => ended,
+                    ended = obey(inbox, &variables) => ended,
                 }
             })?;
             drop(runtime);
@@ -113,25 +104,11 @@ pub(super) fn node(index: u16, number: usize) -> NodeId {
 }
 
 fn builder(address: SocketAddr, folder: &Path) -> ServerBuilder {
-    let namespace =
-        |uri: &str| NamespaceMetadata { namespace_uri: uri.to_owned(), ..NamespaceMetadata::default() };
-    let mut builder = ServerBuilder::new()
-        .application_name("bench")
-        .application_uri("urn:selvedge:bench:server")
-        .product_uri("urn:selvedge:bench:server")
-        .create_sample_keypair(false)
-        .pki_dir(folder)
-        .host("127.0.0.1")
-        .port(address.port())
-        .add_endpoint("none", ServerEndpoint::new_none("/", &[ANONYMOUS_USER_TOKEN_ID.to_owned()]))
-        .discovery_urls(vec!["/".to_owned()])
+    let mut builder = server::builder(NAMESPACE, address.port(), folder)
         .subscription_poll_interval_ms(PUBLISHING_MS)
         .max_message_size(64 * 1024 * 1024)
-        .max_chunk_count(8_192)
-        .with_node_manager(simple_node_manager(namespace(STANDARD), "standard"))
-        .with_node_manager(simple_node_manager(namespace(NAMESPACE), "variables"));
+        .max_chunk_count(8_192);
     let limits = &mut builder.limits_mut().subscriptions;
-    limits.min_sampling_interval_ms = 0.0;
     limits.min_publishing_interval_ms = PUBLISHING_MS as f64;
     limits.max_monitored_item_queue_size = QUEUE_MAX;
     // Here 0 would mean none at all.
@@ -139,60 +116,53 @@ fn builder(address: SocketAddr, folder: &Path) -> ServerBuilder {
     builder
 }
 
-fn furnish(handle: &ServerHandle, index: u16, nodes: &[NodeId]) -> anyhow::Result<()> {
-    let mut names = vec![String::new(); usize::from(index) + 1];
-    STANDARD.clone_into(&mut names[0]);
-    NAMESPACE.clone_into(&mut names[usize::from(index)]);
-    let standard = manager(handle, "standard")?;
-    let mut space = standard.address_space().write();
-    VariableBuilder::new(&VariableId::Server_NamespaceArray.into(), "NamespaceArray", "NamespaceArray")
-        .data_type(DataTypeId::String)
-        .value_rank(1)
-        .value(names)
-        .insert(&mut *space);
-    VariableBuilder::new(&VariableId::Server_ServerStatus_State.into(), "State", "State")
-        .data_type(DataTypeId::Int32)
-        .value(0_i32)
-        .insert(&mut *space);
-    drop(space);
-    let variables = manager(handle, "variables")?;
-    let mut space = variables.address_space().write();
-    for node in nodes {
-        VariableBuilder::new(node, "Value", "Value")
-            .data_type(DataTypeId::UInt32)
-            .access_level(AccessLevel::CURRENT_READ)
-            .user_access_level(AccessLevel::CURRENT_READ)
-            .value(0_u32)
-            .insert(&mut *space);
+/// The variables, and who must hear of their changes.
+struct Variables {
+    handle: ServerHandle,
+    manager: Arc<SimpleNodeManager>,
+    nodes: Vec<NodeId>,
+    first_ticks: i64,
+}
+
+impl Variables {
+    /// So many, all 0.
+    fn new(handle: ServerHandle, count: usize) -> anyhow::Result<(Self, u16)> {
+        let (index, manager) = server::open(&handle, NAMESPACE)?;
+        let nodes: Vec<NodeId> = (0..count).map(|number| node(index, number)).collect();
+        let mut space = manager.address_space().write();
+        for node in &nodes {
+            VariableBuilder::new(node, "Value", "Value")
+                .data_type(DataTypeId::UInt32)
+                .access_level(AccessLevel::CURRENT_READ)
+                .user_access_level(AccessLevel::CURRENT_READ)
+                .value(0_u32)
+                .insert(&mut *space);
+        }
+        drop(space);
+        // Before now, so that no value lies in the future.
+        let first_ticks = DateTime::now().ticks() - TICKS_BEFORE;
+        let variables = Self { handle, manager, nodes, first_ticks };
+        variables.set(0)?;
+        Ok((variables, index))
     }
-    Ok(())
-}
 
-fn manager(handle: &ServerHandle, name: &str) -> anyhow::Result<std::sync::Arc<SimpleNodeManager>> {
-    handle.node_managers().get_by_name::<SimpleNodeManager>(name).context("a node manager by its name")
-}
-
-fn set(handle: &ServerHandle, nodes: &[NodeId], value: u32, first_ticks: i64) -> anyhow::Result<()> {
-    let time = DateTime::from(first_ticks + i64::from(value) * TICKS_BETWEEN);
-    let values = nodes.iter().map(|node| (node, None, DataValue::new_at(value, time)));
-    manager(handle, "variables")?
-        .set_values(handle.subscriptions(), values)
-        .map_err(|status| anyhow::anyhow!("a variable cannot be set: {status}"))
+    fn set(&self, value: u32) -> anyhow::Result<()> {
+        let time = DateTime::from(self.first_ticks + i64::from(value) * TICKS_BETWEEN);
+        let values = self.nodes.iter().map(|node| (node, None, DataValue::new_at(value, time)));
+        self.manager
+            .set_values(self.handle.subscriptions(), values)
+            .map_err(|status| anyhow::anyhow!("a variable cannot be set: {status}"))
+    }
 }
 
 /// Does what it is told until nobody can tell it any more.
-async fn obey(
-    mut inbox: orders::UnboundedReceiver<Order>,
-    handle: &ServerHandle,
-    nodes: &[NodeId],
-    first_ticks: i64,
-) -> anyhow::Result<()> {
+async fn obey(mut inbox: orders::UnboundedReceiver<Order>, variables: &Variables) -> anyhow::Result<()> {
     let mut value = 0_u32;
     while let Some(Order { rounds, done }) = inbox.recv().await {
         // Nothing is awaited here, so the server publishes nothing of it before all of it is there.
         for _ in 0..rounds {
             value += 1;
-            set(handle, nodes, value, first_ticks)?;
+            variables.set(value)?;
         }
         // Whoever asked may have given up.
         let _ = done.send(Done { value, at: Instant::now() });

@@ -118,7 +118,12 @@ impl Poller {
                 let _turn = loop {
                     tokio::select! {
                         turn = &mut turn => break turn,
-                        request = context.writes.next() => refuse(request),
+                        request = context.writes.next() => {
+                            refuse(request);
+                            if planted!(LosesItsTurn) {
+                                turn.set(self.seat.turn_of_dead());
+                            }
+                        }
                     }
                 };
                 context.health.poll_begins(Duration::ZERO);

@@ -5,6 +5,8 @@
 //! is megabytes of code. It offers policy None to anonymous sessions and takes no writes, so it needs no certificate and
 //! belongs on the loopback interface. The caller gives the listener and says when to stop.
 //!
+//! [`builder`] and [`open`] are for whoever wants the same server with bounds and variables of their own.
+//!
 //! A client that wants the source times as they are subscribes with a sampling interval of zero: between two samples
 //! this library keeps the newest value back, and then gives it the time of the sample in place of its own.
 
@@ -116,16 +118,13 @@ impl Server {
         folder: &Path,
     ) -> io::Result<(Self, Arc<Variables>)> {
         let port = listener.local_addr()?.port();
-        let (library, handle) = builder(namespace, port, folder).build().map_err(io::Error::other)?;
-        let known = "it was made with this name";
-        let index = handle.get_namespace_index(namespace).ok_or_else(|| io::Error::other(known))?;
-        let room = |name: &str| {
-            let managers = handle.node_managers();
-            managers.get_by_name::<SimpleNodeManager>(name).ok_or_else(|| io::Error::other(known))
-        };
-        let standard = room(ROOMS[0])?;
-        furnish(&standard, namespace, index);
-        let manager = room(ROOMS[1])?;
+        let mut builder = builder(namespace, port, folder).subscription_poll_interval_ms(TURN_MS);
+        let limits = &mut builder.limits_mut().subscriptions;
+        limits.min_publishing_interval_ms = TURN_MS as f64;
+        limits.max_monitored_item_queue_size = QUEUE_MAX;
+        limits.max_queued_notifications = NOTIFICATIONS_MAX;
+        let (library, handle) = builder.build().map_err(io::Error::other)?;
+        let (index, manager) = open(&handle, namespace)?;
         let nodes: Vec<NodeId> =
             variables.iter().map(|(id, _)| NodeId::new(index, UAString::from(*id))).collect();
         {
@@ -175,7 +174,9 @@ impl Server {
     }
 }
 
-fn builder(namespace: &str, port: u16, folder: &Path) -> ServerBuilder {
+/// The library's server with this namespace and hardly anything of the standard's, for anonymous sessions without security
+/// at this port of 127.0.0.1. A client may ask for every value. `folder` is for certificates, of which it keeps none.
+pub fn builder(namespace: &str, port: u16, folder: &Path) -> ServerBuilder {
     let room = |uri: &str, name: &'static str| {
         let metadata = NamespaceMetadata { namespace_uri: uri.to_owned(), ..NamespaceMetadata::default() };
         simple_node_manager(metadata, name)
@@ -190,19 +191,22 @@ fn builder(namespace: &str, port: u16, folder: &Path) -> ServerBuilder {
         .port(port)
         .add_endpoint("none", ServerEndpoint::new_none("/", &[ANONYMOUS_USER_TOKEN_ID.to_owned()]))
         .discovery_urls(vec!["/".to_owned()])
-        .subscription_poll_interval_ms(TURN_MS)
         .with_node_manager(room(STANDARD, ROOMS[0]))
         .with_node_manager(room(namespace, ROOMS[1]));
-    let limits = &mut builder.limits_mut().subscriptions;
-    limits.min_sampling_interval_ms = 0.0;
-    limits.min_publishing_interval_ms = TURN_MS as f64;
-    limits.max_monitored_item_queue_size = QUEUE_MAX;
-    limits.max_queued_notifications = NOTIFICATIONS_MAX;
+    builder.limits_mut().subscriptions.min_sampling_interval_ms = 0.0;
     builder
 }
 
-/// The two nodes of the standard that clients look at: which namespaces there are, and that the server runs.
-fn furnish(standard: &SimpleNodeManager, namespace: &str, index: u16) {
+/// Puts into what [`builder`] built the two nodes of the standard that clients look at: which namespaces there are, and that
+/// the server runs. Returns the index of the namespace, and where its variables belong.
+///
+/// # Errors
+/// When the server was not made by [`builder`] with this namespace.
+pub fn open(handle: &ServerHandle, namespace: &str) -> io::Result<(u16, Arc<SimpleNodeManager>)> {
+    let other = || io::Error::other(format!("a server that was made without the namespace {namespace}"));
+    let room = |name| handle.node_managers().get_by_name::<SimpleNodeManager>(name).ok_or_else(other);
+    let index = handle.get_namespace_index(namespace).ok_or_else(other)?;
+    let standard = room(ROOMS[0])?;
     let mut names = vec![String::new(); usize::from(index) + 1];
     STANDARD.clone_into(&mut names[0]);
     namespace.clone_into(&mut names[usize::from(index)]);
@@ -216,6 +220,7 @@ fn furnish(standard: &SimpleNodeManager, namespace: &str, index: u16) {
         .data_type(DataTypeId::Int32)
         .value(RUNNING)
         .insert(&mut *space);
+    Ok((index, room(ROOMS[1])?))
 }
 
 fn variant(value: &Value) -> Variant {

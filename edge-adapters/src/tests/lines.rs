@@ -35,12 +35,16 @@ fn table(
     text
 }
 
-/// A gateway whose unit 1 answers, and no other. Of the others it says nothing, or after a while that they are dead.
-async fn gateway_with_one_living_unit(listener: TcpListener, says_so_after_ms: Option<u64>) {
+/// A gateway whose living units answer. Of the others it says nothing, or after a while that they are dead.
+pub(super) async fn units_of_which_some_are_alive(
+    listener: TcpListener,
+    is_alive: impl Fn(u8) -> bool,
+    says_so_after_ms: Option<u64>,
+) {
     loop {
         let Ok((mut socket, _)) = listener.accept().await else { return };
         while let Some(asked) = asked_for_ever(&mut socket).await {
-            if asked.unit == 1 {
+            if is_alive(asked.unit) {
                 let _ = socket.write_all(&answer(asked, &[7])).await;
             } else if let Some(ms) = says_so_after_ms {
                 tokio::time::sleep(std::time::Duration::from_millis(ms)).await;
@@ -72,7 +76,7 @@ async fn units_that_a_gateway_calls_dead_take_no_more_than_a_tenth_of_the_line_e
 async fn dead_units_stay_out_of_the_way(says_so_after_ms: Option<u64>) {
     const DEAD: u64 = 12;
     let (listener, address) = listen().await;
-    let gateway = tokio::spawn(gateway_with_one_living_unit(listener, says_so_after_ms));
+    let gateway = tokio::spawn(units_of_which_some_are_alive(listener, |unit| unit == 1, says_so_after_ms));
     let mut text = table("alive", "modbus-tcp", address, "unit_id = 1", &[5]);
     for unit in 2..2 + DEAD {
         text += &table(&format!("dead{unit}"), "modbus-tcp", address, &format!("unit_id = {unit}"), &[5]);

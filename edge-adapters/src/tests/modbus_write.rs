@@ -1,7 +1,10 @@
-//! A write on a line that is in use, and one that is under way when its device is taken out: the test is the device.
+//! A write on a line that is in use, to a unit that is dead, or under way when its device is taken out: the test is the
+//! device.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -12,12 +15,12 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, yield_now};
 use tokio_util::sync::CancellationToken;
 
-use super::support::{
-    Asked, HeldTime, accept, advance, answer, asked, frame, listen, registers_body, send, soon,
-};
+use super::lines::units_of_which_some_are_alive;
+use super::support::{Asked, HeldTime, accept, advance, answer, asked, frame, listen, send, soon};
 use crate::adapter::{Source, all_streams};
 use crate::clock::{Clock, SystemClock};
 use crate::config::sources;
+use crate::health::{DeviceSnapshot, DeviceState};
 use crate::outlet::Delivery;
 use crate::status_code;
 use crate::supervisor::{Device, Supervisor};
@@ -25,23 +28,29 @@ use crate::write::{Arming, Written};
 
 const READ: u8 = 3;
 const WRITE_ONE: u8 = 6;
+const BUSY: u8 = 1;
+const VALVE: u8 = 2;
 
-/// Two units on one line: `busy` is read each second, `valve` once an hour, and may be written.
-struct Plant {
+/// Two units on one line: `valve`, which may be written, and `busy`.
+struct Gateway {
     _folder: tempfile::TempDir,
     _time: HeldTime,
     arming: Arming,
     supervisor: Supervisor,
     /// What became durable.
     readings: Arc<Mutex<Vec<NewReading>>>,
+}
+
+/// The end of the line at which the units are.
+struct Units {
     line: TcpStream,
     _listener: TcpListener,
 }
 
-impl Plant {
-    async fn start() -> Self {
+impl Gateway {
+    /// Reads the units at this address at these intervals.
+    fn new(address: SocketAddr, valve: &str, busy: &str) -> Self {
         let time = HeldTime::new();
-        let (listener, address) = listen().await;
         let unit = |name: &str, unit: u8, interval: &str| {
             format!(
                 "[[device]]\nname = \"{name}\"\nprotocol = \"modbus-tcp\"\naddress = \"{address}\"\nunit_id = {unit}\n\
@@ -50,7 +59,7 @@ impl Plant {
             )
         };
         let write = "[device.stream.write]\nmin = 0\nmax = 100\n";
-        let toml = [unit("valve", 2, "1h"), write.to_owned(), unit("busy", 1, "1s")].concat();
+        let toml = [unit("valve", VALVE, valve), write.to_owned(), unit("busy", BUSY, busy)].concat();
         let folder = tempfile::tempdir().expect("a folder");
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o700)).expect("a mode");
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
@@ -68,15 +77,32 @@ impl Plant {
         let readings = Arc::default();
         // The sender is kept, as by a node whose configuration may change.
         tokio::spawn(keep(deliveries, sender, Arc::clone(&readings)));
-        let mut line = accept(&listener).await;
+        Self { _folder: folder, _time: time, arming, supervisor, readings }
+    }
+
+    /// With units that were read once.
+    async fn start(valve: &str, busy: &str) -> (Self, Units) {
+        let (listener, address) = listen().await;
+        let gateway = Self::new(address, valve, busy);
+        let mut units = Units { line: accept(&listener).await, _listener: listener };
         for _ in 0..2 {
-            let first = asked(&mut line).await.expect("each unit is read once");
-            send(&mut line, &answer(first, &[0])).await;
+            let first = units.asked().await;
+            send(&mut units.line, &answer(first, &[0])).await;
         }
-        let plant =
-            Self { _folder: folder, _time: time, arming, supervisor, readings, line, _listener: listener };
-        plant.settle().await;
-        plant
+        gateway.settle().await;
+        (gateway, units)
+    }
+
+    /// With a write of 50 to the valve that waits, since the line carries a question to its neighbour.
+    async fn with_a_write_that_waits() -> (Self, Units, Asked, JoinHandle<Written>) {
+        let (gateway, mut units) = Self::start("1h", "1s").await;
+        advance(1_000).await;
+        let neighbour = units.asked().await;
+        assert_eq!((neighbour.unit, neighbour.function), (BUSY, READ));
+        let writing = gateway.write(50);
+        gateway.settle().await;
+        assert_eq!((gateway.stages(), writing.is_finished()), (vec!["asked".to_owned()], false), "it waits");
+        (gateway, units, neighbour, writing)
     }
 
     /// Lets everything go on that needs no time.
@@ -93,8 +119,9 @@ impl Plant {
         })
     }
 
-    async fn asked(&mut self) -> Asked {
-        asked(&mut self.line).await.expect("the line is open")
+    /// How it is with the valve.
+    fn valve(&self) -> DeviceSnapshot {
+        self.supervisor.devices().snapshots().swap_remove(0)
     }
 
     /// The stages of the attempts that became durable.
@@ -105,6 +132,27 @@ impl Plant {
             _ => None,
         });
         texts.map(|line| line["stage"].as_str().expect("a stage").to_owned()).collect()
+    }
+}
+
+impl Units {
+    async fn asked(&mut self) -> Asked {
+        asked(&mut self.line).await.expect("the line is open")
+    }
+
+    /// The unit takes the value.
+    async fn take(&mut self, write: Asked) {
+        assert_eq!((write.unit, write.function, write.start), (VALVE, WRITE_ONE, 7));
+        let [high, low] = write.count.to_be_bytes();
+        send(&mut self.line, &frame(write.transaction, VALVE, &[WRITE_ONE, 0, 7, high, low])).await;
+    }
+
+    /// The unit takes the value, and holds it when it is asked.
+    async fn confirm(&mut self, write: Asked) {
+        self.take(write).await;
+        let back = self.asked().await;
+        assert_eq!((back.unit, back.function, back.start), (VALVE, READ, 7));
+        send(&mut self.line, &answer(back, &[write.count])).await;
     }
 }
 
@@ -123,79 +171,48 @@ async fn keep(
 /// the line has not answered yet. It must not go out after that.
 #[tokio::test(start_paused = true)]
 async fn a_write_that_waits_for_the_line_is_not_made_when_the_gateway_is_disarmed_meanwhile() {
-    let mut plant = Plant::start().await;
-    advance(1_000).await;
-    let neighbour = plant.asked().await;
-    assert_eq!((neighbour.unit, neighbour.function), (1, READ));
-    let writing = plant.write(50);
-    plant.settle().await;
-    assert_eq!((plant.stages(), writing.is_finished()), (vec!["asked".to_owned()], false), "it waits");
-    plant.arming.disarm().expect("disarmed");
-    send(&mut plant.line, &answer(neighbour, &[0])).await;
+    let (gateway, mut units, neighbour, writing) = Gateway::with_a_write_that_waits().await;
+    gateway.arming.disarm().expect("disarmed");
+    send(&mut units.line, &answer(neighbour, &[0])).await;
     let written = soon("what became of it", writing).await.expect("no panic");
     assert!(matches!(&written, Written::Refused { status: status_code::NOT_ARMED, .. }), "{written:?}");
     // The next that the line carries is a question.
     advance(1_000).await;
-    let next = plant.asked().await;
-    assert_eq!((next.unit, next.function), (1, READ));
-    assert_eq!(plant.stages(), ["asked", "refused"]);
+    let next = units.asked().await;
+    assert_eq!((next.unit, next.function), (BUSY, READ));
+    assert_eq!(gateway.stages(), ["asked", "refused"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_write_that_waits_for_the_line_is_made_when_the_gateway_stays_armed() {
-    let mut plant = Plant::start().await;
-    advance(1_000).await;
-    let neighbour = plant.asked().await;
-    let writing = plant.write(50);
-    plant.settle().await;
-    send(&mut plant.line, &answer(neighbour, &[0])).await;
-    let write = plant.asked().await;
-    assert_eq!((write.unit, write.function, write.start, write.count), (2, WRITE_ONE, 7, 50));
-    confirm(&mut plant, write).await;
+    let (_gateway, mut units, neighbour, writing) = Gateway::with_a_write_that_waits().await;
+    send(&mut units.line, &answer(neighbour, &[0])).await;
+    let write = units.asked().await;
+    assert_eq!(write.count, 50);
+    units.confirm(write).await;
     let written = soon("what became of it", writing).await.expect("no panic");
     assert_eq!(written, Written::Confirmed { read_back: Value::Unsigned(50) });
-}
-
-/// The unit takes the value, and holds it when it is asked.
-async fn confirm(plant: &mut Plant, write: Asked) {
-    let [high, low] = write.count.to_be_bytes();
-    let taken = frame(write.transaction, write.unit, &[WRITE_ONE, 0, write.start as u8, high, low]);
-    send(&mut plant.line, &taken).await;
-    let back = plant.asked().await;
-    assert_eq!((back.unit, back.function, back.start), (write.unit, READ, write.start));
-    let held = registers_body(READ, &[write.count]);
-    send(&mut plant.line, &frame(back.transaction, back.unit, &held)).await;
 }
 
 /// Story: a valve is told to open, and in the same second somebody takes its table out of the configuration. The valve is
 /// open; a ledger that says "asked" and nothing more, or "nobody knows", leaves that open for ever.
 #[tokio::test(start_paused = true)]
 async fn a_write_that_has_begun_is_ended_and_recorded_before_its_device_is_taken_out() {
-    let mut plant = Plant::start().await;
-    let writing = plant.write(50);
-    let write = plant.asked().await;
-    assert_eq!((write.unit, write.function), (2, WRITE_ONE));
-    let busy: Vec<Arc<dyn Source>> = plant.supervisor.source("busy").cloned().into_iter().collect();
+    let (mut gateway, mut units) = Gateway::start("1h", "1s").await;
+    let writing = gateway.write(50);
+    let write = units.asked().await;
+    let busy: Vec<Arc<dyn Source>> = gateway.supervisor.source("busy").cloned().into_iter().collect();
     let none = async |_: &Arc<dyn Source>| Ok::<_, ()>(Vec::new());
-    let Plant { supervisor, line, readings, .. } = &mut plant;
-    let change = supervisor.change(busy, none);
+    let change = gateway.supervisor.change(busy, none);
     let device = async {
         for _ in 0..2_000 {
             yield_now().await;
         }
-        let taken = frame(write.transaction, 2, &[WRITE_ONE, 0, 7, 0, 50]);
-        send(line, &taken).await;
-        let back = asked(line).await.expect("it is read back");
-        assert_eq!((back.unit, back.function), (2, READ));
-        send(line, &answer(back, &[50])).await;
+        units.confirm(write).await;
     };
     let (changes, ()) = soon("the change", async { tokio::join!(change, device) }).await;
     assert_eq!(changes.expect("a change").removed, ["valve"]);
-    let durable = readings.lock().expect("no panic").iter().any(|reading| match &reading.value {
-        Value::Text(text) => text.contains("\"confirmed\""),
-        _ => false,
-    });
-    assert!(durable, "recorded when the change is over: {:?}", plant.stages());
+    assert_eq!(gateway.stages(), ["asked", "confirmed"], "recorded when the change is over");
     assert_eq!(writing.await.expect("no panic"), Written::Confirmed { read_back: Value::Unsigned(50) });
 }
 
@@ -203,16 +220,83 @@ async fn a_write_that_has_begun_is_ended_and_recorded_before_its_device_is_taken
 /// was dropped with that, and the line was free: the command went out under bounds that were just withdrawn.
 #[tokio::test(start_paused = true)]
 async fn a_write_that_waits_for_the_line_is_not_made_when_its_device_is_taken_out_meanwhile() {
-    let mut plant = Plant::start().await;
-    advance(1_000).await;
-    let neighbour = plant.asked().await;
-    assert_eq!((neighbour.unit, neighbour.function), (1, READ));
-    let writing = plant.write(50);
-    plant.settle().await;
+    let (mut gateway, _units, _, writing) = Gateway::with_a_write_that_waits().await;
     let none = async |_: &Arc<dyn Source>| Ok::<_, ()>(Vec::new());
-    let changes = soon("the change", plant.supervisor.change(Vec::new(), none)).await;
+    let changes = soon("the change", gateway.supervisor.change(Vec::new(), none)).await;
     assert_eq!(changes.expect("a change").removed, ["busy", "valve"]);
     let written = writing.await.expect("no panic");
     assert!(matches!(&written, Written::Refused { status: status_code::NOT_ARMED, .. }), "{written:?}");
-    assert_eq!(plant.stages(), ["asked", "refused"]);
+    assert_eq!(gateway.stages(), ["asked", "refused"]);
+}
+
+/// Story: a valve on a busy line was switched off, and a program went on trying to open it, every three seconds. Each write was
+/// refused, as it should be, and made the valve wait for its turn on the line anew: when it was switched on again, nobody
+/// asked it, as long as the program tried.
+#[tokio::test(start_paused = true)]
+async fn a_write_to_a_dead_unit_keeps_its_turn() {
+    let (listener, address) = listen().await;
+    let is_on = Arc::new(AtomicBool::new(false));
+    let switch = Arc::clone(&is_on);
+    let is_alive = move |unit| unit == BUSY || switch.load(Ordering::SeqCst);
+    let units = tokio::spawn(units_of_which_some_are_alive(listener, is_alive, None));
+    // Polls of the other come closer together than a time-out is long, so that there is never room for an attempt, only
+    // patience.
+    let gateway = Gateway::new(address, "1s", "400ms");
+    let mut refused = 0;
+    for second in 0..180 {
+        if second == 20 {
+            assert_eq!(gateway.valve().state, DeviceState::Down);
+            is_on.store(true, Ordering::SeqCst);
+        }
+        if gateway.valve().state == DeviceState::Up {
+            break;
+        }
+        let writing = (second % 3 == 2).then(|| gateway.write(50));
+        for _ in 0..20 {
+            advance(50).await;
+            for _ in 0..60 {
+                yield_now().await;
+            }
+        }
+        if let Some(writing) = writing {
+            let written = soon("a refusal", writing).await.expect("no panic");
+            let Written::Refused { status, why } = written else { panic!("{written:?}") };
+            assert_eq!(status, status_code::UNREACHABLE, "{why}");
+            refused += 1;
+        }
+    }
+    assert_eq!(gateway.valve().state, DeviceState::Up, "found again, whatever is written meanwhile");
+    assert!(refused >= 6, "{refused} writes");
+    units.abort();
+}
+
+/// Story: a program writes a set point again as soon as the last one was confirmed, and each exchange takes longer than the
+/// valve's interval. The valve was not read any more. The other way round, polls that are always due leave no moment for a
+/// write.
+#[tokio::test(start_paused = true)]
+async fn writes_and_polls_take_turns() {
+    const WRITES: i64 = 8;
+    let (gateway, mut units) = Gateway::start("100ms", "1h").await;
+    let writing: Vec<_> = (1..=WRITES).map(|value| gateway.write(value)).collect();
+    gateway.settle().await;
+    advance(100).await;
+    let mut carried = String::new();
+    while carried.matches('w').count() < WRITES as usize {
+        let asked = units.asked().await;
+        // Within the time-out, and longer than the interval.
+        advance(200).await;
+        if asked.function == WRITE_ONE {
+            units.confirm(asked).await;
+            carried.push('w');
+        } else {
+            send(&mut units.line, &answer(asked, &[0])).await;
+            carried.push('p');
+        }
+        gateway.settle().await;
+    }
+    assert_eq!(carried.trim_start_matches('p'), format!("w{}", "pw".repeat(WRITES as usize - 1)));
+    for writing in writing {
+        let written = soon("what became of it", writing).await.expect("no panic");
+        assert!(matches!(written, Written::Confirmed { .. }), "{written:?}");
+    }
 }

@@ -207,13 +207,13 @@ async fn over_sparkplug_what_was_held_since_before_a_write_does_not_confirm_it()
         gateway.keep_all().await;
         assert!(!writing.is_finished(), "confirmed by what was held: {:?}", writing.await);
         // What came after the write and was held as well is the machine's answer.
-        if !is_missing_for_good {
+        if is_missing_for_good {
+            link.say(said(5, "NDATA", 4, speed(50)));
+        } else {
             link.say(said(5, "NDATA", 5, speed(50)));
             gateway.keep_all().await;
             assert!(!writing.is_finished(), "it waits for its turn: {:?}", writing.await);
             link.say(said(6, "NDATA", 4, speed(3)));
-        } else {
-            link.say(said(5, "NDATA", 4, speed(50)));
         }
         gateway.keep_all().await;
         let written = writing.await.expect("no panic");
