@@ -1,4 +1,6 @@
 //! A child process: its output is captured while it runs, it can be waited for, and it is killed with its guard.
+//!
+//! The tests of `edge-adapters` have this file too: they are built without the node, and so without this crate.
 
 use std::fmt::Write as _;
 use std::io::{Read, Write as _};
@@ -12,7 +14,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 pub use rustix::process::Signal;
 use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal};
 
-use crate::WITHIN;
+use super::WITHIN;
 
 /// What a panic shows of each output, in bytes from its end.
 const SHOWN_BYTES: usize = 8_000;
@@ -217,7 +219,8 @@ impl Process {
         self.done()
     }
 
-    fn shown(&self) -> String {
+    /// What it said so far, cut, for a panic.
+    pub fn shown(&self) -> String {
         let state = self.captured.lock();
         let mut text = String::new();
         for (name, bytes) in [("output", &state.out), ("errors", &state.err)] {

@@ -5,6 +5,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
+use crate::support::process::Signal;
 use crate::support::{Output, Server, eventually, free_port, program};
 
 /// The port of a test's broker may be taken by another program before the broker takes it; then there is another one.
@@ -82,11 +83,7 @@ impl Broker {
 
     /// Ends it in order: it writes down what it keeps.
     pub(crate) fn end(&mut self) {
-        let server = self.running.take().expect("it is on");
-        let pid = server.pid().to_string();
-        let done = Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs");
-        assert!(done.success());
-        server.stop();
+        self.running.take().expect("it is on").end_with(Signal::TERM).expect(0);
     }
 
     pub(crate) fn on(&mut self) {
