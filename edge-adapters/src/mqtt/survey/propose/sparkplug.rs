@@ -25,13 +25,12 @@ type Places<'a> = BTreeMap<Place, Option<&'a TopicReport>>;
 pub(super) fn groups(proposal: &mut Proposal<'_>, report: &Report) {
     let groups = seen(report);
     for (number, (group, places)) in groups.iter().enumerate() {
-        let name = match groups.len() {
-            1 => "sparkplug".to_owned(),
+        let name = if groups.len() == 1 {
+            "sparkplug".to_owned()
+        } else {
             // With the number no two have one name, however alike they are after the cut.
-            _ => {
-                let shown = one_line(group);
-                format!("sparkplug-{}-{}", number + 1, &shown[..shown.floor_char_boundary(DEVICE_BYTES_MAX)])
-            }
+            let shown = one_line(group);
+            format!("sparkplug-{}-{}", number + 1, &shown[..shown.floor_char_boundary(DEVICE_BYTES_MAX)])
         };
         one(proposal, group, &name, places);
     }
