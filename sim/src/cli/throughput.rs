@@ -18,7 +18,7 @@ const EXAMPLES: &str = "Examples:
 The load grows four times from step to step until it is too much; then what lies between is tried, until \
 both are close. Which loads are tried does not depend on the first one (--rate is rounded to one of them). \
 Above 100 readings a second and gateway several come together. Each load runs with several seeds, and is too \
-much when most of these runs are saturated: readings refused, less than 98 % attached everywhere within the \
+much when one of these runs is saturated: readings refused, less than 98 % attached everywhere within the \
 drain, more than all cores needed, a wire busy for 90 % of the load's time, or a mean way of readings that \
 grows from the middle third of the load to the last by more than 5 % of the time between.
 

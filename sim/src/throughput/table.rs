@@ -146,8 +146,8 @@ impl fmt::Display for Outcome {
         match at(self.carried) {
             Some(step) => writeln!(
                 f,
-                "  carries   {:.0} readings a second ({} of each gateway)",
-                step.offered_per_s, step.rate
+                "  carries   {:.0} readings a second ({} of each gateway), in {:.1} transactions a second",
+                step.offered_per_s, step.rate, step.transactions_per_s
             )?,
             None => writeln!(f, "  carries   not even the lightest load that was tried")?,
         }
