@@ -15,6 +15,8 @@ pub(crate) mod sweep;
 pub(crate) mod tangle;
 pub(crate) mod throughput;
 
+use std::fmt;
+
 use selvedge_sim::case::Case;
 use selvedge_sim::network::params::Signatures;
 use selvedge_sim::network::units::Span;
@@ -45,6 +47,40 @@ pub(crate) fn again(case: &Case, signatures: Signatures) -> String {
         Signatures::Modelled => case.to_string(),
         #[cfg(feature = "real-signatures")]
         Signatures::Real => format!("{case} --signatures {signatures}"),
+    }
+}
+
+/// A bug that is planted in the core for these runs: only in a build with the feature `planted`, by which the tests see what a
+/// failing run prints.
+#[derive(Debug, Clone, Copy, Default, clap::Args)]
+pub(crate) struct Mutant {
+    /// With this planted bug, by its number in `mutants --list`.
+    #[cfg(feature = "planted")]
+    #[arg(long = "planted", value_name = "NUMBER",
+          value_parser = clap::value_parser!(u16).range(1..=selvedge_sim::mutants::ALL.len() as i64))]
+    number: Option<u16>,
+}
+
+impl Mutant {
+    /// Plants it, for the rest of the process.
+    #[cfg_attr(not(feature = "planted"), expect(clippy::unused_self, reason = "there is none in this build"))]
+    pub(crate) fn plant(self) {
+        #[cfg(feature = "planted")]
+        if let Some(number) = self.number {
+            selvedge_sim::mutants::plant(selvedge_sim::mutants::ALL[usize::from(number) - 1].bug);
+        }
+    }
+}
+
+/// As it stands in the command that runs a case again.
+impl fmt::Display for Mutant {
+    #[cfg_attr(not(feature = "planted"), expect(unused_variables, reason = "there is none in this build"))]
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        #[cfg(feature = "planted")]
+        if let Some(number) = self.number {
+            write!(f, " --planted {number}")?;
+        }
+        Ok(())
     }
 }
 

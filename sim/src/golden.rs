@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::network::delay::Delay;
-use crate::network::params::Params;
+use crate::network::params::{Params, Tips};
 use crate::network::units::{Rate, Span};
 use crate::network::{self, workload};
 use crate::plan::Plan;
@@ -27,13 +27,17 @@ pub fn traces() -> Result<String, Failure> {
     for seed in FAULTY {
         let _ = writeln!(lines, "faulty {seed} {}", run(&Plan::faulty(seed))?.trace_hash);
     }
-    for params in [small_network(), ten_gateways()] {
+    let named = |params: Params| (format!("network of {}", params.gateways), params);
+    let drawn = DELAYS.map(|delay| (format!("{delay}"), delayed(delay)));
+    let walk = ("tips walk:0.01".to_owned(), walking());
+    for (name, params) in [small_network(), ten_gateways()].map(named).into_iter().chain(drawn).chain([walk])
+    {
         let failure = |what: String| Failure::new(params.seed, None, None, what.into());
         let measured = network::measure(&params, &mut |_| {}).map_err(|why| failure(why.to_string()))?;
         if !measured.ledgers_equal {
             return Err(failure("the ledgers of the network differ at its end".to_owned()));
         }
-        let _ = writeln!(lines, "network of {} {} {}", params.gateways, params.seed, measured.trace_hash);
+        let _ = writeln!(lines, "{name} {} {}", params.seed, measured.trace_hash);
     }
     Ok(lines)
 }
@@ -44,6 +48,22 @@ fn ten_gateways() -> Params {
     params.workload = workload::Workload { rate: Rate::per_s(10), ..params.workload };
     params.link.delay = Delay::Uniform { low: Span::from_ms(50), high: Span::from_ms(100) };
     params
+}
+
+/// Delays whose draws need logarithms and powers: where those come from differs from machine to machine, unless they come
+/// from `libm`.
+const DELAYS: [&str; 3] = ["normal:80ms~40ms,min=20ms", "pareto:20ms,1.5", "lognormal:60ms,0.5"];
+
+/// A small network with these delays.
+fn delayed(delay: &str) -> Params {
+    let mut params = Params { load: Span::from_s(3), ..small_network() };
+    params.link.delay = delay.parse().expect("a delay of the table above");
+    params
+}
+
+/// A small network that selects tips by weighted walks, whose steps need exponentials.
+fn walking() -> Params {
+    Params { load: Span::from_s(3), tips: Tips::Walk { alpha: 0.01 }, ..small_network() }
 }
 
 /// Six gateways over links that lose and delay, long enough for batches, notes, wants and digests.

@@ -69,6 +69,11 @@ impl Drop for Alive {
     }
 }
 
+/// Plants this bug for the rest of the process: for a command that runs nothing else.
+pub fn plant(bug: Bug) {
+    planted::choose(Some(bug));
+}
+
 /// Runs this plan with this bug.
 ///
 /// # Errors

@@ -20,12 +20,15 @@ pub struct Failure {
     pub invariant: Invariant,
     /// What broke.
     pub what: String,
+    /// What had gone wrong until then, by kind; nothing after a panic, which takes the run with it.
+    pub happened: Box<Tally>,
 }
 
 impl Failure {
     /// Something broke in this run.
     pub fn new(seed: u64, time_us: Option<u64>, gateway: Option<usize>, broken: Broken) -> Self {
-        Self { seed, time_us, gateway, invariant: broken.invariant, what: broken.what }
+        let (invariant, what) = (broken.invariant, broken.what);
+        Self { seed, time_us, gateway, invariant, what, happened: Box::default() }
     }
 }
 

@@ -64,11 +64,7 @@ pub fn shrink_by(
             }
         }
         for kind in FaultKind::ALL {
-            if best.case.without.contains(&kind) || best.runs >= runs_max {
-                continue;
-            }
-            let mut smaller = best.case.clone();
-            smaller.without.insert(kind);
+            let Some(smaller) = without(&best.case, kind).filter(|_| best.runs < runs_max) else { continue };
             best.runs += 1;
             let failure = fails(&smaller.plan()).filter(|f| f.invariant == best.failure.invariant);
             tried(&smaller, failure.is_some());
@@ -80,6 +76,18 @@ pub fn shrink_by(
             return best;
         }
     }
+}
+
+/// All cases that are one step smaller: none of them fails when a search has come to its end.
+pub fn steps(case: &Case) -> impl Iterator<Item = Case> {
+    let kinds = FaultKind::ALL.into_iter().filter_map(|kind| without(case, kind));
+    STEPS.iter().filter_map(|step| step(case)).chain(kinds)
+}
+
+/// The same without this kind of fault; `None` when it is left out already.
+fn without(case: &Case, kind: FaultKind) -> Option<Case> {
+    let mut smaller = case.clone();
+    smaller.without.insert(kind).then_some(smaller)
 }
 
 type Step = fn(&Case) -> Option<Case>;

@@ -52,7 +52,7 @@ pub struct Summary {
     pub steps: u64,
     /// See [`Report`].
     pub forks: u64,
-    /// For each kind: in how many runs it happened, and how often.
+    /// For each kind: in how many runs it happened, and how often; failed runs count until they failed.
     happened: Vec<(u64, u64)>,
     gateways: Vec<u64>,
 }
@@ -63,7 +63,10 @@ impl Summary {
         self.runs += 1;
         let report = match outcome {
             Ok(report) => report,
-            Err(failure) => return self.failed.push(failure.clone()),
+            Err(failure) => {
+                self.count(&failure.happened);
+                return self.failed.push(failure.clone());
+            }
         };
         self.transactions += report.transactions as u64;
         self.acknowledged += report.acknowledged;
@@ -109,6 +112,7 @@ impl Summary {
             "steps": self.steps,
             "forks": self.forks,
             "runs_by_gateways": gateways,
+            "not_put_to_the_test": self.idle().into_iter().map(Happened::name).collect::<Vec<_>>(),
             "runs_with": kinds(|(runs, _)| runs),
             "times": kinds(|(_, times)| times),
         })

@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use crate::scenario::{Grid, Point, Scenario, Verdict};
+use crate::scenario::{Grid, Outcome, Point, Scenario, Verdict};
 use folder::{Folder, Line};
 
 pub mod folder;
@@ -64,7 +64,7 @@ pub struct Summary {
     pub was_torn: bool,
     /// Expectations that do not hold: the number of the run, and what.
     pub unmet: Vec<(usize, Verdict)>,
-    /// Runs that broke off, and why.
+    /// Runs that broke off, and why. They are in no table and no plot, and are tried again by the next start.
     pub broken: Vec<(usize, String)>,
     /// What was written.
     pub files: Vec<PathBuf>,
@@ -83,21 +83,31 @@ pub fn run(
     threads: usize,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Summary, Error> {
+    run_by(scenario, grid, into, threads, &|point| point.task.run(&mut |_| ()), progress)
+}
+
+/// The same with another way to run a point.
+fn run_by(
+    scenario: &Scenario,
+    grid: &Grid,
+    into: &Path,
+    threads: usize,
+    run_point: RunPoint<'_>,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Summary, Error> {
     let mut folder = Folder::open(scenario, grid, into)?;
     let found = folder.lines.len();
     let missing: Vec<usize> = (0..grid.points.len()).filter(|run| !folder.lines.contains_key(run)).collect();
-    let broken = work(grid, &missing, threads, &mut folder, progress)?;
+    let broken = work(grid, &missing, threads, run_point, &mut folder, progress)?;
     let mut files = Vec::new();
-    let is_whole = broken.is_empty();
-    if is_whole {
-        files.push(folder.sort()?);
-        for (name, text) in table::tables(grid, &folder.lines) {
-            files.push(folder.write(name, text.as_bytes())?);
-        }
-        if let Some(view) = &scenario.view {
-            for (name, svg) in plots::draw(scenario, view, grid, &folder.lines).map_err(Error::Plot)? {
-                files.push(folder.write(&name, svg.as_bytes())?);
-            }
+    // A run that broke off leaves out its row and its point, and not those of all others.
+    files.push(folder.sort()?);
+    for (name, text) in table::tables(grid, &folder.lines) {
+        files.push(folder.write(name, text.as_bytes())?);
+    }
+    if let Some(view) = scenario.view.as_ref().filter(|_| !folder.lines.is_empty()) {
+        for (name, svg) in plots::draw(scenario, view, grid, &folder.lines).map_err(Error::Plot)? {
+            files.push(folder.write(&name, svg.as_bytes())?);
         }
     }
     let judged = folder.lines.iter().flat_map(|(run, line)| {
@@ -116,11 +126,15 @@ pub fn run(
     })
 }
 
+/// How a point is run.
+type RunPoint<'a> = &'a (dyn Fn(&Point) -> Result<Outcome, String> + Sync);
+
 /// Does the missing runs on so many threads; this one writes what they find. Gives the runs that broke off.
 fn work(
     grid: &Grid,
     missing: &[usize],
     threads: usize,
+    run_point: RunPoint<'_>,
     folder: &mut Folder,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Vec<(usize, String)>, Error> {
@@ -138,7 +152,7 @@ fn work(
                     && let Some(run) = missing.get(next.fetch_add(1, Ordering::Relaxed))
                 {
                     // Nobody listens any more once the folder could not be written.
-                    if sender.send((*run, grid.points[*run].task.run(&mut |_| ()))).is_err() {
+                    if sender.send((*run, run_point(&grid.points[*run]))).is_err() {
                         return;
                     }
                 }
@@ -178,4 +192,58 @@ pub fn label(grid: &Grid, point: &Point) -> String {
         let _ = write!(words, "seed {}", point.task.seed());
     }
     words.trim_end_matches(", ").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SCENARIO: &str = "[scenario]
+name = \"Tips\"
+kind = \"tangle\"
+shows = \"a test\"
+[tangle]
+transactions = 2_000
+lambda = 10
+[grid]
+k = [2, 3, 4]
+[plot]
+x = \"k\"
+y = \"mean_tips\"
+";
+
+    /// One point of a sweep that broke off once withheld everything: no table and no plot of all the others, however long
+    /// they had run.
+    #[test]
+    fn a_point_that_breaks_off_leaves_the_others_in_tables_and_plots() {
+        let scenario = crate::scenario::parse(SCENARIO, Path::new("")).expect("it is sound");
+        let grid = scenario.grid.as_ref().expect("it has one");
+        let folder = tempfile::tempdir().expect("a folder");
+        let run_with = |breaks: &(dyn Fn(&Point) -> bool + Sync)| {
+            let run_point = |point: &Point| {
+                if breaks(point) { Err("it broke".to_owned()) } else { point.task.run(&mut |_| ()) }
+            };
+            run_by(&scenario, grid, folder.path(), 2, &run_point, &mut |_| ())
+                .expect("the folder can be used")
+        };
+        let rows = || {
+            let table = std::fs::read_to_string(folder.path().join("results.csv")).expect("it is written");
+            table.lines().skip(1).map(|row| row[..1].to_owned()).collect::<Vec<_>>()
+        };
+        let none = run_with(&|_| true);
+        assert_eq!((none.broken.len(), rows().len()), (3, 0), "and nothing to plot is no error");
+        let summary = run_with(&|point| point.values[0] == 3);
+        assert_eq!(summary.broken, [(1, "it broke".to_owned())]);
+        assert_eq!(label(grid, &grid.points[1]), "k 3, seed 1", "that is how it is named");
+        assert_eq!(rows(), ["2", "4"]);
+        assert!(
+            folder.path().join("mean_tips.svg").exists() && summary.files.len() == 4,
+            "{:?}",
+            summary.files
+        );
+        // The next start does what is missing.
+        let summary = run_with(&|_| false);
+        assert_eq!((summary.found, summary.broken.len()), (2, 0));
+        assert_eq!(rows(), ["2", "3", "4"]);
+    }
 }

@@ -1,14 +1,31 @@
 //! What a network carries: its load is raised step by step until it saturates, and what was full then is named.
 //!
 //! # Saturation
-//! A step is saturated when one of these holds:
+//! A load is carried when the network is *stationary* under it: what comes in also goes out, and nothing that would have
+//! to give way is full. Each run is judged by itself, by what does not depend on how long it is. It is saturated when one
+//! of these holds:
+//! - a reading was refused, since the backlog of its gateway was full;
 //! - less than 98 % of the readings offered are attached at every gateway once the drain is over;
-//! - the p99 of a reading's way to the last gateway is longer than in the lightest step by more than a tenth of the load's
-//!   time: what comes in faster than it leaves waits longer and longer, and so long a queue only builds up then;
-//! - the threads of a gateway together ask for more than its cores have.
+//! - the threads of a gateway together ask for more than its cores have;
+//! - a wire is busy for 90 % of the load's time: near to full, queues are long whatever the load (in the simplest model nine
+//!   wait for each that is sent), and here they feed themselves, since whatever comes late is asked for once more. Whether
+//!   a run falls over is luck then, and no two seeds agree;
+//! - a queue grows: the mean way of a reading is longer in the last third of the load than in the middle third, by more
+//!   than 5 % of the time between the two. (Of what comes in, then, about a twentieth does not go out.)
+//!
+//! Each load runs with several seeds, and is too much when one of these runs is saturated: where it depends on the seed, it
+//! depends on chance, and a plant that needs luck is too full.
+//!
+//! # Search
+//! Loads are rungs of a ladder that does not depend on where the search begins, a step by [`GROWTH`] up or down until one was
+//! carried and a heavier one was not, then the rung half-way. At the end a much lighter load is tried, if none was: where
+//! that is too much, the search goes on below it.
 //!
 //! # Layout
-//! - here: the steps; [`table`]: what is shown of them
+//! - here: the steps and the verdict on a run; [`ladder`]: which load comes next; [`bottleneck`]: what was full;
+//!   [`table`]: what is shown of them
+pub mod bottleneck;
+pub mod ladder;
 pub mod table;
 
 use serde::Serialize;
@@ -16,27 +33,44 @@ use serde::Serialize;
 use crate::network::params::{Params, Problem};
 use crate::network::units::Rate;
 use crate::network::{self, Progress, Report};
+use ladder::Ladder;
 
 /// Share of what was offered, in percent, that must be attached everywhere.
 pub const ATTACHED_PERCENT: u64 = 98;
-/// The rate grows so many times from step to step until it is too much.
-const GROWTH: u64 = 4;
+/// A wire that is busy for this share of the load's time is full. (Disk and threads are not judged so: a fuller disk makes
+/// larger groups, and writes more with the same number of syncs.)
+pub const WIRE_FULL: f64 = 0.9;
+/// The mean way of a reading may grow by this much of the time that passes.
+pub const GROWING: f64 = 0.05;
 /// Submissions of a gateway in a second: above, more readings come together, as a poll of many registers brings them.
 const SUBMISSIONS_PER_S: u64 = 100;
-/// What is not the first to be full when it is not this full.
-const FULL: f64 = 0.7;
-/// Bytes that wait for one peer and are more than a burst.
-const MANY_SEND_BYTES: usize = 128 * 1024;
+/// Fewest readings that a run is expected to bring, all gateways together: with fewer it says nothing.
+const READINGS_MIN: u64 = 10;
 
 /// What to look for.
 #[derive(Debug, Clone)]
 pub struct Search {
-    /// The network. Its rate is the first one that is tried.
+    /// The network. Its rate is near the first one that is tried.
     pub params: Params,
-    /// The answer lies between two rates that differ by at most this, in percent.
+    /// The answer lies between two rates that differ by at most this, in percent; from 1.
     pub precision_percent: u64,
-    /// Most runs.
+    /// Most loads that are tried.
     pub steps_max: usize,
+    /// Runs of each load, with seeds one after the other; from 1.
+    pub seeds: u64,
+}
+
+/// One run of a load.
+#[derive(Debug, Clone, Serialize)]
+pub struct Run {
+    /// Its seed.
+    pub seed: u64,
+    /// Why it is saturated; `None`: it is not.
+    pub saturated: Option<String>,
+    /// What is fullest, and how full.
+    pub fullest: (String, f64),
+    /// All of it.
+    pub report: Report,
 }
 
 /// One load.
@@ -44,35 +78,33 @@ pub struct Search {
 pub struct Step {
     /// Readings per second and gateway.
     pub rate: Rate,
-    /// Readings per second that came in, all gateways together.
+    /// Readings per second that came in, all gateways together; this and the other numbers: the mean of the runs.
     pub offered_per_s: f64,
-    /// Readings per second of load that were attached everywhere; of a saturated run per second until its end.
+    /// Readings per second that were attached everywhere in the last two thirds of the load.
     pub attached_per_s: f64,
-    /// Transactions per second made, all gateways together, notes too.
+    /// Transactions per second made in that time, all gateways together, notes too.
     pub transactions_per_s: f64,
-    /// Why it is saturated; `None`: it is not.
+    /// Why one of its runs is saturated, the first one; `None`: none is, and the load is carried.
     pub saturated: Option<String>,
-    /// What is fullest, and how full.
-    pub fullest: (String, f64),
-    /// The run.
-    pub report: Report,
+    /// The runs, by seed.
+    pub runs: Vec<Run>,
 }
 
 /// What was found.
 #[derive(Debug, Clone, Serialize)]
 pub struct Outcome {
-    /// The heaviest load that was carried, readings per second and gateway; `None`: none was.
+    /// The heaviest load that was carried and is lighter than all that were too much, readings per second and gateway;
+    /// `None`: none was.
     pub carried: Option<Rate>,
-    /// The lightest load that was too much; `None`: the most that can be offered was carried.
+    /// The lightest load that was too much; `None`: none was.
     pub too_much: Option<Rate>,
+    /// Did the search close in? Else the steps were used up before.
+    pub complete: bool,
     /// What limits it, in words.
     pub bottleneck: String,
     /// All loads, ascending.
     pub steps: Vec<Step>,
 }
-
-/// The least rate that is tried: one reading in 100 s.
-const RATE_MIN: Rate = Rate { micro_per_s: 10_000 };
 
 /// The most that one gateway is offered: full submissions, as often as they come.
 pub fn rate_max() -> Rate {
@@ -88,75 +120,120 @@ pub fn at_rate(params: &Params, rate: Rate) -> Params {
     params
 }
 
-/// Looks for the load that saturates the network. `progress` is told the step (from 1), its rate and how far it is.
+/// Looks for the load that saturates the network. `progress` is told the step (from 1), its rate, its seed and how far it is.
 ///
 /// # Errors
 /// What cannot be about the parameters, or a check of the simulator that did not hold.
-pub fn run(search: &Search, progress: &mut dyn FnMut(usize, Rate, Progress)) -> Result<Outcome, Problem> {
-    let first = search.params.workload.rate.clamp(RATE_MIN, rate_max());
+pub fn run(
+    search: &Search,
+    progress: &mut dyn FnMut(usize, Rate, u64, Progress),
+) -> Result<Outcome, Problem> {
+    let ladder = ladder(search)?;
+    let mut place = ladder.start(search.params.workload.rate);
     let mut steps: Vec<Step> = Vec::new();
-    let (mut carried, mut too_much): (Option<Rate>, Option<Rate>) = (None, None);
-    let mut next = Some(first);
-    while let Some(rate) = next.filter(|_| steps.len() < search.steps_max) {
-        let params = at_rate(&search.params, rate);
-        let number = steps.len() + 1;
-        let report = network::run(&params, &mut |so_far| progress(number, rate, so_far))?;
-        // Of the steps so far the lightest one shows what a reading's way takes without a queue.
-        let lightest = steps.iter().filter(|step| step.rate < rate).min_by_key(|step| step.rate);
-        let step = Step::of(report, lightest);
-        if step.saturated.is_some() {
-            too_much = Some(too_much.map_or(rate, |other| other.min(rate)));
-        } else {
-            carried = Some(carried.map_or(rate, |other| other.max(rate)));
-        }
+    while let Some(rung) = place.next(&ladder).filter(|_| steps.len() < search.steps_max) {
+        let (number, rate) = (steps.len() + 1, ladder.rate(rung));
+        let runs = (0..search.seeds.max(1)).map(|nth| {
+            let mut params = at_rate(&search.params, rate);
+            params.seed = params.seed.wrapping_add(nth);
+            let report = network::run(&params, &mut |so_far| progress(number, rate, params.seed, so_far))?;
+            Ok(Run::of(report))
+        });
+        let step = Step::of(rate, runs.collect::<Result<_, Problem>>()?);
+        place.tried(rung, step.saturated.is_some());
         steps.push(step);
-        next = next_rate(carried, too_much, search.precision_percent);
     }
+    let complete = place.next(&ladder).is_none();
     steps.sort_by_key(|step| step.rate);
-    let bottleneck = bottleneck(&steps, too_much);
-    Ok(Outcome { carried, too_much, bottleneck, steps })
+    let rate = |rung: Option<i64>| rung.map(|rung| ladder.rate(rung));
+    let (carried, too_much) = (rate(place.carried()), rate(place.too_much()));
+    let limit = steps.iter().find(|step| Some(step.rate) == too_much);
+    let bottleneck = match limit.and_then(Step::worst) {
+        Some(run) => bottleneck::of(&run.report),
+        None if complete => "nothing: the heaviest load that can be offered was carried".to_owned(),
+        None => {
+            format!("what is not known: all {} steps were used up before a load was too much", steps.len())
+        }
+    };
+    Ok(Outcome { carried, too_much, complete, bottleneck, steps })
 }
 
-/// Up or down by [`GROWTH`] until one load was carried and one was too much; then the geometric mean of the two.
-fn next_rate(carried: Option<Rate>, too_much: Option<Rate>, precision_percent: u64) -> Option<Rate> {
-    match (carried.map(|rate| rate.micro_per_s), too_much.map(|rate| rate.micro_per_s)) {
-        (None, None) => None,
-        (Some(low), None) => {
-            let most = rate_max().micro_per_s;
-            (low < most).then(|| Rate { micro_per_s: low.saturating_mul(GROWTH).min(most) })
-        }
-        (None, Some(high)) => {
-            let least = RATE_MIN.micro_per_s;
-            (high > least).then(|| Rate { micro_per_s: (high / GROWTH).max(least) })
-        }
-        (Some(low), Some(high)) if high * 100 <= low * (100 + precision_percent) => None,
-        (Some(low), Some(high)) => {
-            let middle = (u128::from(low) * u128::from(high)).isqrt() as u64;
-            (middle > low && middle < high).then_some(Rate { micro_per_s: middle })
-        }
+impl Search {
+    /// Refuses what cannot be, before anything runs.
+    ///
+    /// # Errors
+    /// What is wrong.
+    pub fn check(&self) -> Result<(), Problem> {
+        ladder(self).map(|_| ())
+    }
+}
+
+/// The loads that can be tried.
+fn ladder(search: &Search) -> Result<Ladder, Problem> {
+    let params = &search.params;
+    let speaking = params.gateways.saturating_sub(params.workload.silent) as u64;
+    if speaking == 0 {
+        let expected = format!("less than {}: somebody has to say something", params.gateways);
+        return Err(Problem::new("workload.silent", params.workload.silent, expected));
+    }
+    let least = u128::from(READINGS_MIN) * 1_000_000_000_000 / u128::from(params.load.us.max(1) * speaking);
+    let least = Rate { micro_per_s: u64::try_from(least).unwrap_or(u64::MAX).max(1) };
+    Ok(Ladder::new(search.precision_percent, least.min(rate_max()), rate_max()))
+}
+
+impl Run {
+    fn of(report: Report) -> Self {
+        let (name, share) = report.utilisation.ranked()[0];
+        let (seed, saturated) = (report.params.seed, saturation(&report));
+        Self { seed, saturated, fullest: (name.to_owned(), share), report }
     }
 }
 
 impl Step {
-    fn of(report: Report, lightest: Option<&Self>) -> Self {
-        let load_s = report.params.load.us as f64 / 1e6;
-        let saturated = saturation(&report, lightest.map(|step| &step.report));
-        let until_s = if saturated.is_some() { report.virtual_s.max(load_s) } else { load_s };
-        let (name, share) = report.utilisation.ranked()[0];
+    fn of(rate: Rate, runs: Vec<Run>) -> Self {
+        let mean = |of: fn(&Report) -> f64| {
+            runs.iter().map(|run| of(&run.report)).sum::<f64>() / runs.len().max(1) as f64
+        };
+        let saturated: Vec<&str> = runs.iter().filter_map(|run| run.saturated.as_deref()).collect();
+        let saturated = saturated
+            .first()
+            .map(|why| format!("{why} (saturated: {} of {} runs)", saturated.len(), runs.len()));
         Self {
-            rate: report.params.workload.rate,
-            offered_per_s: report.offered as f64 / load_s,
-            attached_per_s: report.attached as f64 / until_s,
-            transactions_per_s: (report.transactions + report.notes) as f64 / until_s,
+            rate,
+            offered_per_s: mean(|report| report.offered as f64 / (report.params.load.us as f64 / 1e6)),
+            attached_per_s: mean(|report| report.steady_attached_per_s),
+            transactions_per_s: mean(|report| report.steady_transactions_per_s),
             saturated,
-            fullest: (name.to_owned(), share),
-            report,
+            runs,
         }
+    }
+
+    /// How many of its runs are saturated.
+    pub fn saturated_runs(&self) -> usize {
+        self.runs.iter().filter(|run| run.saturated.is_some()).count()
+    }
+
+    /// The first of its runs that is saturated.
+    fn worst(&self) -> Option<&Run> {
+        self.runs.iter().find(|run| run.saturated.is_some())
+    }
+
+    /// The middle one of what the runs say; `None` when none says anything.
+    pub fn median(&self, of: impl Fn(&Report) -> Option<f64>) -> Option<f64> {
+        let mut all: Vec<f64> = self.runs.iter().filter_map(|run| of(&run.report)).collect();
+        all.sort_by(f64::total_cmp);
+        all.get(all.len() / 2).copied()
+    }
+
+    /// What is fullest in the run that is the fullest.
+    pub fn fullest(&self) -> (&str, f64) {
+        let most = self.runs.iter().max_by(|a, b| a.fullest.1.total_cmp(&b.fullest.1));
+        most.map_or(("nothing", 0.0), |run| (run.fullest.0.as_str(), run.fullest.1))
     }
 }
 
 /// Why a run is saturated.
-fn saturation(report: &Report, lightest: Option<&Report>) -> Option<String> {
+fn saturation(report: &Report) -> Option<String> {
     if report.refused > 0 {
         return Some(format!("{} readings were refused: the backlog is full", report.refused));
     }
@@ -164,72 +241,27 @@ fn saturation(report: &Report, lightest: Option<&Report>) -> Option<String> {
         let share = report.attached as f64 * 100.0 / report.offered as f64;
         return Some(format!("{share:.1} % of the readings were attached everywhere in time"));
     }
-    if report.utilisation.cpu > 1.0 {
-        return Some(format!("{:.0} % of all cores were asked for", report.utilisation.cpu * 100.0));
+    let used = &report.utilisation;
+    if used.cpu > 1.0 {
+        return Some(format!("{:.0} % of all cores were asked for", used.cpu * 100.0));
     }
-    let p99 = |of: &Report| of.reading_attach_latency_ms.p99;
-    let (now, before) = (p99(report)?, lightest.and_then(p99)?);
-    let most = before + report.params.load.us as f64 / 1e4;
-    (now > most).then(|| format!("the p99 of a reading's way grew from {before:.0} to {now:.0} ms"))
-}
-
-/// What limits it: what was fullest in the lightest step that was too much.
-fn bottleneck(steps: &[Step], too_much: Option<Rate>) -> String {
-    let Some(step) = steps.iter().find(|step| Some(step.rate) == too_much) else {
-        return "none found: the heaviest load that can be offered was carried".to_owned();
-    };
-    let (name, share) = &step.fullest;
-    let report = &step.report;
-    if *share >= FULL {
-        return format!("{name} ({:.0} % of the load's time)", share * 100.0);
+    let wires = [("uplink", used.uplink), ("downlink", used.downlink), ("link", used.link)];
+    if let Some((name, share)) = wires.into_iter().find(|(_, share)| *share >= WIRE_FULL) {
+        return Some(format!("the fullest {name} was busy for {:.0} % of the load's time", share * 100.0));
     }
-    let fullest = format!("nothing is full (most: {name}, {:.0} %)", share * 100.0);
-    if report.queue_peaks.send_bytes > MANY_SEND_BYTES {
-        return format!("the windows of the connections: {fullest}, and frames wait to be sent");
-    }
-    format!(
-        "the wait for sealing, signature and sync, since a gateway makes one transaction at a time: {fullest}, and {} \
-         readings wait",
-        report.queue_peaks.backlog_readings
-    )
+    let [_, Some(middle), Some(last)] = report.way_by_third_ms else { return None };
+    let third_ms = report.params.load.us as f64 / 3e3;
+    (last - middle > GROWING * third_ms).then(|| {
+        format!(
+            "the mean way of a reading grew from {middle:.0} to {last:.0} ms within {:.1} s",
+            third_ms / 1e3
+        )
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// Follows the search against a network that carries so much.
-    fn found(carries: u64, first: Rate) -> (Option<Rate>, Option<Rate>, usize) {
-        let (mut carried, mut too_much, mut runs) = (None, None, 0);
-        let mut next = Some(first);
-        while let Some(rate) = next {
-            runs += 1;
-            assert!(runs < 100);
-            if rate.micro_per_s > carries {
-                too_much = Some(rate);
-            } else {
-                carried = Some(rate);
-            }
-            next = next_rate(carried, too_much, 10);
-        }
-        (carried, too_much, runs)
-    }
-
-    #[test]
-    fn the_search_closes_in_from_above_and_below() {
-        for carries in [20_000, 3_000_000, 77_000_000, 40_000_000_000] {
-            let (carried, too_much, runs) = found(carries, Rate::per_s(10));
-            let (low, high) = (carried.expect("one").micro_per_s, too_much.expect("one").micro_per_s);
-            assert!(low <= carries && carries < high && high * 100 <= low * 110, "{carries}: {low} {high}");
-            assert!(runs < 20, "{runs} runs");
-        }
-    }
-
-    #[test]
-    fn the_search_ends_at_its_bounds() {
-        assert_eq!(found(u64::MAX, Rate::per_s(10)).0, Some(rate_max()));
-        assert_eq!(found(1, Rate::per_s(10)).1, Some(RATE_MIN));
-    }
 
     #[test]
     fn readings_come_together_at_high_rates() {

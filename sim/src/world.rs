@@ -178,6 +178,11 @@ impl World {
     /// # Errors
     /// The first check that did not hold.
     pub fn run(mut self) -> Result<Report, Failure> {
+        let outcome = self.run_to_the_end();
+        outcome.map_err(|failure| Failure { happened: Box::new(self.tally), ..failure })
+    }
+
+    fn run_to_the_end(&mut self) -> Result<Report, Failure> {
         let seed = self.plan.seed;
         while let Some(Reverse(next)) = self.queue.pop() {
             self.time_us = next.time_us;

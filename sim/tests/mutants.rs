@@ -134,3 +134,53 @@ fn a_program_with_planted_bugs_shows_it() {
     let program = std::fs::read(env!("CARGO_BIN_EXE_selvedge-sim")).expect("the program is readable");
     assert!(program.windows(MARKER.len()).any(|bytes| bytes == MARKER.as_bytes()));
 }
+
+/// Nothing looked at what a failing run prints, which is all that whoever has one gets: the seed and what broke first, then the
+/// command that runs it again, which has to be a command that does.
+#[test]
+fn a_failing_run_prints_itself_first_and_the_command_that_replays_it() {
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_selvedge-sim"));
+        let output = command.args(arguments).output().expect("the program starts");
+        (output.status.code(), String::from_utf8(output.stdout).expect("UTF-8"))
+    };
+    // "again: selvedge-sim replay …", without the program and the trace.
+    let again = |line: &str| -> Vec<String> {
+        let command = line.trim().strip_prefix("again: selvedge-sim ").unwrap_or_else(|| panic!("{line}"));
+        command.split(' ').filter(|word| *word != "--trace").map(str::to_owned).collect()
+    };
+    let (code, said) = run(&["swarm", "--seeds", "1", "--from", "1", "--planted", "9", "--json"]);
+    assert_eq!(code, Some(1), "{said}");
+    let lines: Vec<&str> = said.lines().collect();
+    let failure = lines[0].strip_prefix("FAILED ").unwrap_or_else(|| panic!("{said}"));
+    assert!(failure.starts_with("seed 1, at "), "{failure}");
+    let command = again(lines[1]);
+    assert_eq!(command[..2], ["replay", "1"]);
+    assert!(said.contains("1 runs from seed 1, 1 failed"), "{said}");
+    let end: serde_json::Value = serde_json::from_str(lines[lines.len() - 1]).expect("an object");
+    assert_eq!(end["failed"][0]["seed"], 1);
+    // What had happened until it failed counts: a swarm in which every run fails at its first crash has had crashes.
+    let times = end["times"].as_object().expect("by kind");
+    assert!(times.values().any(|times| times.as_u64() > Some(0)), "{end}");
+
+    let replay: Vec<&str> = command.iter().map(String::as_str).collect();
+    let (code, again_said) = run(&replay);
+    assert_eq!(code, Some(1), "{again_said}");
+    assert!(again_said.lines().any(|line| line == lines[0]), "{again_said}\n{}", lines[0]);
+
+    let (code, said) = run(&[&replay[..], &["--for", "2s", "--shrink", "--json"]].concat());
+    assert_eq!(code, Some(1), "{said}");
+    let lines: Vec<&str> = said.lines().collect();
+    let at = |start: &str| {
+        lines.iter().position(|line| line.trim_start().starts_with(start)).unwrap_or_else(|| panic!("{said}"))
+    };
+    assert!(at("FAILED seed 1") < at("SMALLER after "), "{said}");
+    let invariant = failure.split(": ").nth(1).expect("the check that broke");
+    let smaller = lines[at("SMALLER after ")];
+    assert!(smaller.contains(&format!(": {invariant}: ")), "{smaller} does not break {invariant}");
+    let command = again(lines[at("SMALLER after ") + 1]);
+    let (code, said) = run(&command.iter().map(String::as_str).collect::<Vec<_>>());
+    assert_eq!(code, Some(1), "{said}");
+    let (_, smaller) = smaller.split_once("runs: ").expect("how it fails");
+    assert!(said.contains(&format!("FAILED {smaller}")), "{said}\n{smaller}");
+}

@@ -162,3 +162,51 @@ fn the_fullest_machine_of_a_mixed_fleet_is_measured_by_its_own_hardware() {
         [Hardware::Pi3, Hardware::X86].map(|h| core_bytes as f64 / h.profile().memory_bytes as f64);
     assert!((x86..=pi3).contains(&mixed.memory) && mixed.memory > 0.8 * pi3, "{mixed:?}");
 }
+
+/// Nothing happens after the load has begun: nobody has anything to say, or the one reading that might have come did not. The
+/// end lay before the beginning then, and the report broke with "attempt to subtract with overflow".
+#[test]
+fn a_run_in_which_nothing_happens_has_a_report() {
+    let report = |set: fn(&mut Params)| {
+        let mut params = Params { gateways: 3, load: Span::from_s(2), ..Params::default() };
+        set(&mut params);
+        network::run(&params, &mut |_| {}).unwrap_or_else(|problem| panic!("{problem}"))
+    };
+    for idle in [
+        report(|params| params.workload.silent = 3),
+        report(|params| params.workload.rate = "1/h".parse().expect("a rate")),
+    ] {
+        assert_eq!((idle.offered, idle.attached, idle.refused), (0, 0, 0));
+        assert!(idle.virtual_s >= 2.0 && idle.drained, "{idle}");
+        assert_eq!((idle.steady_attached_per_s, idle.way_by_third_ms), (0.0, [None; 3]));
+        assert!(idle.to_string().contains("offered") && idle.to_json().starts_with('{'));
+    }
+}
+
+/// What is attached in the steady part is what was offered, and ways do not grow where nothing is full. Where the wires are
+/// full they do, and readings that never get through count too.
+#[test]
+fn a_queue_that_grows_is_seen_in_the_ways_of_the_readings() {
+    let run = |bandwidth: Option<&str>| {
+        let mut params = Params { load: Span::from_s(12), drain: Span::from_s(2), ..small(10) };
+        params.workload.rate = Rate::per_s(10);
+        params.batch.readings = 1;
+        params.workload.together = 1;
+        params.link.bandwidth = bandwidth.map(|text| text.parse().expect("a bandwidth"));
+        network::run(&params, &mut |_| {}).unwrap_or_else(|problem| panic!("{problem}"))
+    };
+    let (wide, thin) = (run(None), run(Some("100kbit/s")));
+    let per_s = wide.offered as f64 / 12.0;
+    assert!(
+        (wide.steady_attached_per_s / per_s - 1.0).abs() < 0.1,
+        "{} of {per_s}",
+        wide.steady_attached_per_s
+    );
+    let grows = |report: &network::Report| match report.way_by_third_ms {
+        [Some(_), Some(middle), Some(last)] => last - middle,
+        other => panic!("{other:?}"),
+    };
+    assert!(grows(&wide).abs() < 50.0, "{:?}", wide.way_by_third_ms);
+    assert!(grows(&thin) > 1_000.0 && thin.attached < thin.offered, "{:?}", thin.way_by_third_ms);
+    assert!(thin.steady_attached_per_s < 0.8 * per_s, "{}", thin.steady_attached_per_s);
+}

@@ -1,15 +1,26 @@
-//! The same world with ML-DSA instead of modelled signatures.
+//! The same world with ML-DSA instead of modelled signatures. Two tests, so that they run side by side.
 #![cfg(feature = "real-signatures")]
+
+use std::ops::Range;
 
 use selvedge_sim::signatures::Mode;
 use selvedge_sim::{Plan, run};
 
-#[test]
-fn faulty_runs_hold_with_real_signatures() {
-    for seed in 500..505 {
+fn runs(seeds: Range<u64>) {
+    for seed in seeds {
         let report = run(&Plan { signatures: Mode::Real, ..Plan::faulty(seed) });
         report.unwrap_or_else(|failure| panic!("{failure}"));
     }
+}
+
+#[test]
+fn faulty_runs_hold_with_real_signatures_first_half() {
+    runs(500..510);
+}
+
+#[test]
+fn faulty_runs_hold_with_real_signatures_second_half() {
+    runs(510..520);
 }
 
 /// Gateways that join, and a hostile member: an enrolment holds a signature in its body, so its id depends on the randomness of

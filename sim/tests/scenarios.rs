@@ -171,3 +171,43 @@ fn what_is_written_takes_the_place_of_what_the_seed_draws() {
     let calm = Params { plan: Origin::Calm, ..nothing }.plan(3);
     assert_eq!((calm.faults.loss_permille, calm.hostile_actions), (0, 0));
 }
+
+/// "Those of the command of the same name" was said of the keys, which they are not: `tips = "walk:0.01"`, and tables. Now the
+/// README lists them, and this looks whether it lists all.
+#[test]
+fn the_readme_names_every_key_of_a_scenario() {
+    let readme = include_str!("../README.md");
+    let from = readme.find("### Keys of a scenario").expect("the list of keys");
+    let listed = readme[from..].split("\n## ").next().expect("a section ends");
+    let unknown = |kind: &str| {
+        let text =
+            format!("[scenario]\nname = \"n\"\nkind = \"{kind}\"\nshows = \"s\"\n[{kind}]\nnone_such = 1\n");
+        let found = selvedge_sim::scenario::parse(&text, std::path::Path::new("")).expect_err("no such key");
+        found.iter().map(|finding| finding.what.clone()).collect::<String>()
+    };
+    let tables = ["workload", "link", "batch", "node"];
+    for kind in ["network", "tangle", "swarm"] {
+        let what = unknown(kind);
+        let keys = what
+            .split("expected one of ")
+            .nth(1)
+            .expect("the valid keys")
+            .split("; did")
+            .next()
+            .expect("keys");
+        for key in keys.split(", ") {
+            let named = if tables.contains(&key) { format!("`{key}.") } else { format!("`{key}`") };
+            assert!(listed.contains(&named), "{kind}: {key} is not in the README");
+        }
+    }
+    for table in tables {
+        let text = format!(
+            "[scenario]\nname = \"n\"\nkind = \"network\"\nshows = \"s\"\n[network.{table}]\nnone_such = 1\n"
+        );
+        let found = selvedge_sim::scenario::parse(&text, std::path::Path::new("")).expect_err("no such key");
+        let keys = found[0].what.split("expected one of ").nth(1).expect("the valid keys");
+        for key in keys.split("; did").next().expect("keys").split(", ") {
+            assert!(listed.contains(&format!("`{table}.{key}`")), "{table}.{key} is not in the README");
+        }
+    }
+}

@@ -2,7 +2,7 @@
 
 use selvedge_sim::case::{Base, Case};
 use selvedge_sim::plan::Plant;
-use selvedge_sim::shrink::shrink_by;
+use selvedge_sim::shrink::{shrink_by, steps};
 use selvedge_sim::{Failure, Plan, run};
 
 const RUNS_MAX: u64 = 200;
@@ -34,9 +34,15 @@ fn a_failing_run_becomes_smaller_and_still_fails_the_same_way() {
     assert_eq!(fails(&after), Some(shrunk.failure.clone()));
     assert_eq!(shrunk.runs, attempts.len() as u64);
     assert_eq!(attempts.iter().rev().find(|(_, still)| *still).map(|(case, _)| case), Some(&shrunk.case));
-    // Nothing more can be left out: each step from there was tried and passes.
-    let tried_last = attempts.iter().rev().take_while(|(_, still)| !still).count();
-    assert!(tried_last > 0 || shrunk.runs == RUNS_MAX);
+    // Nothing more can be left out: each step from there was tried last, and passes.
+    assert!(shrunk.runs < RUNS_MAX, "the search was cut short");
+    let passed: Vec<&Case> =
+        attempts.iter().rev().take_while(|(_, still)| !still).map(|(case, _)| case).collect();
+    let smaller: Vec<Case> = steps(&shrunk.case).collect();
+    assert!(!smaller.is_empty());
+    for step in smaller {
+        assert!(passed.contains(&&step), "not tried: {step}");
+    }
 }
 
 /// A case that fails only with three gateways or more and with loss is cut down to just that.

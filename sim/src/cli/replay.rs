@@ -11,7 +11,7 @@ use selvedge_sim::{Failure, run};
 use serde_json::json;
 
 use super::swarm::print_shrunk;
-use super::{again, parse_load};
+use super::{Mutant, again, parse_load};
 
 const EXAMPLES: &str = "Examples:
   selvedge-sim replay 1234 --trace                       a run of the swarm, step by step
@@ -78,6 +78,8 @@ pub(crate) struct Replay {
     /// End with one JSON object on a line.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    mutant: Mutant,
     /// Which signatures: modelled (tokens that nobody without the secret can make) or real (ML-DSA, as shipped).
     #[arg(long, default_value_t = Signatures::Modelled)]
     signatures: Signatures,
@@ -104,8 +106,9 @@ impl Replay {
     }
 
     pub(crate) fn run(&self) -> ExitCode {
+        self.mutant.plant();
         let case = self.case();
-        println!("seed {}: {}", self.seed, again(&case, self.signatures));
+        println!("seed {}: {}{}", self.seed, again(&case, self.signatures), self.mutant);
         let mut plan = case.plan();
         plan.signatures = self.signatures.into();
         plan.print_trace = self.trace;
@@ -120,7 +123,7 @@ impl Replay {
             Err(failure) => {
                 println!("FAILED {failure}");
                 if self.shrink {
-                    print_shrunk(case, failure.clone(), self.signatures);
+                    print_shrunk(case, failure.clone(), self.signatures, self.mutant);
                 }
                 if self.json {
                     println!("{}", json_of(&failure));

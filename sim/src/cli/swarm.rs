@@ -11,7 +11,7 @@ use selvedge_sim::swarm::{Summary, run_all};
 use selvedge_sim::tally::Happened;
 use selvedge_sim::{Failure, Report};
 
-use super::again;
+use super::{Mutant, again};
 
 const EXAMPLES: &str = "Examples:
   selvedge-sim swarm --seeds 200
@@ -22,8 +22,13 @@ const EXAMPLES: &str = "Examples:
 
 A failing seed is printed at once: the seed, what broke, and the command that replays it.
 
-Exit code 0: all checks held; 1: one did not.";
+Of 1,000 runs or more each kind of fault must have happened in one: a swarm in which nothing goes wrong shows \
+nothing. With --every-fault that holds for fewer runs, too.
 
+Exit code 0: all checks held; 1: one did not, or a kind of fault never happened.";
+
+/// So many runs of the swarm must show every kind of fault.
+const EVERY_FAULT_RUNS: u64 = 1_000;
 /// Progress is told this often.
 const PROGRESS: Duration = Duration::from_secs(5);
 /// Most runs of a search for a smaller case.
@@ -51,6 +56,11 @@ pub(crate) struct Swarm {
     /// End with one JSON object on a line.
     #[arg(long)]
     json: bool,
+    /// Fail when a kind of fault never happened (of 1,000 drawn runs or more it always does).
+    #[arg(long)]
+    every_fault: bool,
+    #[command(flatten)]
+    mutant: Mutant,
     /// Which signatures: modelled (tokens that nobody without the secret can make) or real (ML-DSA, as shipped).
     #[arg(long, default_value_t = Signatures::Modelled)]
     signatures: Signatures,
@@ -58,6 +68,7 @@ pub(crate) struct Swarm {
 
 impl Swarm {
     pub(crate) fn run(&self) -> ExitCode {
+        self.mutant.plant();
         let begin = Instant::now();
         let until = self.minutes.map(|minutes| begin + Duration::from_secs(60 * minutes));
         let most = self.seeds.unwrap_or(if until.is_some() { u64::MAX } else { 200 });
@@ -85,18 +96,25 @@ impl Swarm {
         });
         failed.sort_by_key(|(case, _): &(Case, Failure)| case.seed);
         if let Some((case, failure)) = failed.first().filter(|_| self.shrink) {
-            print_shrunk(case.clone(), failure.clone(), self.signatures);
+            print_shrunk(case.clone(), failure.clone(), self.signatures, self.mutant);
         }
         self.print(&summary, begin.elapsed());
-        if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        if failed.is_empty() && !self.is_idle(&summary) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
 
     fn tell(&self, case: &Case, outcome: &Result<Report, Failure>, failed: &mut Vec<(Case, Failure)>) {
         if let Err(failure) = outcome {
             println!("FAILED {failure}");
-            println!("  again: {} --trace", again(case, self.signatures));
+            println!("  again: {}{} --trace", again(case, self.signatures), self.mutant);
             failed.push((case.clone(), failure.clone()));
         }
+    }
+
+    /// Did a kind of fault never happen that should have?
+    fn is_idle(&self, summary: &Summary) -> bool {
+        // Other plans do not draw all kinds.
+        let is_owed = self.every_fault || (self.gateways.is_none() && summary.runs >= EVERY_FAULT_RUNS);
+        is_owed && !summary.idle().is_empty()
     }
 
     fn print(&self, summary: &Summary, took: Duration) {
@@ -112,7 +130,8 @@ impl Swarm {
         }
         let idle: Vec<&str> = summary.idle().into_iter().map(Happened::name).collect();
         if !idle.is_empty() {
-            println!("  not put to the test: {}", idle.join(", "));
+            let failed = if self.is_idle(summary) { "FAILED " } else { "  " };
+            println!("{failed}not put to the test: {}", idle.join(", "));
         }
         if self.json {
             let mut object = summary.to_json();
@@ -123,11 +142,11 @@ impl Swarm {
 }
 
 /// Looks for a smaller case and prints it.
-pub(super) fn print_shrunk(case: Case, failure: Failure, signatures: Signatures) {
+pub(super) fn print_shrunk(case: Case, failure: Failure, signatures: Signatures, mutant: Mutant) {
     eprintln!("looking for a smaller run that breaks {} too", failure.invariant);
     let shrunk = shrink(case, failure, signatures.into(), SHRINK_RUNS_MAX, &mut |case, fails| {
         eprintln!("  {} {case}", if fails { "fails: " } else { "passes:" });
     });
     println!("SMALLER after {} runs: {}", shrunk.runs, shrunk.failure);
-    println!("  again: {} --trace", again(&shrunk.case, signatures));
+    println!("  again: {}{mutant} --trace", again(&shrunk.case, signatures));
 }

@@ -16,7 +16,9 @@ const EXAMPLES: &str = "Examples:
 Stopped however, the same command goes on where it was. In the folder: results.jsonl, results.csv (the \
 same bytes each time), machine.csv (seconds of CPU), and the plots that the scenario names.
 
-Exit code 0: all expectations hold at every point; 1: one does not; 2: the file or the folder cannot be used.";
+A run that breaks off is named, left out of tables and plots, and tried again by the next start.
+
+Exit code 0: all expectations hold at every point; 1: one does not, or a run broke off; 2: the file or the folder cannot be used.";
 
 /// Without a terminal progress is told so often.
 const LINE_EVERY: Duration = Duration::from_secs(10);
@@ -114,6 +116,13 @@ fn tell(summary: &Summary, label: impl Fn(usize) -> String) {
         summary.unmet.len(),
         summary.cpu_s
     );
+    if !summary.broken.is_empty() {
+        println!(
+            "INCOMPLETE: tables and plots hold {} of {} runs, without those that broke off",
+            summary.runs - summary.broken.len(),
+            summary.runs
+        );
+    }
     for file in &summary.files {
         println!("  {}", file.display());
     }

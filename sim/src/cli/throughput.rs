@@ -15,21 +15,25 @@ const EXAMPLES: &str = "Examples:
   selvedge-sim throughput --hardware pi4 --uplink 100Mbit/s --batch-readings 4096 --out results
   selvedge-sim throughput --topology sites:3x4 --uplink 2Mbit/s --rate 100/s --precision 5 --json
 
-The load grows four times from step to step until it is too much; then the middle between what was \
-carried and what was not is tried, until both are close. Above 100 readings a second and gateway several \
-come together. A load is too much when less than 98 % of the readings are attached everywhere within the \
-drain, when the p99 of their way grows by more than a tenth of the load's time, or when more than all \
-cores would be needed.
+The load grows four times from step to step until it is too much; then what lies between is tried, until \
+both are close. Which loads are tried does not depend on the first one (--rate is rounded to one of them). \
+Above 100 readings a second and gateway several come together. Each load runs with several seeds, and is too \
+much when one of these runs is saturated: readings refused, less than 98 % attached everywhere within the \
+drain, more than all cores needed, a wire busy for 90 % of the load's time, or a mean way of readings that \
+grows from the middle third of the load to the last by more than 5 % of the time between.
 
 Exit code 0: it ran to the end; 1: a check of the simulator did not hold; 2: the command line or a file is wrong.";
 
 /// What is not attached so long after the load does not keep up with it.
 const DRAIN: Span = Span::from_s(10);
+/// Long enough for thirds that can be compared.
+const LOAD: Span = Span::from_s(30);
 
 /// What a network carries: raises the load step by step until it saturates, and says what the bottleneck is.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 #[command(mut_arg("rate", |arg| arg.help("The first load that is tried, readings per second and gateway [default: 10/s]")))]
+#[command(mut_arg("load", |arg| arg.help("For how long readings come in, virtual time [default: 30s]")))]
 #[command(mut_arg("drain", |arg| arg.help("How long a run goes on after its load at most [default: 10s]")))]
 pub(crate) struct Throughput {
     #[command(flatten)]
@@ -37,9 +41,12 @@ pub(crate) struct Throughput {
     /// The answer lies between two loads that differ by at most so many percent.
     #[arg(long, default_value_t = 15, value_name = "PERCENT", value_parser = clap::value_parser!(u64).range(1..=300))]
     precision: u64,
-    /// Most runs.
+    /// Most loads that are tried.
     #[arg(long, default_value_t = 24, value_parser = clap::value_parser!(u64).range(1..=1_000))]
     steps: u64,
+    /// Runs of each load, with seeds one after the other.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=100))]
+    seeds: u64,
     /// Write throughput.csv, throughput.svg and latency.svg to this folder.
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
@@ -50,7 +57,7 @@ pub(crate) struct Throughput {
 
 impl Throughput {
     pub(crate) fn run(&self) -> ExitCode {
-        let defaults = Params { drain: DRAIN, ..Params::default() };
+        let defaults = Params { drain: DRAIN, load: LOAD, ..Params::default() };
         let params = match self.options.unchecked_params(defaults).and_then(checked) {
             Ok(params) => params,
             Err(code) => return code,
@@ -74,10 +81,19 @@ impl Throughput {
             eprintln!("error: --out: {} cannot be made: {why}", folder.display());
             return ExitCode::from(2);
         }
-        let search = Search { params, precision_percent: self.precision, steps_max: self.steps as usize };
+        let search = Search {
+            params,
+            precision_percent: self.precision,
+            steps_max: self.steps as usize,
+            seeds: self.seeds,
+        };
+        if let Err(problem) = search.check() {
+            eprintln!("{}", named(&problem));
+            return ExitCode::from(2);
+        }
         let mut teller = Teller::new();
-        let result = throughput::run(&search, &mut |step, rate, so_far| {
-            teller.tell(|| how_far(&format!("step {step}, {rate} a gateway"), so_far));
+        let result = throughput::run(&search, &mut |step, rate, seed, so_far| {
+            teller.tell(|| how_far(&format!("step {step}, {rate} a gateway, seed {seed}"), so_far));
         });
         progress::end();
         let outcome = match result {

@@ -78,6 +78,10 @@ impl Ledger {
         self.transactions.len()
     }
 
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Transaction> {
+        self.transactions.iter()
+    }
+
     pub(super) fn get(&self, place: u32) -> &Transaction {
         &self.transactions[place as usize]
     }

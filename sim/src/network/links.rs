@@ -86,6 +86,16 @@ impl LinkModel {
                 "no matrix: the diagonal of link.delay is not used inside a site".to_owned(),
             );
         }
+        // What has no effect would be believed to have one.
+        if !matches!(params.topology, Topology::Sites { .. }) {
+            let expected = "nothing unless the topology is sites:…, since it holds inside a site";
+            if self.lan_delay != Self::default().lan_delay {
+                wrong("link.lan_delay", &self.lan_delay, expected.to_owned());
+            }
+            if let Some(bandwidth) = &self.lan_bandwidth {
+                wrong("link.lan_bandwidth", bandwidth, expected.to_owned());
+            }
+        }
         // At half of all packets lost a connection does not live: QUIC gives it up.
         for (key, share) in [("link.loss", self.loss), ("link.duplicate", self.duplicate)] {
             if share.ppm > 500_000 {

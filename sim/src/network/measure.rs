@@ -149,6 +149,25 @@ pub struct Busy {
     pub sum_us: u64,
 }
 
+impl Measured {
+    /// The stretch of the load to which a moment belongs; what is later belongs to none.
+    pub fn stretch(&self, time_us: u64) -> Option<usize> {
+        let since_us = time_us.saturating_sub(self.began_us);
+        let place = since_us * STRETCHES as u64 / self.load_us.max(1);
+        usize::try_from(place).ok().filter(|place| *place < STRETCHES)
+    }
+
+    /// Is that in the load, and not in its first stretch?
+    pub fn is_steady(&self, time_us: u64) -> bool {
+        self.stretch(time_us).is_some_and(|stretch| stretch > 0)
+    }
+
+    /// All frames sent so far.
+    pub fn frames_sent(&self) -> u64 {
+        self.frames.iter().map(|kind| kind.count).sum()
+    }
+}
+
 impl Busy {
     /// Takes one gateway's.
     pub fn add(&mut self, us: u64) {
@@ -195,6 +214,32 @@ pub struct Memory {
     pub cores_bytes: u64,
 }
 
+/// The ways of the readings of one stretch of the load, from submitted to attached everywhere; of those that never were,
+/// until the end of the run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Ways {
+    /// Readings.
+    pub count: u64,
+    /// Their ways together, microseconds.
+    pub sum_us: u128,
+}
+
+impl Ways {
+    /// Counts so many readings with this way.
+    pub fn add(&mut self, way_us: u64, readings: u64) {
+        self.count += readings;
+        self.sum_us += u128::from(way_us) * u128::from(readings);
+    }
+
+    /// The mean, microseconds; `None` without readings.
+    pub fn mean_us(&self) -> Option<f64> {
+        (self.count > 0).then(|| self.sum_us as f64 / self.count as f64)
+    }
+}
+
+/// Stretches of the load that are told apart. The first one is where it warms up.
+pub const STRETCHES: usize = 3;
+
 /// See the module.
 #[derive(Debug, Clone, Default)]
 pub struct Measured {
@@ -202,7 +247,7 @@ pub struct Measured {
     pub gateways: usize,
     /// For how long readings came in, virtual microseconds.
     pub load_us: u64,
-    /// When the load began and when the run ended.
+    /// When the load began, and when the run ended: not before the load's end, even if nothing came.
     pub began_us: u64,
     /// See `began_us`.
     pub ended_us: u64,
@@ -230,6 +275,12 @@ pub struct Measured {
     pub attach: Histogram,
     /// From submitted to attached at the last gateway; one value for each reading. µs.
     pub reading_attach: Histogram,
+    /// The ways of readings by the third of the load in which they were submitted.
+    pub ways: [Ways; STRETCHES],
+    /// Readings that were attached at the last gateway after the first third of the load, and before its end.
+    pub steady_readings: u64,
+    /// Transactions that were made in that time, notes too.
+    pub steady_transactions: u64,
     /// From made to witnessed; one value for each transaction with a payload. µs.
     pub witness: Histogram,
     /// From submitted to witnessed; one value for each reading. µs.
@@ -241,8 +292,12 @@ pub struct Measured {
     pub frames: [Frames; FRAME_KINDS.len()],
     /// What was sent over the wires, in the whole run …
     pub traffic: Traffic,
-    /// … and until the load ended.
+    /// … until the load began …
+    pub traffic_before: Traffic,
+    /// … and until it ended.
     pub traffic_load: Traffic,
+    /// Frames sent until the load began, and until it ended.
+    pub frames_load: [u64; 2],
     /// Bodies of transactions that came from peers.
     pub bodies_received: u64,
     /// Of these, those that were here already.

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::measure::{Histogram, Measured};
+use super::measure::{Histogram, Measured, STRETCHES};
 use super::params::Params;
 
 /// Half of the values, nine of ten, ninety-nine of a hundred are no greater; `None` when nothing was counted.
@@ -166,10 +166,18 @@ pub struct Report {
     pub bytes_per_transaction: Option<f64>,
     /// Frames of all gateways for each of them.
     pub messages_per_transaction: Option<f64>,
-    /// Bytes that a gateway sent per second of the load, on average.
+    /// Bytes that a gateway sent per second while readings came in, on average: what was sent in the drain is not in it.
     pub bytes_per_gateway_s: f64,
-    /// Frames that a gateway sent per second of the load, on average.
+    /// Frames that a gateway handed to its connections per second while readings came in, on average.
     pub messages_per_gateway_s: f64,
+    /// Readings attached everywhere per second, all gateways together, in the last two thirds of the load: the first third
+    /// is where queues fill, the drain is where they empty.
+    pub steady_attached_per_s: f64,
+    /// Transactions made per second in that time, notes too.
+    pub steady_transactions_per_s: f64,
+    /// Mean way of a reading to the last gateway, milliseconds, by the third of the load in which it came; of one that never
+    /// got there, until the end of the run. What grows from the second to the last is a queue.
+    pub way_by_third_ms: [Option<f64>; STRETCHES],
     /// Transactions that came to a gateway that had them already.
     pub duplicates: u64,
     /// Frames dropped because the queue to a peer was full.
@@ -200,9 +208,12 @@ impl Report {
     /// Of what was measured.
     pub fn of(params: &Params, measured: &Measured) -> Self {
         let load_s = measured.load_us.max(1) as f64 / 1e6;
-        let frames: u64 = measured.frames.iter().map(|kind| kind.count).sum();
+        let frames = measured.frames_sent();
         let each = |total: u64| (measured.offered > 0).then(|| round(total as f64 / measured.offered as f64));
         let per_gateway_s = |total: u64| round(total as f64 / measured.gateways.max(1) as f64 / load_s);
+        let sent_bytes = measured.traffic_load.wire_bytes.saturating_sub(measured.traffic_before.wire_bytes);
+        let steady_s = load_s * (STRETCHES - 1) as f64 / STRETCHES as f64;
+        let [frames_before, frames_until] = measured.frames_load;
         let during =
             |sample: &&super::measure::TipSample| sample.time_us < measured.began_us + measured.load_us;
         let tips: Vec<f64> = measured.tips.iter().filter(during).map(|sample| sample.mean).collect();
@@ -229,8 +240,11 @@ impl Report {
             refused: measured.refused_readings,
             bytes_per_transaction: each(measured.traffic.wire_bytes),
             messages_per_transaction: each(frames),
-            bytes_per_gateway_s: per_gateway_s(measured.traffic.wire_bytes),
-            messages_per_gateway_s: per_gateway_s(frames),
+            bytes_per_gateway_s: per_gateway_s(sent_bytes),
+            messages_per_gateway_s: per_gateway_s(frames_until.saturating_sub(frames_before)),
+            steady_attached_per_s: round(measured.steady_readings as f64 / steady_s),
+            steady_transactions_per_s: round(measured.steady_transactions as f64 / steady_s),
+            way_by_third_ms: measured.ways.map(|ways| ways.mean_us().map(|us| round(us / 1e3))),
             duplicates: measured.duplicates,
             dropped_frames: measured.dropped_frames,
             resent_packets: measured.traffic.resent_packets,
@@ -248,7 +262,8 @@ impl Report {
             },
             core_bytes: measured.memory.core_most_bytes,
             utilisation: Utilisation::of(measured),
-            virtual_s: (measured.ended_us - measured.began_us) as f64 / 1e6,
+            // Never below 0: the end is not before the load's end.
+            virtual_s: measured.ended_us.saturating_sub(measured.began_us) as f64 / 1e6,
             inputs: measured.inputs,
             cpu_s: measured.cpu_s,
             trace_hash: measured.trace_hash.clone(),

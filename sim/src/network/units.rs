@@ -23,7 +23,9 @@ impl Wrong {
 
     /// `word` of the text `got` is none of the valid `words`.
     pub fn word(got: &str, word: &str, words: &[&str], expected: impl Into<String>) -> Self {
-        Self { nearest: nearest(word, words).map(str::to_owned), ..Self::new(got, expected) }
+        // Whoever wrote a valid word made another mistake.
+        let nearest = nearest(word, words).filter(|near| *near != word).map(str::to_owned);
+        Self { nearest, ..Self::new(got, expected) }
     }
 }
 

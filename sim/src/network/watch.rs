@@ -76,9 +76,16 @@ impl World<'_> {
             self.measured.attach.add(self.now_us - made_us, 1);
         }
         if transaction.attached as usize == self.params.gateways {
-            self.measured.attached_everywhere += 1;
+            let measured = &mut self.measured;
+            measured.attached_everywhere += 1;
+            let is_steady = measured.is_steady(self.now_us);
             for (submitted_us, readings) in &transaction.submitted {
-                self.measured.reading_attach.add(self.now_us - submitted_us, u64::from(*readings));
+                let (way_us, readings) = (self.now_us - submitted_us, u64::from(*readings));
+                measured.reading_attach.add(way_us, readings);
+                measured.steady_readings += if is_steady { readings } else { 0 };
+                if let Some(stretch) = measured.stretch(*submitted_us) {
+                    measured.ways[stretch].add(way_us, readings);
+                }
             }
             if transaction.is_witnessed {
                 transaction.submitted = Vec::new();
@@ -115,6 +122,7 @@ impl World<'_> {
                 gateway.readings.pop_front();
             }
         }
+        self.measured.steady_transactions += u64::from(self.measured.is_steady(self.now_us));
         let has_payload = record.has(flag::PAYLOAD);
         if has_payload {
             self.measured.offered += 1;
@@ -175,6 +183,10 @@ impl World<'_> {
     pub(super) fn sample(&mut self) {
         let end_us = BEGIN_US + self.params.load.us;
         let (mut sum, mut most) = (0, 0);
+        if self.now_us == BEGIN_US {
+            self.measured.traffic_before = self.wires.traffic();
+            self.measured.frames_load[0] = self.measured.frames_sent();
+        }
         let peaks = &mut self.measured.peaks;
         for gateway in &self.gateways {
             let status = gateway.node.status();
@@ -227,6 +239,7 @@ impl World<'_> {
             }
         }
         measured.traffic_load = self.wires.traffic();
+        measured.frames_load[1] = measured.frames_sent();
     }
 
     /// After the load: is everything issued and attached, and has nothing come for a while?
@@ -248,9 +261,25 @@ impl World<'_> {
             self.is_over = true;
             self.measured.drained = is_done;
             // Of a quiet end only what was needed counts.
-            self.measured.ended_us = if is_done { self.at_rest_since.1 } else { now_us };
+            let ended_us = if is_done { self.at_rest_since.1 } else { now_us };
+            // Where nothing came, nothing has happened since before the load.
+            self.measured.ended_us = ended_us.max(BEGIN_US + self.params.load.us);
         } else {
             self.queue.push(now_us + REST_EVERY_US, Event::Rest);
+        }
+    }
+
+    /// Readings that are not attached everywhere at the end: their way is at least as long as until now. Without them
+    /// only those that got through would count.
+    fn count_unattached(&self, measured: &mut Measured) {
+        let waiting = self.gateways.iter().flat_map(|gateway| &gateway.readings);
+        let waiting = waiting.map(|(_, submitted_us, readings)| (*submitted_us, *readings));
+        let under_way = self.ledger.iter().filter(|one| (one.attached as usize) < self.params.gateways);
+        for (submitted_us, readings) in waiting.chain(under_way.flat_map(|one| one.submitted.iter().copied()))
+        {
+            if let Some(stretch) = measured.stretch(submitted_us) {
+                measured.ways[stretch].add(self.now_us - submitted_us, u64::from(readings));
+            }
         }
     }
 
@@ -259,8 +288,7 @@ impl World<'_> {
         let ledgers_equal = self.ledgers_equal();
         let mut measured = std::mem::take(&mut self.measured);
         measured.gateways = self.gateways.len();
-        measured.load_us = self.params.load.us;
-        measured.began_us = BEGIN_US;
+        self.count_unattached(&mut measured);
         measured.ledgers_equal = ledgers_equal;
         let foreign: u64 = measured.attached - self.ledger.len() as u64;
         let mut pending = 0;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use selvedge_core::border::{Effect, Input, PeerId, Ticket};
 
+use super::begin::BEGIN_US;
 use super::gateway::{Gateway, Work, now_at};
 use super::lanes::End;
 use super::ledger::Ledger;
@@ -104,7 +105,7 @@ impl<'a> World<'a> {
             quorum,
             next_reply: 0,
             trace: Trace::new(),
-            measured: Measured::default(),
+            measured: Measured { began_us: BEGIN_US, load_us: params.load.us, ..Measured::default() },
             at_rest_since: (0, 0),
             is_over: false,
             effects: Vec::new(),

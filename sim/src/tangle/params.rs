@@ -229,6 +229,11 @@ impl Params {
     }
 
     fn check_selection(&self, wrong: &mut dyn FnMut(&str, &dyn fmt::Display, String)) {
+        // What has no effect would be believed to have one.
+        if self.tips != Selection::Shipped && self.issuers != Self::default().issuers {
+            let expected = "nothing unless tips is shipped, which alone tells issuers apart".to_owned();
+            wrong("issuers", &self.issuers, expected);
+        }
         match self.tips {
             Selection::Uniform => {}
             Selection::Walk { alpha } => {
@@ -270,6 +275,9 @@ mod tests {
         for arrivals in [Arrivals::Poisson, Arrivals::Fixed, Arrivals::Bursty(7)] {
             assert_eq!(arrivals.to_string().parse(), Ok(arrivals));
         }
+        // "got walk … did you mean walk?" was said.
+        let walk = "walk".parse::<Selection>().expect_err("without its alpha").to_string();
+        assert!(walk.contains("walk:ALPHA") && !walk.contains("did you mean"), "{walk}");
         assert_eq!("walks".parse::<Selection>().expect_err("no such word").nearest.as_deref(), Some("walk"));
         assert!("bursty:0".parse::<Arrivals>().is_err_and(|why| why.to_string().contains("1 to 1000000")));
     }
@@ -309,6 +317,15 @@ mod tests {
         ];
         assert_eq!(begins, expected, "{found:?}");
         assert!(found[2].contains("expected 2 to 16"));
+        // Was accepted with every selection, while --alpha was refused with all but one.
+        let idle = Params { issuers: 5, ..Params::default() }
+            .check()
+            .expect_err("uniform selection knows no issuers");
+        assert!(
+            idle[0].to_string().starts_with("issuers: got 5, expected nothing unless tips is shipped"),
+            "{idle:?}"
+        );
+        assert_eq!(Params { issuers: 5, tips: Selection::Shipped, ..Params::default() }.check(), Ok(()));
         let shipped = Params { tips: Selection::Shipped, k: 3, ..Params::default() };
         assert!(shipped.check().expect_err("k is 3")[0].to_string().contains("2 with the shipped selection"));
         assert_eq!(Params::default().check(), Ok(()));

@@ -166,6 +166,28 @@ fn the_core_is_built_from_nothing_that_touches_the_world() {
     assert!(["tokio", "redb", "getrandom"].iter().all(|name| daemon.contains(*name)), "{daemon:?}");
 }
 
+/// What the simulator may not be built from: it runs in virtual time, on models of network and store.
+const NOT_IN_SIM: &[&str] =
+    &["tokio", "quinn", "rustls", "redb", "mio", "socket2", "selvedge", "edge-adapters"];
+
+/// Its README says so, and nothing looked: a simulator that took in the daemon's network or store would no longer be
+/// deterministic, and no test would fail.
+#[test]
+fn the_simulator_is_built_from_the_ledger_and_no_runtime() {
+    let workspace = Workspace::read();
+    let used = workspace.built_from("selvedge-sim");
+    println!("the simulator is built from {used:?}");
+    assert!(used.contains("selvedge-core") && used.contains("selvedge-crypto"), "{used:?}");
+    for name in NOT_IN_SIM {
+        assert!(!used.contains(*name), "the simulator is built from {name}");
+    }
+    let daemon = workspace.built_from("selvedge");
+    assert!(
+        ["tokio", "quinn", "redb"].iter().all(|name| daemon.contains(*name)),
+        "these names are known: {daemon:?}"
+    );
+}
+
 #[test]
 fn the_core_is_without_the_standard_library() {
     let root = read("node/core/src/lib.rs");
