@@ -28,7 +28,7 @@ pub fn traces() -> Result<String, Failure> {
         let _ = writeln!(lines, "faulty {seed} {}", run(&Plan::faulty(seed))?.trace_hash);
     }
     let named = |params: Params| (format!("network of {}", params.gateways), params);
-    let drawn = DELAYS.map(|delay| (format!("{delay}"), delayed(delay)));
+    let drawn = DELAYS.map(|delay| (delay.to_owned(), delayed(delay)));
     let walk = ("tips walk:0.01".to_owned(), walking());
     for (name, params) in [small_network(), ten_gateways()].map(named).into_iter().chain(drawn).chain([walk])
     {

@@ -18,8 +18,8 @@
 //!
 //! # Search
 //! Loads are rungs of a ladder that does not depend on where the search begins, a step by [`GROWTH`] up or down until one was
-//! carried and a heavier one was not, then the rung half-way. At the end a much lighter load is tried, if none was: where
-//! that is too much, the search goes on below it.
+//! carried and a heavier one was not, then the rung half-way. At the end the rungs just below are tried as well, and one far
+//! below: where one of them is too much, the search goes on below it.
 //!
 //! # Layout
 //! - here: the steps and the verdict on a run; [`ladder`]: which load comes next; [`bottleneck`]: what was full;

@@ -4,6 +4,8 @@ use crate::network::units::Rate;
 
 /// The rate grows so many times from step to step until it is too much.
 pub const GROWTH: u32 = 4;
+/// So many rungs below the answer are tried as well.
+const DOUBTED: i64 = 4;
 /// Digits of a rate that count.
 const DIGITS: u32 = 3;
 
@@ -86,12 +88,15 @@ impl Place {
             (Some(low), None) if low < ladder.last => Some((low + stride).min(ladder.last)),
             (None, Some(high)) => (high > ladder.first).then(|| (high - stride).max(ladder.first)),
             (Some(low), Some(high)) if high - low > 1 => Some(low + (high - low) / 2),
-            // Was it luck? A load that is much lighter must be carried too.
-            (Some(low), _) => {
-                let is_confirmed = self.tried.iter().any(|(rung, _)| *rung < low) || low == ladder.first;
-                (!is_confirmed).then(|| (low - stride).max(ladder.first))
-            }
+            (Some(low), _) => self.doubt(ladder, low),
         }
+    }
+
+    /// Was it luck? The rungs just below must be carried too, and one far below. The first of these that was not tried.
+    fn doubt(&self, ladder: &Ladder, low: i64) -> Option<i64> {
+        let near = (1..=DOUBTED).map(|down| low - down);
+        let mut below = near.chain([low - ladder.stride()]).map(|rung| rung.max(ladder.first));
+        below.find(|rung| self.tried.iter().all(|(tried, _)| tried != rung))
     }
 }
 
@@ -123,7 +128,7 @@ mod tests {
             let (carried, too_much, runs) = from(Rate::per_s(10));
             let (low, high) = (carried.expect("one").micro_per_s, too_much.expect("one").micro_per_s);
             assert!(low <= carries && carries < high && high * 100 <= low * 111, "{carries}: {low} {high}");
-            assert!(runs < 20, "{runs} runs");
+            assert!(runs < 24, "{runs} runs");
             for first in [1, 7, 200, 5_000] {
                 let (other, other_high, _) = from(Rate::per_s(first));
                 assert_eq!((other, other_high), (carried, too_much), "from {first}/s");
