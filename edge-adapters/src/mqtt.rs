@@ -181,6 +181,7 @@ pub(crate) fn one_name(host: &str) -> String {
     match bare.parse::<IpAddr>().map(|address| address.to_canonical()) {
         // One connects to "any address" as to oneself.
         Ok(address) if address.is_loopback() || address.is_unspecified() => "localhost".to_owned(),
+        Ok(IpAddr::V6(address)) => format!("[{address}]"),
         Ok(address) => address.to_string(),
         Err(_) => match bare.strip_suffix('.').unwrap_or(bare) {
             "localhost" | "ip6-localhost" => "localhost".to_owned(),

@@ -22,12 +22,15 @@ Examples:
 
 It only listens, as a client of its own and without acknowledging anything: what a running gateway waits for still
 reaches it. With --rebirth it says one thing: edge nodes of Sparkplug B that talk, and whose births did not come, are asked
-for them once. Only births name metrics and types, and no broker keeps them. The broker sends what it has kept first, so there is something to see at once; rates come from the rest.
+for them once. Only births name metrics and types, and no broker keeps them.
+
+The broker sends what it has kept first, so there is something to see at once; rates come from the rest.
 
 While a gateway is away, a broker keeps a limited number of messages for it and drops the rest without a word: mosquitto
 1,000, unless its configuration says `max_queued_messages 0`; others have a like limit.
 
-Exit codes: 0 something came; 1 nothing did, nothing of it could be written into --out, or there is no connection; 2 wrong use, or the file cannot be written.";
+Exit codes: 0 something came; 1 nothing did, nothing of it could be written into --out, or there is no connection;
+2 wrong use, or the file cannot be written.";
 
 /// What of a topic's fields is shown without --json.
 const FIELDS_SHOWN: usize = 12;
@@ -196,8 +199,7 @@ fn words(report: &Report, streams: usize, written: Option<&Path>) -> String {
         ));
     }
     if report.births_asked > 0 {
-        lines
-            .push(format!("{} were asked for their births", plural(report.births_asked as u64, "edge node")));
+        lines.push(format!("asked {} for births", plural(report.births_asked as u64, "edge node")));
     }
     let unborn = unborn(report);
     if let Some(first) = unborn.first() {
