@@ -31,7 +31,12 @@ fn carried(outcome: &throughput::Outcome) -> f64 {
 
 #[test]
 fn a_thin_uplink_is_named_and_a_wider_one_carries_more() {
-    let with = |uplink: &str| search(|params| thin(params, uplink));
+    let with = |uplink: &str| {
+        search(|params| {
+            thin(params, uplink);
+            params.load = Span::from_s(30);
+        })
+    };
     let (thin, wide) = (with("200kbit/s"), with("800kbit/s"));
     for outcome in [&thin, &wide] {
         assert!(outcome.bottleneck.starts_with("uplink"), "{outcome}");

@@ -69,6 +69,8 @@ pub(super) const NETWORK: &[&str] = &[
     "reading_witness_latency_ms.p99",
     "refused",
     "resent_packets",
+    "steady_attached_per_s",
+    "steady_transactions_per_s",
     "tips_mean",
     "tips_most",
     "trace_hash",
