@@ -91,6 +91,12 @@ fn each_mistake_is_named_with_its_line_and_what_was_expected() {
         ("server_thumbprints = [\"12\"]", "", "server_thumbprints", "40 hexadecimal"),
         ("mode = \"poll\"\nkeep_alive = \"1s\"", "", "keep_alive", "poll"),
         ("poll_interval = \"1s\"", "", "poll_interval", "subscribe"),
+        // Only a subscription has these. They were taken in silence, and did nothing.
+        ("mode = \"poll\"\ncheck_interval = \"1s\"", "", "check_interval", "poll"),
+        ("mode = \"poll\"", "sampling_interval = \"1s\"", "sampling_interval", "poll"),
+        ("mode = \"poll\"", "queue_size = 5", "queue_size", "poll"),
+        ("mode = \"poll\"", "discard_oldest = false", "discard_oldest", "poll"),
+        ("mode = \"poll\"", "deadband_range_percent = 1", "deadband_range_percent", "poll"),
         ("publishing_interval = \"20s\"\nkeep_alive = \"10s\"", "", "keep_alive", "publishing_interval"),
         ("keep_alive = \"1min\"\nkeep_for = \"1min\"", "", "keep_for", "three times"),
         ("application_uri = \"gateway\"", "", "application_uri", "urn:"),

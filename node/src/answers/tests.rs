@@ -189,6 +189,47 @@ fn a_stream_described_anew_within_a_batch_is_proven_with_what_it_meant_then() {
     }
 }
 
+/// The documentation promised that "people are shown the word", and only `adapter test` kept it: whoever asked the gateway
+/// at night what mode a machine is in was told 54321.
+#[test]
+fn a_value_with_a_word_is_shown_with_its_word() {
+    let mut bench = Bench::new(1);
+    let mode = Descriptor {
+        source_type: "u16 AB {0=off, 7=warm, not ready, 54321=auto}".into(),
+        unit: String::new(),
+        scale: "1".parse().unwrap(),
+        ..temperature("filler/mode")
+    };
+    bench.describe(0, mode);
+    for value in [54_321, 7, 8] {
+        let reading = bench.reading(0, Value::Unsigned(value));
+        bench.submit(vec![reading]);
+    }
+    let answers = bench.answers();
+    let readings = all(&answers, &of("filler/mode"));
+    let words: Vec<Option<&str>> = readings.iter().map(|r| r.word.as_deref()).collect();
+    assert_eq!(words, [Some("auto"), Some("warm, not ready"), None]);
+    let json = serde_json::to_value(&readings).unwrap();
+    assert_eq!((&json[0]["value"], &json[0]["word"]), (&54_321.into(), &"auto".into()), "programs get both");
+    assert!(json[2].get("word").is_none());
+    let line = super::words::reading_words(&readings[0]);
+    assert!(line.contains("54321 (auto)  good"), "{line}");
+
+    let reading = bench.reading(0, Value::Unsigned(54_321));
+    bench.submit(vec![reading]);
+    let streams = bench.answers().streams(bench.now()).unwrap();
+    assert_eq!(streams.streams[0].last.as_ref().unwrap().word.as_deref(), Some("auto"));
+    let mut words = Vec::new();
+    streams.write_words(&mut words).unwrap();
+    let words = String::from_utf8(words).unwrap();
+    assert!(words.contains("54321 (auto)"), "{words}");
+    let status = bench.answers().status(bench.now()).unwrap();
+    let mut words = Vec::new();
+    status.write_words(&mut words).unwrap();
+    let words = String::from_utf8(words).unwrap();
+    assert!(words.contains("last good: filler/mode = 54321 (auto)"), "{words}");
+}
+
 #[test]
 fn streams_say_how_far_they_are_and_what_they_said_last() {
     let mut bench = Bench::new(1);
