@@ -146,7 +146,9 @@ fn sparkplug_host(data: &[u8]) {
     };
     let metrics = ["m", "bdSeq", "Node Control/Rebirth"];
     let targets: Vec<Target> = (0..4)
-        .flat_map(|at| metrics.map(|metric| Target { place: place(at), metric: metric.to_owned(), kind: None }))
+        .flat_map(|at| {
+            metrics.map(|metric| Target { place: place(at), metric: metric.to_owned(), kind: None })
+        })
         .collect();
     let reorder = Duration::from_secs(u64::from(data.first().copied().unwrap_or(0) % 4));
     let mut host = Host::new(&targets, Policy { rebirth: true, reorder });
@@ -159,7 +161,10 @@ fn sparkplug_host(data: &[u8]) {
         while let Some(due) = host.due().filter(|due| *due <= later) {
             now = now.max(due);
             let asked = host.tick(now, &mut out);
-            assert!(asked.iter().all(|node| node == "n" || node == "m"), "nodes that are configured: {asked:?}");
+            assert!(
+                asked.iter().all(|node| node == "n" || node == "m"),
+                "nodes that are configured: {asked:?}"
+            );
         }
         now = later;
         let verb = [Verb::Birth, Verb::Data, Verb::Death][usize::from(whose >> 2) % 3];

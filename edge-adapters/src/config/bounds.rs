@@ -39,7 +39,11 @@ pub(super) fn check(keys: &mut Keys<'_>, spec: &StreamSpec, called: &str, takes:
     let descriptor = &spec.descriptor;
     let what = match takes {
         Takes::Flag if is_scaled(descriptor) => {
-            return keys.wrong("scale", "it for what is written as true or false", "neither `scale` nor `offset`");
+            return keys.wrong(
+                "scale",
+                "it for what is written as true or false",
+                "neither `scale` nor `offset`",
+            );
         }
         Takes::Flag => format!("one_of = [true, false]: a {called} takes true or false"),
         Takes::Text { most } => {

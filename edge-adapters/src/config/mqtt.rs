@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use selvedge_core::limits::STREAMS_MAX;
 
-use super::{Scalar, bounds};
 use super::keys::{Keys, quoted};
 use super::stream::Common;
+use super::{Scalar, bounds};
 use crate::adapter::{Head, StreamSpec};
 use crate::mqtt::client::{Service, Version};
 use crate::mqtt::command::{Command, Template};

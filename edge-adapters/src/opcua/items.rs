@@ -258,7 +258,7 @@ pub(crate) async fn watch_due(
 }
 
 /// Says what becomes of the deadbands of these nodes, which the server does not have.
-fn say_unfiltered(items: &[Item], unfiltered: &[usize]) {
+pub(crate) fn say_unfiltered(items: &[Item], unfiltered: &[usize]) {
     let is_percent = |index: &&usize| matches!(items[**index].filter, Some(Filter::PercentOfRange(_)));
     let (percent, absolute): (Vec<&usize>, Vec<&usize>) = unfiltered.iter().partition(is_percent);
     if let Some(first) = absolute.first() {
@@ -267,7 +267,11 @@ fn say_unfiltered(items: &[Item], unfiltered: &[usize]) {
     }
     if let Some(first) = percent.first() {
         let (nodes, node) = (percent.len(), items[**first].node.to_string());
-        tracing::warn!(nodes, node, "the server has no deadband_range_percent for some nodes; {WITHOUT_PERCENT}");
+        tracing::warn!(
+            nodes,
+            node,
+            "the server has no deadband_range_percent for some nodes; {WITHOUT_PERCENT}"
+        );
     }
 }
 

@@ -167,7 +167,8 @@ fn a_stream_may_have_an_interval_named_bits_and_words() {
         let told = modbus.streams[0].descriptor.source_type.clone();
         (Words::of_type(&told), modbus.streams[0].words.clone().expect("words"))
     };
-    let (read, written) = told("{ \"0\" = \"cold, wet\", \"1\" = \"a = {b}\", \"2\" = \"warm, not ready}\" }");
+    let (read, written) =
+        told("{ \"0\" = \"cold, wet\", \"1\" = \"a = {b}\", \"2\" = \"warm, not ready}\" }");
     assert_eq!(read, written);
     let (read, _) = told("{ \"0\" = \"off, 1=on\", \"2\" = \"auto\" }");
     assert!(read.is_empty(), "nobody could tell this from two words: {read}");

@@ -4,9 +4,10 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::support::Log;
+use super::support::Log;
 use crate::adapter::Source as _;
 use crate::config::{ConfigError, sources};
-use crate::opcua::items::Filter;
+use crate::opcua::items::{Filter, say_unfiltered};
 use crate::opcua::security::{Mode as SecurityMode, Policy, User};
 use crate::opcua::{Mode, OpcUa};
 use crate::secret::SecretFile;
@@ -78,6 +79,22 @@ fn a_server_leaves_nothing_out_that_the_gateway_would_report() {
     );
     let percent = read(&table("", "deadband_range_percent = 2"));
     assert_eq!(percent.items[0].filter, Some(Filter::PercentOfRange(2.0)));
+}
+
+/// Where a server refuses a deadband the log said for all that "the gateway's own is used", and of a range it has none: a year
+/// later somebody wonders why the ledger holds each flicker of a node.
+#[test]
+fn of_a_percentage_that_nobody_keeps_the_truth_is_said() {
+    let own = read(&table("", "deadband = 1")).items[0].clone();
+    let percent = read(&table("", "deadband_range_percent = 1")).items[0].clone();
+    let items = [own, percent];
+    for (unfiltered, of_gateway, of_nobody) in [(&[0][..], 1, 0), (&[1], 0, 1), (&[0, 1], 1, 1), (&[], 0, 0)]
+    {
+        let (log, _guard) = Log::listen();
+        say_unfiltered(&items, unfiltered);
+        assert_eq!(log.lines_with("the gateway's own is used"), of_gateway, "{unfiltered:?}");
+        assert_eq!(log.lines_with("each change is recorded"), of_nobody, "{unfiltered:?}");
+    }
 }
 
 #[test]

@@ -75,7 +75,8 @@ async fn what_nobody_asked_for_costs_nobody_a_value_whatever_the_device_calls_it
 async fn of_many_registers_in_a_row_one_that_is_refused_costs_a_few_requests() {
     for code in [2, 3] {
         let (listener, address) = listen().await;
-        let (requests, device) = device(listener, code, |asked| !(asked.start..asked.start + asked.count).contains(&37));
+        let (requests, device) =
+            device(listener, code, |asked| !(asked.start..asked.start + asked.count).contains(&37));
         let mut rig = Rig::new(&streams(address, "", 0..64));
         let expected: Vec<Result<u64, u32>> =
             (0..64).map(|at| if at == 37 { Err(code.into()) } else { Ok(at) }).collect();
@@ -83,7 +84,11 @@ async fn of_many_registers_in_a_row_one_that_is_refused_costs_a_few_requests() {
         let before = requests.load(Ordering::Relaxed);
         advance(1_000).await;
         assert_eq!(said(&rig.readings().await), expected);
-        assert_eq!(requests.load(Ordering::Relaxed) - before, 7, "32, 16, 8, 4, 2 and 1 that answer, and one");
+        assert_eq!(
+            requests.load(Ordering::Relaxed) - before,
+            7,
+            "32, 16, 8, 4, 2 and 1 that answer, and one"
+        );
         device.abort();
     }
 }

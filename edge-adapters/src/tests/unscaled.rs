@@ -129,7 +129,9 @@ fn any_number_scale_and_offset_agree_with_floats() {
         let got = unscaled(&descriptor(scale, offset), &asked);
         // The shortest digits of a subnormal number are not those that it stands for.
         let is_usual = |number: &f64| number.is_normal() || number.abs() <= 0.0;
-        let Some(number) = asked.as_f64().filter(is_usual).filter(|_| scale != Decimal::ZERO) else { continue };
+        let Some(number) = asked.as_f64().filter(is_usual).filter(|_| scale != Decimal::ZERO) else {
+            continue;
+        };
         let expected = (number - offset.to_f64()) / scale.to_f64();
         let Some(got) = got.and_then(|value| value.as_f64()) else {
             assert!(!(expected.abs() < 1e308), "case {case}: {asked:?} has no raw value");

@@ -146,7 +146,8 @@ impl Arming {
         let new = self.file.with_extension("new");
         let _ = fs::remove_file(&new);
         let mut out = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
-        let written = out.write_all(text.as_bytes()).and_then(|()| self.give(&out)).and_then(|()| out.sync_all());
+        let written =
+            out.write_all(text.as_bytes()).and_then(|()| self.give(&out)).and_then(|()| out.sync_all());
         written.and_then(|()| fs::rename(&new, &self.file)).inspect_err(|_| {
             // What could not be written is no reason for another error.
             let _ = fs::remove_file(&new);
@@ -161,7 +162,8 @@ impl Arming {
         };
         fchown(file, Some(uid), Some(gid)).map_err(|error| {
             let (owner, folder) = (user_name(uid), folder_of(&self.file).display());
-            let what = format!("{folder} belongs to {owner}; this needs to run as {owner}, or as root ({error})");
+            let what =
+                format!("{folder} belongs to {owner}; this needs to run as {owner}, or as root ({error})");
             std::io::Error::new(error.kind(), what)
         })
     }

@@ -27,7 +27,9 @@ mod tests {
     #[test]
     fn users_are_found_by_their_numbers() {
         let users = "root:x:0:0:root:/root:/bin/sh\n\n# no user\npi:x:1000:1000:,,,:/home/pi:/bin/sh\n::7:7\nselvedge:x:998:998::/:\n";
-        for (uid, name) in [(0, Some("root")), (1000, Some("pi")), (998, Some("selvedge")), (7, None), (1, None)] {
+        for (uid, name) in
+            [(0, Some("root")), (1000, Some("pi")), (998, Some("selvedge")), (7, None), (1, None)]
+        {
             assert_eq!(name_in(users, uid), name);
         }
         assert_eq!(user_name(0), "root");

@@ -426,7 +426,7 @@ fn devices(live: Option<&Live>, streams: &[StreamAnswer]) -> Vec<DeviceAnswer> {
     live.devices.iter().map(|device| running_device(device, shown(&device.device))).collect()
 }
 
-fn running_device(device: &DeviceSnapshot, last_good: Option<LastGood>) -> DeviceAnswer {
+pub(super) fn running_device(device: &DeviceSnapshot, last_good: Option<LastGood>) -> DeviceAnswer {
     DeviceAnswer {
         name: device.device.clone(),
         protocol: Some(device.protocol.to_owned()),
@@ -473,51 +473,4 @@ pub(super) fn closes_words(batch: &BatchProgress, asked: Time) -> Option<String>
     } else {
         "closing now".into()
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use edge_adapters::{Health, SystemClock};
-
-    use super::*;
-
-    /// A server that drops values because its queue is full, and refuses a node, looked healthy: what the subscription counts
-    /// was on the page of metrics only, which a gateway without a collector has nobody to read.
-    #[test]
-    fn what_a_subscription_counts_is_in_status() {
-        let health = Health::new("filler", "opcua", "opc.tcp://10.0.0.7".into(), Arc::new(SystemClock));
-        let shown = |health: &Health| running_device(&health.figures(), None);
-        assert_eq!(shown(&health).subscription, None, "a device without one");
-        health.subscription(|figures| {
-            (figures.items, figures.items_refused, figures.overflows) = (7, 1, 1_234);
-            (figures.notifications_lost, figures.republished, figures.resumed) = (2, 3, 4);
-            (figures.recreated, figures.deaf) = (5, 6);
-        });
-        let device = shown(&health);
-        let json = serde_json::to_value(&device).unwrap();
-        for (key, expected) in [
-            ("items", 7),
-            ("items_refused", 1),
-            ("overflows", 1_234),
-            ("notifications_lost", 2),
-            ("republished", 3),
-            ("resumed", 4),
-            ("recreated", 5),
-            ("deaf", 6),
-        ] {
-            assert_eq!(json["subscription"][key], expected, "{key}");
-        }
-        assert_eq!(serde_json::from_value::<DeviceAnswer>(json).unwrap(), device);
-        let words = super::super::words::device_words(&device, Time(0));
-        for expected in [
-            "1 of its nodes refused by the server",
-            "1,234 times its queue was full",
-            "2 notifications lost",
-            "6 nodes of which the server said nothing",
-        ] {
-            assert!(words.contains(expected), "{expected}: {words}");
-        }
-    }
 }

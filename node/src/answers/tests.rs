@@ -230,6 +230,47 @@ fn a_value_with_a_word_is_shown_with_its_word() {
     assert!(words.contains("last good: filler/mode = 54321 (auto)"), "{words}");
 }
 
+/// A server that drops values because its queue is full, and refuses a node, looked healthy: what the subscription counts
+/// was on the page of metrics only, which a gateway without a collector has nobody to read.
+#[test]
+fn what_a_subscription_counts_is_in_status() {
+    use edge_adapters::{Health, SystemClock};
+
+    let health =
+        Health::new("filler", "opcua", "opc.tcp://10.0.0.7".into(), std::sync::Arc::new(SystemClock));
+    let shown = |health: &Health| super::status::running_device(&health.figures(), None);
+    assert_eq!(shown(&health).subscription, None, "a device without one");
+    health.subscription(|figures| {
+        (figures.items, figures.items_refused, figures.overflows) = (7, 1, 1_234);
+        (figures.notifications_lost, figures.republished, figures.resumed) = (2, 3, 4);
+        (figures.recreated, figures.deaf) = (5, 6);
+    });
+    let device = shown(&health);
+    let json = serde_json::to_value(&device).unwrap();
+    for (key, expected) in [
+        ("items", 7),
+        ("items_refused", 1),
+        ("overflows", 1_234),
+        ("notifications_lost", 2),
+        ("republished", 3),
+        ("resumed", 4),
+        ("recreated", 5),
+        ("deaf", 6),
+    ] {
+        assert_eq!(json["subscription"][key], expected, "{key}");
+    }
+    assert_eq!(serde_json::from_value::<super::status::DeviceAnswer>(json).unwrap(), device);
+    let words = super::words::device_words(&device, Time(0));
+    for expected in [
+        "1 of its nodes refused by the server",
+        "1,234 times its queue was full",
+        "2 notifications lost",
+        "6 nodes of which the server said nothing",
+    ] {
+        assert!(words.contains(expected), "{expected}: {words}");
+    }
+}
+
 #[test]
 fn streams_say_how_far_they_are_and_what_they_said_last() {
     let mut bench = Bench::new(1);

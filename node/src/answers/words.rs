@@ -262,9 +262,7 @@ impl StreamsAnswer {
                 plain(&stream.source_type),
                 unit_text(&stream.unit),
                 count_words(stream.readings),
-                last.map_or_else(|| "none yet".into(), |r| {
-                    named_words(&r.value, r.word.as_deref(), &r.unit)
-                }),
+                last.map_or_else(|| "none yet".into(), |r| named_words(&r.value, r.word.as_deref(), &r.unit)),
                 last.map_or_else(String::new, |r| r.quality.clone()),
                 last.map_or_else(String::new, |r| age_words(r.receive_time, self.asked)),
             ]);

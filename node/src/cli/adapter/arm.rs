@@ -145,12 +145,15 @@ mod tests {
     #[test]
     fn a_refusal_is_no_doubt() {
         let words = |written| {
-            let attempt = Attempt { stream: "pump".into(), value: Value::Int(1), raw: Value::Int(1), written };
+            let attempt =
+                Attempt { stream: "pump".into(), value: Value::Int(1), raw: Value::Int(1), written };
             outcome_words(&attempt.into())
         };
         let why = "1 is nothing that a bool holds".to_owned();
         assert_eq!(words(Written::Refused { status: 0, why: why.clone() }), "pump was not written");
-        assert!(words(Written::NotConfirmed { read_back: None, why }).starts_with("nobody knows whether pump"));
+        assert!(
+            words(Written::NotConfirmed { read_back: None, why }).starts_with("nobody knows whether pump")
+        );
     }
 
     /// A cron job and a systemd unit have no USER: the record that stays said "unknown".

@@ -200,7 +200,10 @@ mod tests {
             let health = Health::new(name, "mqtt", "b:1883".into(), Arc::new(SystemClock));
             DeviceSnapshot { readings, ..health.figures() }
         };
-        assert_eq!(without_words(&[device("a", 0), device("b", 0)]), "no good reading from a, b, nor any other");
+        assert_eq!(
+            without_words(&[device("a", 0), device("b", 0)]),
+            "no good reading from a, b, nor any other"
+        );
         assert_eq!(
             without_words(&[device("a", 3), device("b", 0)]),
             "no good reading from b, nor any other; no good reading from a, only others"
