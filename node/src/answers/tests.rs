@@ -2,6 +2,7 @@
 
 use selvedge_core::border::Silence;
 use selvedge_core::reading::{Quality, Value};
+use selvedge_core::stream::Descriptor;
 use selvedge_proof::{Outcome, Trust};
 
 use super::prove::ProofQuery;
