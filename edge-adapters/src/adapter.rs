@@ -59,9 +59,38 @@ impl Words {
         };
         self.0.get(&number).map(String::as_str)
     }
+    /// The raw value that is called `word`; `None` if there is none, or more than one.
+    pub fn number(&self, word: &str) -> Option<i128> {
+        let mut numbers = self.0.iter().filter(|(_, known)| *known == word).map(|(number, _)| *number);
+        numbers.next().filter(|_| numbers.next().is_none())
+    }
+    /// Those that stand at the end of a type, as in `u16 AB {0=stopped, 1=running}`: what [`Self`] shows there, read back.
+    /// None where there are none.
+    pub fn of_type(source_type: &str) -> Self {
+        let mut words = Self::default();
+        let listed = source_type.strip_suffix('}').and_then(|text| text.split_once(" {"));
+        let mut last = None;
+        for part in listed.map_or("", |(_, listed)| listed).split(", ") {
+            let entry = part.split_once('=').and_then(|(number, word)| Some((number.parse().ok()?, word)));
+            match (entry, last) {
+                (Some((number, word)), _) => {
+                    words.insert(number, word);
+                    last = Some(number);
+                }
+                // A comma within a word.
+                (None, Some(number)) => {
+                    let word = words.0.entry(number).or_default();
+                    word.push_str(", ");
+                    word.push_str(part);
+                }
+                (None, None) => return Self::default(),
+            }
+        }
+        words
+    }
 }
 
-/// `{0=stopped, 1=running}`.
+/// `{0=stopped, 1=running}`, which [`Words::of_type`] reads back.
 impl fmt::Display for Words {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (number, (value, word)) in self.0.iter().enumerate() {

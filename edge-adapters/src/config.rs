@@ -11,8 +11,10 @@
 //! - [`modbus`], [`mqtt`], [`opcua`]: the keys of a protocol
 //! - `tls`: the table of that name
 //! - [`text`]: values that are written as text; [`registers`]: those of Modbus
+//! - `bounds`: what may be written, and whether its stream could hold it
 //! - [`compose`], `unit`: for programs that write a configuration
 
+mod bounds;
 pub mod compose;
 pub(crate) mod keys;
 #[cfg(feature = "modbus")]

@@ -23,8 +23,12 @@ pub const DECODERS: &[(&str, Decoder)] = &[
     ("mqtt-topic", mqtt::topic),
     #[cfg(feature = "opcua")]
     ("opcua-node-id", opcua_node_id),
+    #[cfg(feature = "opcua")]
+    ("opcua-value", opcua_value),
     #[cfg(feature = "sparkplug")]
     ("sparkplug", sparkplug),
+    #[cfg(feature = "sparkplug")]
+    ("sparkplug-host", sparkplug_host),
     #[cfg(feature = "modbus")]
     ("sunspec-chain", sunspec_chain),
     #[cfg(feature = "modbus")]
@@ -93,6 +97,85 @@ fn opcua_node_id(data: &[u8]) {
         let shown = name.to_string();
         assert_eq!(shown.parse::<NodeName>().as_ref(), Ok(&name), "{text:?} is shown as {shown:?}");
     }
+}
+
+/// A value as it travels (OPC 10000-6, 5.2.2.17), after a byte that chooses the element of an array. What becomes of it is a
+/// reading that can be signed and read again.
+#[cfg(feature = "opcua")]
+fn opcua_value(data: &[u8]) {
+    use opcua::types::{BinaryDecodable as _, ContextOwned, DataValue};
+    use selvedge_core::reading::{Quality, Reading};
+
+    use crate::opcua::value::{Mark, Picker, take};
+    let Some((index, mut bytes)) = data.split_first() else { return };
+    let owned = ContextOwned::default();
+    let Ok(data) = DataValue::decode(&mut bytes, &owned.context()) else { return };
+    let index = index.checked_sub(1).map(u32::from);
+    let picker = Picker { index, not_available: vec![Mark::Integer(0), Mark::Float(0.5)] };
+    let receive_time_ns = 1_800_000_000_000_000_000;
+    let taken = take(&data, &picker, receive_time_ns);
+    let is_bad = data.status.is_some_and(|status| status.is_bad());
+    assert!(!is_bad || taken.decoded.quality == Quality::Bad, "a bad status is a bad value: {data:?}");
+    let long = taken.decoded.value.long_bytes().map(<[u8]>::to_vec);
+    let reading = Reading {
+        stream_index: 0,
+        counter: 0,
+        source_time_ns: taken.source_time_ns,
+        receive_time_ns,
+        quality: taken.decoded.quality,
+        flags: 0,
+        status: taken.decoded.status,
+        value: taken.decoded.value,
+    };
+    assert_eq!(Reading::from_block(&reading.to_block(), long.as_deref()).as_ref(), Ok(&reading));
+}
+
+/// Messages to a host: a byte that says how much time went by, one for whose and of which kind, one for the length, and the
+/// payload. Whatever comes, only streams that exist get values, and only nodes that are configured are asked for births.
+#[cfg(feature = "sparkplug")]
+fn sparkplug_host(data: &[u8]) {
+    use std::time::Duration;
+
+    use crate::mqtt::sparkplug::host::{Host, Out, Policy, Target};
+    use crate::mqtt::sparkplug::payload::Payload;
+    use crate::mqtt::sparkplug::scope::ALIASES_MAX;
+    use crate::mqtt::sparkplug::topic::{Place, Verb};
+    let place = |at: u8| Place {
+        node: if at & 1 == 0 { "n" } else { "m" }.to_owned(),
+        device: (at & 2 != 0).then(|| "d".to_owned()),
+    };
+    let metrics = ["m", "bdSeq", "Node Control/Rebirth"];
+    let targets: Vec<Target> = (0..4)
+        .flat_map(|at| {
+            metrics.map(|metric| Target { place: place(at), metric: metric.to_owned(), kind: None })
+        })
+        .collect();
+    let reorder = Duration::from_secs(u64::from(data.first().copied().unwrap_or(0) % 4));
+    let mut host = Host::new(&targets, Policy { rebirth: true, reorder });
+    let (mut now, mut rest) = (Duration::ZERO, data.get(1..).unwrap_or_default());
+    host.connected(now);
+    while let [time, whose, length, bytes @ ..] = rest {
+        let (bytes, after) = bytes.split_at(usize::from(*length).min(bytes.len()));
+        let mut out = Vec::new();
+        let later = now + Duration::from_millis(u64::from(*time) * 100);
+        while let Some(due) = host.due().filter(|due| *due <= later) {
+            now = now.max(due);
+            let asked = host.tick(now, &mut out);
+            assert!(
+                asked.iter().all(|node| node == "n" || node == "m"),
+                "nodes that are configured: {asked:?}"
+            );
+        }
+        now = later;
+        let verb = [Verb::Birth, Verb::Data, Verb::Death][usize::from(whose >> 2) % 3];
+        host.message(verb, &place(*whose), Payload::read(bytes), now, &mut out);
+        for said in out {
+            let (Out::Value { stream, .. } | Out::Stale { stream, .. }) = said;
+            assert!(stream < targets.len(), "a stream that exists");
+        }
+        rest = after;
+    }
+    assert!(host.aliases() <= ALIASES_MAX, "what a host keeps is bounded");
 }
 
 /// Topic up to the first zero byte, then the payload.

@@ -10,9 +10,15 @@
 //! - this file: requests, and what becomes of them
 //! - [`arming`]: the file on the gateway without which nothing is written
 //! - [`desk`]: who may write what
+//! - `user`: names of users
+//! - `takes`: what a place of a device can hold
+//! - `unscaled`: the raw value that stands for a scaled one
 
 pub mod arming;
 pub mod desk;
+pub(crate) mod takes;
+mod unscaled;
+mod user;
 
 use std::sync::Arc;
 
@@ -22,6 +28,8 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 use arming::Permit;
 pub use arming::{Arming, NotArmed};
 pub use desk::{Attempt, Desk, Refusal};
+pub(crate) use unscaled::unscaled;
+pub use user::user_name;
 
 /// Requests of one device that may wait for its adapter.
 pub const WRITES_MAX: usize = 16;

@@ -94,7 +94,7 @@ enum Command {
     Export(export::Args),
     /// Check the configuration.
     Check(check::Args),
-    /// Try devices without a gateway.
+    /// Try devices and find out what is on them, without a gateway; and let a running one write to them.
     Adapter(adapter::Args),
     /// Show, list, rotate, back up and restore the keys.
     Key(key::Args),
@@ -176,5 +176,27 @@ pub(crate) fn start_log(default: &str) {
     } else {
         let is_terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
         let _ = builder.with_ansi(is_terminal).try_init();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Paragraphs of help that were broken by hand at 120 columns were broken again at 100, so that every second line was a
+    /// word or two. A paragraph is one line here, and broken once, where it is shown.
+    #[test]
+    fn paragraphs_of_help_are_broken_once() {
+        fn check(command: &clap::Command) {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            for pair in help.lines().collect::<Vec<_>>().windows(2) {
+                let is_prose = |line: &str| !line.is_empty() && !line.starts_with(' ');
+                let [one, next] = pair else { unreachable!("windows of two") };
+                let is_broken = is_prose(one) && is_prose(next) && !one.ends_with(':');
+                assert!(!is_broken, "{}: {one:?} goes on in {next:?}", command.get_name());
+            }
+            command.get_subcommands().for_each(check);
+        }
+        check(&<Cli as clap::CommandFactory>::command());
     }
 }

@@ -8,10 +8,10 @@ use selvedge_core::stream::Decimal;
 
 use super::keys::{Keys, quoted};
 use super::stream::Common;
-use super::{Scalar, registers};
+use super::{Scalar, bounds, registers};
 use crate::adapter::{Head, Report, StreamSpec, Words};
 use crate::mapping::{Encoding, Kind, Order};
-use crate::modbus::encode::is_writable;
+use crate::modbus::encode::{is_writable, takes};
 use crate::modbus::plan::{Caps, Framing};
 #[cfg(feature = "modbus-serial")]
 use crate::modbus::timing::{BAUD, Characters, Parity};
@@ -134,6 +134,10 @@ impl Unit<'_> {
         let at = format!("{} {} {address}", self.place, table.name());
         let mut spec = common.spec(keys, self.head, at.clone(), told);
         spec.words = words;
+        if is_writable(table, &encoding) {
+            let called = if table.is_bits() { table.name().to_owned() } else { kind.to_string() };
+            bounds::check(keys, &spec, &called, takes(kind));
+        }
         let field = Field { table, address, encoding, poll_interval, write_as_many };
         let mut streams = vec![(field.clone(), spec)];
         for (name, bit) in named_bits(keys, &bits, kind) {
@@ -201,7 +205,9 @@ fn read_words(keys: &Keys<'_>, written: &[(String, Scalar)]) -> Words {
 /// The words travel with the ledger where there is room for all of them: a part would mislead.
 fn with_words(source_type: &str, words: &Words) -> String {
     let told = format!("{source_type} {words}");
-    if told.len() <= TEXT_FIELD_BYTES_MAX { told } else { source_type.to_owned() }
+    // A word such as "off, 1=on" would be read back as two.
+    let is_whole = told.len() <= TEXT_FIELD_BYTES_MAX && Words::of_type(&told) == *words;
+    if is_whole { told } else { source_type.to_owned() }
 }
 
 /// Where the value lies and how.

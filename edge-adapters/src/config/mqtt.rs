@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use selvedge_core::limits::STREAMS_MAX;
 
-use super::Scalar;
 use super::keys::{Keys, quoted};
 use super::stream::Common;
+use super::{Scalar, bounds};
 use crate::adapter::{Head, StreamSpec};
 use crate::mqtt::client::{Service, Version};
 use crate::mqtt::command::{Command, Template};
@@ -21,6 +21,7 @@ use crate::mqtt::packet::encode::Will;
 use crate::mqtt::payload::{Kind, Mark, Picker};
 use crate::mqtt::topic::{self, Expansion, Filter};
 use crate::mqtt::{CLIENT_ID_BYTES_MAX, Mqtt, Shared};
+use crate::write::takes::Takes;
 
 const KEEP_ALIVES: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(1);
 const TIMEOUTS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_mins(1);
@@ -36,6 +37,8 @@ const CONFIRM_WITHIN: RangeInclusive<Duration> = Duration::from_millis(100)..=Du
 const USER_BYTES_MAX: usize = 1_024;
 /// A last will is at most this long.
 const WILL_BYTES_MAX: usize = 4_096;
+/// A text is at most this long ([`Kind::Text`]).
+const TEXT_BYTES_MAX: usize = 4_096;
 
 /// What one entry gives.
 struct Entry {
@@ -179,8 +182,22 @@ fn entry(keys: &mut Keys<'_>, head: &Head, place: &str) -> Option<Entry> {
         let spec = common.spec_named(keys, head, expanded.name, address, format!("{form} {kind}"));
         Stream { topic: expanded.topic, picker: picker.clone(), command, spec }
     });
-    let streams = streams.collect();
+    let streams: Vec<Stream> = streams.collect();
+    if let (Some(first), Some(takes)) = (streams.first(), takes(kind)) {
+        bounds::check(keys, &first.spec, &kind.to_string(), takes);
+    }
     Some(Entry { filter: expansion.filter, streams })
+}
+
+/// What may be written to such a value. `None`: who knows; machines take `true`, `1` and `on` for a bool.
+const fn takes(kind: Kind) -> Option<Takes> {
+    Some(match kind {
+        Kind::Bool => return None,
+        Kind::I64 => Takes::whole(64, true),
+        Kind::U64 => Takes::whole(64, false),
+        Kind::F64 => Takes::Number { most: f64::MAX },
+        Kind::Text => Takes::Text { most: TEXT_BYTES_MAX },
+    })
 }
 
 fn write(keys: &mut Keys<'_>) -> Write {

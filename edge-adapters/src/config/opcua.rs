@@ -49,6 +49,12 @@ pub(super) fn device(keys: &mut Keys<'_>, head: Head) -> Option<OpcUa> {
     let url = address.as_ref().map_or("", |address| address.url.as_str());
     let mut entries = Vec::new();
     for mut table in keys.streams() {
+        if matches!(mode, Mode::Poll(_)) {
+            // Only a subscription has them.
+            for key in ["sampling_interval", "queue_size", "discard_oldest", "deadband_range_percent"] {
+                no_key_of_other_mode(&mut table, key, "poll");
+            }
+        }
         entries.extend(entry(&mut table, &head, url));
         table.finish();
     }
@@ -146,21 +152,23 @@ fn pki(keys: &mut Keys<'_>) -> Pki {
     Pki { folder, thumbprints, application_uri }
 }
 
+/// A key that would do nothing is a mistake.
+fn no_key_of_other_mode(keys: &mut Keys<'_>, key: &'static str, mode: &str) {
+    if keys.has(key) {
+        keys.wrong(key, "it", format!("no such key with mode = {mode:?}"));
+    }
+}
+
 fn mode(keys: &mut Keys<'_>) -> Mode {
     let is_polled = keys.choice("mode", false, &[("subscribe", false), ("poll", true)]);
     let second = Duration::from_secs(1);
-    let of_other = |keys: &mut Keys<'_>, key: &'static str, mode: &str| {
-        if keys.has(key) {
-            keys.wrong(key, "it", format!("no such key with mode = {mode:?}"));
-        }
-    };
     if is_polled {
-        for key in ["publishing_interval", "keep_alive", "keep_for"] {
-            of_other(keys, key, "poll");
+        for key in ["publishing_interval", "keep_alive", "keep_for", "check_interval"] {
+            no_key_of_other_mode(keys, key, "poll");
         }
         return Mode::Poll(keys.duration("poll_interval", second, &INTERVALS));
     }
-    of_other(keys, "poll_interval", "subscribe");
+    no_key_of_other_mode(keys, "poll_interval", "subscribe");
     let publishing = keys.duration("publishing_interval", second, &INTERVALS);
     let keep_alive = keys.duration("keep_alive", publishing.max(second * 10), &KEEP_ALIVES);
     if keep_alive < publishing {

@@ -7,7 +7,7 @@ use selvedge_core::limits::TEXT_FIELD_BYTES_MAX;
 use selvedge_core::stream::{Attestation, Decimal, Descriptor};
 
 use super::keys::{Keys, Named, quoted};
-use super::{Scalar, text};
+use super::{Scalar, bounds, text};
 use crate::adapter::{Bounds, Deadband, Head, Report, StreamSpec, attempts_of};
 
 /// Shortest and longest `min_interval` and `max_silence`.
@@ -33,7 +33,7 @@ impl Common {
     pub(crate) fn read(keys: &mut Keys<'_>, write: impl FnOnce(&mut Keys<'_>)) -> Self {
         let name = keys.required("name", "a name of your choice, which stands in proofs");
         let bounds = keys.table("write").map(|mut table| {
-            let bounds = bounds(&mut table);
+            let bounds = bounds::read(&mut table);
             write(&mut table);
             table.finish();
             bounds
@@ -143,27 +143,4 @@ fn band(keys: &mut Keys<'_>, key: &'static str, expected: &str) -> Option<f64> {
             None
         }
     }
-}
-
-/// What may be written: without bounds nothing is allowed, so at least one of the keys must be there.
-fn bounds(keys: &mut Keys<'_>) -> Bounds {
-    let bounds = Bounds {
-        min: keys.optional_decimal("min"),
-        max: keys.optional_decimal("max"),
-        one_of: keys.written_values("one_of"),
-    };
-    let is_range = bounds.min.is_some() && bounds.max.is_some();
-    if bounds.one_of.is_empty() && !is_range {
-        keys.wrong(
-            "min",
-            "no bounds",
-            "`min` and `max` of the scaled value, or `one_of` with all values that may be written",
-        );
-    }
-    if let (Some(min), Some(max)) = (bounds.min, bounds.max)
-        && min.to_f64() > max.to_f64()
-    {
-        keys.wrong("max", "less than `min`", "`min` or more");
-    }
-    bounds
 }

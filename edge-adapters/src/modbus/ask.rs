@@ -143,6 +143,20 @@ fn fitting_read(span: Span, response: Response) -> Result<Answer, Fault> {
     Err(Fault::new(FaultKind::Protocol, format!("got {got}, asked for {wanted} from {}", span.table.name())))
 }
 
+/// Of the first question on a new connection over TLS. A device that does not let this gateway in may close so soon that its
+/// reason is lost, and only the closing arrives.
+pub(crate) fn after_handshake(fault: Fault) -> Fault {
+    if fault.kind != FaultKind::Closed || fault.detail.starts_with("TLS: ") {
+        return fault;
+    }
+    let detail = format!(
+        "{}, right after the TLS handshake: perhaps it does not trust this gateway's certificate, or wants one \
+         (certificate_file and key_file)",
+        fault.detail
+    );
+    Fault { detail, ..fault }
+}
+
 pub(crate) fn transport_fault(error: &Error) -> Fault {
     use io::ErrorKind::{
         BrokenPipe, ConnectionAborted, ConnectionReset, InvalidData, InvalidInput, NotConnected, TimedOut,
@@ -154,6 +168,11 @@ pub(crate) fn transport_fault(error: &Error) -> Fault {
             // The message repeats the whole answer, which can be hundreds of registers.
             let short = text.char_indices().nth(160).map_or(text.as_str(), |(end, _)| &text[..end]);
             Fault::new(FaultKind::Protocol, short)
+        }
+        // The other side of TLS said why it closes: in TLS 1.3 it does so after the handshake only.
+        #[cfg(feature = "modbus-tls")]
+        Error::Transport(error) if let Some(why) = crate::tls::explain(error) => {
+            Fault::new(FaultKind::Closed, why)
         }
         Error::Transport(error) => match error.kind() {
             // The library's decoder: a body that is longer or shorter than it says ends up as one of these.

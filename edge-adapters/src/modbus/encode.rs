@@ -5,6 +5,8 @@ use selvedge_core::reading::Value;
 use super::ask::Ask;
 use super::{Field, Table};
 use crate::mapping::{Encoding, Kind};
+use crate::write::desk::json;
+use crate::write::takes::Takes;
 
 /// Can values of this kind be written at all? A bit or a byte of a register cannot: its neighbours in the register would
 /// be written too, with values that nobody asked for.
@@ -15,6 +17,24 @@ pub const fn is_writable(table: Table, encoding: &Encoding) -> bool {
         Table::Holding => {
             encoding.bit.is_none() && !matches!(encoding.kind, Kind::Bit(_) | Kind::I8 | Kind::U8)
         }
+    }
+}
+
+/// What values of this kind are, where they can be written.
+pub(crate) const fn takes(kind: Kind) -> Takes {
+    match kind {
+        Kind::Bit(_) | Kind::Bool => Takes::Flag,
+        Kind::Text(bytes) => Takes::Text { most: bytes as usize },
+        Kind::I8 => Takes::whole(8, true),
+        Kind::U8 => Takes::whole(8, false),
+        Kind::I16 => Takes::whole(16, true),
+        Kind::U16 => Takes::whole(16, false),
+        Kind::I32 => Takes::whole(32, true),
+        Kind::U32 => Takes::whole(32, false),
+        Kind::I64 => Takes::whole(64, true),
+        Kind::U64 => Takes::whole(64, false),
+        Kind::F32 => Takes::Number { most: f32::MAX as f64 },
+        Kind::F64 => Takes::Number { most: f64::MAX },
     }
 }
 
@@ -50,7 +70,7 @@ pub fn encode_registers(encoding: &Encoding, value: &Value) -> Result<Vec<u16>, 
     if let Kind::Text(bytes) = kind {
         let Value::Text(text) = value else { return Err(unfit(value, *kind)) };
         if text.len() > usize::from(*bytes) {
-            return Err(format!("{} bytes of text do not fit into {bytes}", text.len()));
+            return Err(format!("{} bytes of text do not fit into {bytes}, so nothing was sent", text.len()));
         }
         let mut all = text.clone().into_bytes();
         all.resize(usize::from(kind.registers()) * 2, 0);
@@ -62,7 +82,7 @@ pub fn encode_registers(encoding: &Encoding, value: &Value) -> Result<Vec<u16>, 
     }
     let raw = bits(*kind, value).ok_or_else(|| unfit(value, *kind))?;
     if not_available.contains(&raw) {
-        return Err(format!("{value:?} means \"not available\" there"));
+        return Err(format!("{} means \"not available\" there, so nothing was sent", json(value)));
     }
     let count = u32::from(kind.registers());
     let word = |place: u32| {
@@ -119,5 +139,5 @@ fn float(value: &Value) -> Option<f64> {
 }
 
 fn unfit(value: &Value, kind: Kind) -> String {
-    format!("{value:?} does not fit into {kind}")
+    format!("{} is nothing that a {kind} holds; it takes {}; nothing was sent", json(value), takes(kind))
 }

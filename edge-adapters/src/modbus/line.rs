@@ -34,7 +34,7 @@ use tokio_modbus::Slave;
 use tokio_modbus::client::{Client as _, Context as Client, rtu, tcp};
 use tokio_modbus::slave::SlaveContext as _;
 
-use super::ask::{Answer, Ask, SHORTEST_FRAME_BYTES, transport_fault};
+use super::ask::{Answer, Ask, SHORTEST_FRAME_BYTES, after_handshake, transport_fault};
 use super::plan::Framing;
 use super::port::Port;
 use super::transport::Transport;
@@ -211,9 +211,9 @@ impl Seat {
         if wire.has_unasked_bytes().await {
             self.line.settle(wire).await;
         }
-        let mut client = match wire.client.take() {
-            Some(client) => client,
-            None => self.connect(wire, health).await?,
+        let (mut client, is_new) = match wire.client.take() {
+            Some(client) => (client, false),
+            None => (self.connect(wire, health).await?, true),
         };
         // Until it is put back at the end, the client belongs to this call. So whatever ends the call early leaves none:
         // a fault, a time-out, and also a caller that drops it halfway.
@@ -239,6 +239,9 @@ impl Seat {
         let answer = match outcome {
             Err(_) => {
                 return Err(Fault::new(FaultKind::Timeout, format!("no answer within {:?}", self.timeout)));
+            }
+            Ok(Err(error)) if is_new && transport.framing() == Framing::Tls => {
+                return Err(after_handshake(transport_fault(&error)));
             }
             Ok(Err(error)) => return Err(transport_fault(&error)),
             Ok(Ok(Err(exception))) => Answer::Refused(exception.into()),

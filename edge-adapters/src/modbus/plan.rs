@@ -161,14 +161,30 @@ fn hull(spans: &[Span]) -> Span {
 }
 
 /// A refused request in smaller ones, so that one bad address does not cost its neighbours their values: without
-/// gaps if it had some, else one for each place. `None` when it cannot be divided.
+/// gaps if it had some, else in two halves, until each place stands alone. So of many values in a row, one of them bad, all
+/// others are read with a few requests, and a device that takes fewer registers at once than it was asked for is asked for
+/// fewer. `None` when it cannot be divided.
 pub fn split(request: &Request, fields: &[Span], caps: Caps) -> Option<Vec<Request>> {
-    let without_gaps = plan_some(fields, &request.fields, Caps { gap: 0, ..caps });
-    if without_gaps.len() > 1 {
-        return Some(without_gaps);
+    let parts = without_gaps(request, fields, caps);
+    if parts.is_some() {
+        return parts;
     }
     let places = each_place(fields, &request.fields);
-    (places.len() > 1).then_some(places)
+    let (first, second) = places.split_at(places.len() / 2);
+    (!first.is_empty()).then(|| [first, second].map(joined).into())
+}
+
+/// A refused request as several, each without a place that nobody asked for. `None` when it is that already.
+pub fn without_gaps(request: &Request, fields: &[Span], caps: Caps) -> Option<Vec<Request>> {
+    let parts = plan_some(fields, &request.fields, Caps { gap: 0, ..caps });
+    (parts.len() > 1).then_some(parts)
+}
+
+/// Places beside one another in one request.
+fn joined(places: &[Request]) -> Request {
+    let spans: Vec<Span> = places.iter().map(|place| place.span).collect();
+    let fields = places.iter().flat_map(|place| place.fields.iter().copied()).collect();
+    Request { span: hull(&spans), fields }
 }
 
 /// One request for each place; fields in one place (the bits of a register) share it.

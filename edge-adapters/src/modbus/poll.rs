@@ -9,7 +9,7 @@
 //! | closed or broken by the device | closed | stale, once | `CLOSED` |
 //! | an answer that does not fit | closed | stale, once | `PROTOCOL` |
 //! | exception 10 or 11: the unit behind a gateway is dead | closed | stale, once | 10, 11 |
-//! | any other exception | kept | bad, for the streams of that request | the exception code |
+//! | any other exception | kept | bad, for the streams of that request, which is divided if it may be for its places | the exception code |
 //!
 //! "Closed" is over TCP; on RTU the line is listened to until it is silent ([`super::line`]).
 //!
@@ -27,7 +27,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::ask::{Answer, Ask};
 use super::line::{Line, Seat};
-use super::plan::{Request, Span, plan_some, split};
+use super::plan::{Request, Span, plan_some, split, without_gaps};
 use super::{Field, Modbus};
 use crate::adapter::{Adapter, Context, Fault, FaultKind, Running};
 use crate::backoff::{Backoff, BackoffPolicy};
@@ -35,7 +35,11 @@ use crate::mapping::{Decoded, decode_bit, decode_registers};
 use crate::status_code;
 use crate::write::{WriteRequest, Written};
 
-const ILLEGAL_DATA_ADDRESS: u8 = 0x02;
+/// It has not all that was asked for, or does not give so much at once (Modbus Application Protocol V1.1b3, section 7).
+const ILLEGAL_PLACES: [u8; 2] = [0x02, 0x03];
+/// "Illegal function" and "device failure": what some devices, against the standard, answer to a request that spans places
+/// which they have not. It may mean something else, so it costs a request only the places that nobody asked for.
+const MAYBE_ILLEGAL_PLACES: [u8; 2] = [0x01, 0x04];
 const GATEWAY_PATH_UNAVAILABLE: u8 = 0x0A;
 const GATEWAY_TARGET_SILENT: u8 = 0x0B;
 
@@ -234,7 +238,7 @@ impl Group {
                     return Err(Fault::new(FaultKind::Exception(code), why));
                 }
                 context.health.failed(FaultKind::Exception(code));
-                if code == ILLEGAL_DATA_ADDRESS && self.split(at, source, spans) {
+                if self.divide(at, code, source, spans) {
                     continue;
                 }
                 refused.streams += self.requests[at].fields.len();
@@ -258,10 +262,17 @@ impl Group {
         Ok(refused)
     }
 
-    /// Replaces a request that was refused for its address by smaller ones, until the adapter is built anew.
-    fn split(&mut self, at: usize, source: &Modbus, spans: &[Span]) -> bool {
+    /// Replaces a request that was refused for what it asked for by smaller ones, until the adapter is built anew.
+    fn divide(&mut self, at: usize, code: u8, source: &Modbus, spans: &[Span]) -> bool {
         let request = &self.requests[at];
-        let Some(parts) = split(request, spans, source.caps) else { return false };
+        let parts = if ILLEGAL_PLACES.contains(&code) {
+            split(request, spans, source.caps)
+        } else if MAYBE_ILLEGAL_PLACES.contains(&code) {
+            without_gaps(request, spans, source.caps)
+        } else {
+            None
+        };
+        let Some(parts) = parts else { return false };
         let Span { table, start, count } = request.span;
         tracing::warn!(
             device = source.head.device,
@@ -269,7 +280,8 @@ impl Group {
             start,
             count,
             requests = parts.len(),
-            "device refuses an address in this range; it is read in smaller requests from now on"
+            code,
+            "device refuses to read this range at once; it is read in smaller requests from now on"
         );
         self.requests.splice(at..=at, parts);
         true

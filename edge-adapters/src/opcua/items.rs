@@ -64,6 +64,10 @@ enum State {
     Refused { since: u32, failures: u32, again: Instant },
 }
 
+/// What becomes of a `deadband_range_percent` that no server takes.
+pub(crate) const WITHOUT_PERCENT: &str = "only a server knows the range, so nothing is left out and each change is \
+                                          recorded; a `deadband` in the unit of the value is the gateway's own";
+
 /// One node, on one session.
 #[derive(Debug, Clone)]
 pub(crate) struct Watch {
@@ -243,10 +247,7 @@ pub(crate) async fn watch_due(
             Err(status) => note(watches, index, status.bits(), &mut refused),
         }
     }
-    if let Some(first) = unfiltered.first() {
-        let (nodes, node) = (unfiltered.len(), items[*first].node.to_string());
-        tracing::info!(nodes, node, "the server has no deadband for some nodes; the gateway's own is used");
-    }
+    say_unfiltered(items, &unfiltered);
     for (index, result) in create(session, subscription, items, watches, &unfiltered, false).await? {
         match result {
             Ok(id) => watches.watched(index, id, false),
@@ -254,6 +255,24 @@ pub(crate) async fn watch_due(
         }
     }
     Ok(refused)
+}
+
+/// Says what becomes of the deadbands of these nodes, which the server does not have.
+pub(crate) fn say_unfiltered(items: &[Item], unfiltered: &[usize]) {
+    let is_percent = |index: &&usize| matches!(items[**index].filter, Some(Filter::PercentOfRange(_)));
+    let (percent, absolute): (Vec<&usize>, Vec<&usize>) = unfiltered.iter().partition(is_percent);
+    if let Some(first) = absolute.first() {
+        let (nodes, node) = (absolute.len(), items[**first].node.to_string());
+        tracing::info!(nodes, node, "the server has no deadband for some nodes; the gateway's own is used");
+    }
+    if let Some(first) = percent.first() {
+        let (nodes, node) = (percent.len(), items[**first].node.to_string());
+        tracing::warn!(
+            nodes,
+            node,
+            "the server has no deadband_range_percent for some nodes; {WITHOUT_PERCENT}"
+        );
+    }
 }
 
 fn note(watches: &mut Watches, index: usize, status: u32, news: &mut Vec<(usize, u32)>) {

@@ -8,6 +8,7 @@ use selvedge_core::border::NewReading;
 use selvedge_core::reading::{Quality, Value};
 use tokio::time::{Instant, sleep};
 
+use super::items::{Filter, Item, WITHOUT_PERCENT};
 use super::session::{Kept, Session};
 use super::subscribe::is;
 use super::value::Taken;
@@ -132,6 +133,11 @@ impl Runner {
             Err(End::Useless(fault)) if is(&fault, StatusCode::BadServiceUnsupported) => {
                 let device = self.source.head.device.as_str();
                 tracing::warn!(device, "the server knows no subscriptions; its nodes are polled");
+                let is_percent = |item: &&Item| matches!(item.filter, Some(Filter::PercentOfRange(_)));
+                let nodes = self.source.items.iter().filter(is_percent).count();
+                if nodes > 0 {
+                    tracing::warn!(device, nodes, "some have a deadband_range_percent; {WITHOUT_PERCENT}");
+                }
                 poll::poll(&self.source, session, context, wish.publishing).await
             }
             end => end,

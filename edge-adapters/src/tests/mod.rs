@@ -41,6 +41,8 @@ mod poll;
 #[cfg(feature = "modbus")]
 mod poll_bad_devices;
 #[cfg(feature = "modbus")]
+mod poll_refusals;
+#[cfg(feature = "modbus")]
 mod report;
 #[cfg(feature = "sparkplug")]
 mod sparkplug;
@@ -51,4 +53,5 @@ mod support;
 mod toy;
 #[cfg(feature = "modbus")]
 mod trial;
+mod unscaled;
 mod write;

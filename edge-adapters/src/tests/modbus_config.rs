@@ -5,6 +5,7 @@ use std::time::Duration;
 use selvedge_core::reading::Value;
 
 use super::support::{device, errors};
+use crate::adapter::Words;
 use crate::config::sources;
 use crate::modbus::Modbus;
 use crate::modbus::plan::Framing;
@@ -160,6 +161,72 @@ fn a_stream_may_have_an_interval_named_bits_and_words() {
     let modbus: Modbus = device(&serial("a", "", &format!("values = {{ {} }}", many.join(", "))));
     assert_eq!(modbus.streams[0].descriptor.source_type, "u16 AB");
     assert_eq!(modbus.streams[0].word(&Value::Unsigned(59)).as_deref(), Some("state number 59"));
+    // What travels is read back as what was written, or does not travel.
+    let told = |values: &str| {
+        let modbus: Modbus = device(&serial("a", "", &format!("values = {values}")));
+        let told = modbus.streams[0].descriptor.source_type.clone();
+        (Words::of_type(&told), modbus.streams[0].words.clone().expect("words"))
+    };
+    let (read, written) =
+        told("{ \"0\" = \"cold, wet\", \"1\" = \"a = {b}\", \"2\" = \"warm, not ready}\" }");
+    assert_eq!(read, written);
+    let (read, _) = told("{ \"0\" = \"off, 1=on\", \"2\" = \"auto\" }");
+    assert!(read.is_empty(), "nobody could tell this from two words: {read}");
+    for other in ["u16 AB", "", "}", " {}", "json {name}", "{1=on}", "u16 {=on}", "u16 AB {0=off"] {
+        assert!(Words::of_type(other).is_empty(), "{other}");
+    }
+}
+
+/// A coil with `one_of = [0, 1]` passed `check`, and could never be written: 1 was refused as "Int(1) does not fit into bool",
+/// and `true` as not allowed. Bounds that a stream could never hold are found before the start, with what to write instead.
+#[test]
+fn bounds_that_the_stream_could_never_hold_are_found_before_the_start() {
+    let finding = |register: &str, more: &str, bounds: &str| {
+        let text = serial("a", "", &format!("{more}\n[device.stream.write]\n{bounds}"))
+            .replace("register = \"holding:0\"\ntype = \"u16\"", register);
+        match sources(&text) {
+            Ok(_) => String::new(),
+            Err(errors) => format!("{}: {}", errors[0].key, errors[0]),
+        }
+    };
+    let coil = "register = \"coil:3\"";
+    for wrong in ["one_of = [0, 1]", "one_of = [\"true\"]", "min = 0\nmax = 1"] {
+        let found = finding(coil, "", wrong);
+        assert!(found.contains("one_of = [true, false]"), "{wrong}: {found}");
+        assert_eq!(found.matches("expected").count(), 1, "{wrong}: {found}");
+    }
+    assert_eq!(finding(coil, "", "one_of = [true]"), "");
+    assert!(finding(coil, "scale = 100", "one_of = [true]").starts_with("scale: "));
+    let of = |kind: &str| format!("register = \"holding:0\"\ntype = \"{kind}\"");
+    for (kind, more, bounds, key, expected) in [
+        ("u16", "", "min = -1\nmax = 10", "write.min", "whole numbers from 0 to 65535"),
+        ("u16", "", "min = 0\nmax = 65536", "write.max", "whole numbers from 0 to 65535"),
+        ("i16", "scale = 0.1", "min = -3276.8\nmax = 4000", "write.max", "-3276.8 to 3276.7 in steps of 0.1"),
+        ("i16", "scale = -0.1\noffset = 5", "min = -4000\nmax = 0", "write.min", "3281.8 to -3271.7"),
+        ("u16", "scale = 0.1", "one_of = [1.5, 12.34]", "write.one_of", "in steps of 0.1"),
+        ("u16", "", "one_of = [1, true]", "write.one_of", "whole numbers"),
+        ("u16", "", "one_of = [\"auto\"]", "write.one_of", "whole numbers"),
+        ("u64", "", "one_of = [-1]", "write.one_of", "whole numbers from 0 to 18446744073709551615"),
+        ("f32", "", "min = 0\nmax = \"12345678912e30\"", "write.max", "numbers up to 3.4"),
+        ("string(4)", "", "one_of = [\"brandy\"]", "write.one_of", "at most 4 bytes"),
+        ("string(4)", "", "min = 0\nmax = 1", "write.min", "one_of with texts"),
+        ("bool", "", "one_of = [1]", "write.one_of", "one_of = [true, false]"),
+    ] {
+        let found = finding(&of(kind), more, bounds);
+        assert!(found.starts_with(key) && found.contains(expected), "{kind} {more} {bounds}: {found}");
+    }
+    for (kind, more, bounds) in [
+        ("u16", "", "min = 0\nmax = 65535"),
+        ("u16", "scale = 0.1", "min = 0.05\nmax = 6553.5"),
+        ("i16", "scale = -0.1\noffset = 5", "min = -3271.7\nmax = 3281.8"),
+        ("i64", "", "min = -9e18\nmax = 9e18"),
+        ("f32", "", "one_of = [0.1, 7]"),
+        ("f64", "scale = 0.1", "min = -1e6\nmax = 1e6"),
+        ("string(4)", "", "one_of = [\"ale\"]"),
+        ("bool", "", "one_of = [true, false]"),
+    ] {
+        assert_eq!(finding(&of(kind), more, bounds), "", "{kind} {more} {bounds}");
+    }
 }
 
 #[test]

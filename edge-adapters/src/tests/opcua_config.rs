@@ -4,9 +4,10 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::support::Log;
+use super::support::Log;
 use crate::adapter::Source as _;
 use crate::config::{ConfigError, sources};
-use crate::opcua::items::Filter;
+use crate::opcua::items::{Filter, say_unfiltered};
 use crate::opcua::security::{Mode as SecurityMode, Policy, User};
 use crate::opcua::{Mode, OpcUa};
 use crate::secret::SecretFile;
@@ -80,6 +81,22 @@ fn a_server_leaves_nothing_out_that_the_gateway_would_report() {
     assert_eq!(percent.items[0].filter, Some(Filter::PercentOfRange(2.0)));
 }
 
+/// Where a server refuses a deadband the log said for all that "the gateway's own is used", and of a range it has none: a year
+/// later somebody wonders why the ledger holds each flicker of a node.
+#[test]
+fn of_a_percentage_that_nobody_keeps_the_truth_is_said() {
+    let own = read(&table("", "deadband = 1")).items[0].clone();
+    let percent = read(&table("", "deadband_range_percent = 1")).items[0].clone();
+    let items = [own, percent];
+    for (unfiltered, of_gateway, of_nobody) in [(&[0][..], 1, 0), (&[1], 0, 1), (&[0, 1], 1, 1), (&[], 0, 0)]
+    {
+        let (log, _guard) = Log::listen();
+        say_unfiltered(&items, unfiltered);
+        assert_eq!(log.lines_with("the gateway's own is used"), of_gateway, "{unfiltered:?}");
+        assert_eq!(log.lines_with("each change is recorded"), of_nobody, "{unfiltered:?}");
+    }
+}
+
 #[test]
 fn each_mistake_is_named_with_its_line_and_what_was_expected() {
     for (lines, stream, key, expected) in [
@@ -91,6 +108,12 @@ fn each_mistake_is_named_with_its_line_and_what_was_expected() {
         ("server_thumbprints = [\"12\"]", "", "server_thumbprints", "40 hexadecimal"),
         ("mode = \"poll\"\nkeep_alive = \"1s\"", "", "keep_alive", "poll"),
         ("poll_interval = \"1s\"", "", "poll_interval", "subscribe"),
+        // Only a subscription has these. They were taken in silence, and did nothing.
+        ("mode = \"poll\"\ncheck_interval = \"1s\"", "", "check_interval", "poll"),
+        ("mode = \"poll\"", "sampling_interval = \"1s\"", "sampling_interval", "poll"),
+        ("mode = \"poll\"", "queue_size = 5", "queue_size", "poll"),
+        ("mode = \"poll\"", "discard_oldest = false", "discard_oldest", "poll"),
+        ("mode = \"poll\"", "deadband_range_percent = 1", "deadband_range_percent", "poll"),
         ("publishing_interval = \"20s\"\nkeep_alive = \"10s\"", "", "keep_alive", "publishing_interval"),
         ("keep_alive = \"1min\"\nkeep_for = \"1min\"", "", "keep_for", "three times"),
         ("application_uri = \"gateway\"", "", "application_uri", "urn:"),

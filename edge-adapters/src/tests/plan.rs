@@ -90,6 +90,7 @@ fn plans_of_many_fields_cover_each_once_within_the_caps() {
     const SEED: u64 = 11;
     println!("seed: {SEED}");
     let mut random = SplitMix(SEED);
+    // No decoder of anything from outside, and each of them plans up to 200 fields.
     for case in 0..cases() / 50 {
         let range = [20, 300, 65_529][random.next() as usize % 3];
         let fields = some_fields(&mut random, 200, range);
@@ -113,6 +114,7 @@ fn plans_take_no_more_bytes_than_the_best_of_all() {
     const SEED: u64 = 12;
     println!("seed: {SEED}");
     let mut random = SplitMix(SEED);
+    // Each is held against all plans that there are, of which seven fields have hundreds.
     for case in 0..1_000 {
         let range = [12, 40, 120][random.next() as usize % 3];
         let fields = some_fields(&mut random, 7, range);

@@ -1,7 +1,8 @@
 //! Writing to a device: allowed, within bounds, armed on the spot, recorded before and after.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -14,12 +15,13 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::toy::{self, End, Toy};
-use crate::adapter::Bounds;
+use crate::adapter::{Bounds, Words};
 use crate::clock::{Clock, SetClock, SystemClock};
 use crate::outlet::Delivery;
 use crate::status_code;
 use crate::supervisor::{Device, Supervisor};
-use crate::write::{Arming, Desk, Refusal, Written};
+use crate::write::arming::heir;
+use crate::write::{Arming, Desk, Refusal, Written, user_name};
 
 /// A plant of one device whose stream `d/setpoint` may be set from 0 to 100, in tenths.
 struct Plant {
@@ -37,12 +39,17 @@ fn plant(bounds: Bounds, scale: &str) -> Plant {
 }
 
 fn plant_of(bounds: Bounds, scale: &str, ends: &'static [End]) -> Plant {
+    plant_with(bounds, scale, ends, None)
+}
+
+fn plant_with(bounds: Bounds, scale: &str, ends: &'static [End], words: Option<Words>) -> Plant {
     let folder = tempfile::tempdir().expect("a folder");
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o700)).expect("a mode");
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let arming = Arming::new(folder.path().join("armed.toml"), Arc::clone(&clock));
     let mut spec = toy::spec("d/setpoint", "d");
     spec.write = Some(bounds);
+    spec.words = words;
     spec.descriptor.scale = scale.parse().expect("a decimal");
     let source = Toy::with("d", vec![toy::spec("d/level", "d"), spec], ends);
     let written = Arc::clone(&source.written);
@@ -176,6 +183,27 @@ async fn a_list_allows_exactly_its_values() {
     }
 }
 
+/// A mode is written by the word that the configuration has for it, which is the one that people are shown.
+#[tokio::test]
+async fn a_value_may_be_written_by_its_word() {
+    let mut words = Words::default();
+    for (number, word) in [(0, "stopped"), (10, "auto"), (20, "off"), (30, "off")] {
+        words.insert(number, word);
+    }
+    let bounds = Bounds { one_of: vec![Value::Int(0), Value::Int(1)], ..Bounds::default() };
+    let mut plant = plant_with(bounds, "0.1", &[End::GoOn], Some(words));
+    plant.arm("d");
+    // The word stands for the raw value, 10 tenths.
+    let (written, records) = plant.write("d/setpoint", Value::Text("auto".into())).await;
+    assert_eq!(written, Ok(Written::Confirmed { read_back: Value::Int(10) }));
+    assert_eq!((&text(&records[0])["value"], &text(&records[0])["raw"]), (&1.into(), &10.into()));
+    for word in ["off", "Auto", "10"] {
+        let (written, _) = plant.write("d/setpoint", Value::Text(word.into())).await;
+        let Err(Refusal::OutOfBounds { allowed, .. }) = written else { panic!("{word}: {written:?}") };
+        assert_eq!(allowed, "one of 0 (stopped), 1 (auto)", "{word}: of two values, or of none");
+    }
+}
+
 /// Nobody else on the gateway, and nothing that lies around for long, may arm it.
 #[test]
 fn only_a_fresh_file_of_the_right_owner_arms() {
@@ -220,6 +248,62 @@ fn only_a_fresh_file_of_the_right_owner_arms() {
     arming.disarm().expect("disarmed already");
     assert!(elsewhere.exists() && why().contains("there is no"));
     assert!(arming.arm(&["d".to_owned()], Duration::from_hours(25)).is_err());
+}
+
+/// A gateway as the shipped unit runs it: user `selvedge`, no capabilities. Whoever administers it types `sudo selvedge
+/// adapter arm …`, and was told that it is armed; the file was root's alone, so the gateway could not read it, and each write
+/// was refused as not armed.
+#[test]
+fn what_root_arms_belongs_to_the_owner_of_the_folder() {
+    let (root, service) = (0, (998, 997));
+    assert_eq!(heir(root, service), Some(service));
+    assert_eq!(heir(998, service), None, "the owner's own is right as it is");
+    assert_eq!(heir(1_000, service), Some(service), "which the system refuses to anybody but root");
+
+    // With two users, where this test may: the file as the system has it, and read by the other user.
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o700)).expect("a mode");
+    let nobody = 65_534;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let arming = Arming::new(path.join("armed.toml"), clock);
+    if let Err(why) = chown(path, Some(nobody), Some(nobody)) {
+        println!("only one user here: {why}");
+        return;
+    }
+    arming.arm(&["d".to_owned()], Duration::from_mins(1)).expect("armed");
+    let file = fs::metadata(path.join("armed.toml")).expect("a file");
+    assert_eq!((file.uid(), file.gid(), file.mode() & 0o777), (nobody, nobody, 0o600));
+    assert!(arming.permit("d").is_ok());
+    let mut cat = std::process::Command::new("cat");
+    let read = cat.arg(path.join("armed.toml")).uid(nobody).gid(nobody).output().expect("cat runs");
+    assert!(read.status.success(), "the gateway's user reads it: {read:?}");
+    let left = fs::read_dir(path).expect("a folder").count();
+    assert_eq!(left, 1, "nothing else is left");
+}
+
+/// Whoever is told that a device is not armed can type what is said: as the right user, and for this data folder.
+#[test]
+fn who_is_not_armed_is_told_the_command_that_arms() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let inner = folder.path().join("it's a plant");
+    fs::create_dir(&inner).expect("a folder");
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let told = |path: &Path| {
+        let arming = Arming::new(path.join("armed.toml"), Arc::clone(&clock));
+        arming.permit("filler 1").map(drop).expect_err("not armed").to_string()
+    };
+    let real = fs::canonicalize(&inner).expect("there").display().to_string().replace('\'', "'\\''");
+    let expected = format!("selvedge adapter arm 'filler 1' --for 10min --data '{real}'");
+    assert!(told(&inner).ends_with(&expected), "{}", told(&inner));
+    let is_root = fs::metadata(&inner).expect("there").uid() == 0;
+    assert_eq!(told(&inner).contains(": sudo selvedge"), is_root, "{}", told(&inner));
+    // Of a service: `nobody` or the like has a number that is nobody's who logs in.
+    if chown(&inner, Some(2), Some(2)).is_ok() {
+        let user = user_name(2);
+        assert!(told(&inner).contains(&format!(": sudo -u {user} selvedge")), "{}", told(&inner));
+    }
+    assert!(told(&inner).contains("nothing was sent"), "{}", told(&inner));
 }
 
 #[tokio::test]

@@ -9,10 +9,13 @@
 //!
 //! It must be a plain file that belongs to root or to the owner of its folder and that nobody else may write; so only
 //! somebody with an account on the gateway can arm it, and nothing that comes over a network can. Removing it disarms.
+//!
+//! Root may arm a gateway that runs as another user: the file is given to the owner of the folder, who is the one that
+//! must read it.
 
 use std::fs;
 use std::io::Write as _;
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +23,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use thiserror::Error;
 
+use super::user::user_name;
 use crate::clock::Clock;
 use crate::config::duration;
 
@@ -29,6 +33,8 @@ pub const ARMED_MAX: Duration = Duration::from_hours(24);
 const FILE_BYTES_MAX: u64 = 16 * 1024;
 /// A file from the future by more than this, by the wall clock, arms nothing.
 const AHEAD_MAX_NS: i64 = 5_000_000_000;
+/// Users below this are services and not people (login.defs(5), `UID_MIN`): nobody is logged in as one.
+const PEOPLE_FROM_UID: u32 = 1_000;
 
 /// Where the file lies.
 #[derive(Debug, Clone)]
@@ -39,14 +45,14 @@ pub struct Arming {
 
 /// Why a device is not armed, and what arms it.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error(
-    "the gateway is not armed for {device:?}: {why}; whoever stands at the gateway arms it: selvedge adapter arm {device} --for 10min"
-)]
+#[error("the gateway is not armed for {device:?}, so nothing was sent: {why}{advice}")]
 pub struct NotArmed {
     /// The device.
     pub device: String,
     /// Why.
     pub why: String,
+    /// How whoever stands at the gateway arms it, after a semicolon; empty where nobody can.
+    pub advice: String,
 }
 
 /// The word of the file that a device is armed. Only [`Arming::permit`] gives it.
@@ -84,8 +90,23 @@ impl Arming {
     pub fn permit(&self, device: &str) -> Result<Permit, NotArmed> {
         match self.check(device) {
             Ok(()) => Ok(Permit { arming: self.clone(), device: device.to_owned() }),
-            Err(why) => Err(NotArmed { device: device.to_owned(), why }),
+            Err(why) => Err(NotArmed { device: device.to_owned(), why, advice: self.advice(device) }),
         }
+    }
+
+    /// The command that arms a device here, as the user who may.
+    fn advice(&self, device: &str) -> String {
+        let folder = folder_of(&self.file);
+        let shown = fs::canonicalize(folder).unwrap_or_else(|_| folder.to_owned());
+        let as_owner = match fs::metadata(folder).map(|folder| folder.uid()) {
+            Ok(0) => "sudo ".to_owned(),
+            Ok(uid) if uid < PEOPLE_FROM_UID => format!("sudo -u {} ", user_name(uid)),
+            _ => String::new(),
+        };
+        let (device, folder) = (shell_word(device), shell_word(&shown.display().to_string()));
+        format!(
+            "; whoever stands at the gateway arms it: {as_owner}selvedge adapter arm {device} --for 10min --data {folder}"
+        )
     }
 
     fn check(&self, device: &str) -> Result<(), String> {
@@ -110,7 +131,8 @@ impl Arming {
     /// Arms these devices from now on, instead of what was armed before.
     ///
     /// # Errors
-    /// When the file cannot be written, or the time is longer than [`ARMED_MAX`].
+    /// When the file cannot be written, this user is neither root nor the owner of its folder, or the time is longer than
+    /// [`ARMED_MAX`].
     pub fn arm(&self, devices: &[String], lasts: Duration) -> std::io::Result<()> {
         if lasts > ARMED_MAX {
             let what = format!("a gateway is armed for at most {} hours", ARMED_MAX.as_secs() / 3_600);
@@ -124,9 +146,26 @@ impl Arming {
         let new = self.file.with_extension("new");
         let _ = fs::remove_file(&new);
         let mut out = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
-        out.write_all(text.as_bytes())?;
-        out.sync_all()?;
-        fs::rename(&new, &self.file)
+        let written =
+            out.write_all(text.as_bytes()).and_then(|()| self.give(&out)).and_then(|()| out.sync_all());
+        written.and_then(|()| fs::rename(&new, &self.file)).inspect_err(|_| {
+            // What could not be written is no reason for another error.
+            let _ = fs::remove_file(&new);
+        })
+    }
+
+    /// Gives a new file to the owner of its folder, if it belongs to somebody else.
+    fn give(&self, file: &fs::File) -> std::io::Result<()> {
+        let folder = fs::metadata(folder_of(&self.file))?;
+        let Some((uid, gid)) = heir(file.metadata()?.uid(), (folder.uid(), folder.gid())) else {
+            return Ok(());
+        };
+        fchown(file, Some(uid), Some(gid)).map_err(|error| {
+            let (owner, folder) = (user_name(uid), folder_of(&self.file).display());
+            let what =
+                format!("{folder} belongs to {owner}; this needs to run as {owner}, or as root ({error})");
+            std::io::Error::new(error.kind(), what)
+        })
     }
 
     /// Disarms everything.
@@ -141,6 +180,25 @@ impl Arming {
     }
 }
 
+fn folder_of(file: &Path) -> &Path {
+    file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."))
+}
+
+/// To which user and group a file of the user `creator` must be given so that whoever `owns` its folder can read it.
+pub(crate) fn heir(creator: u32, owns: (u32, u32)) -> Option<(u32, u32)> {
+    (creator != owns.0).then_some(owns)
+}
+
+/// As a shell takes it for one word.
+fn shell_word(text: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:@%+=,".contains(&byte);
+    if !text.is_empty() && text.bytes().all(is_plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', "'\\''"))
+    }
+}
+
 /// What stands in the file and when it was written, in ns since 1970, if it can be trusted.
 fn read(path: &Path) -> Result<(File, i64), String> {
     let shown = path.display();
@@ -151,7 +209,7 @@ fn read(path: &Path) -> Result<(File, i64), String> {
         }
         Err(error) => return Err(format!("{shown}: {error}")),
     };
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+    let folder = folder_of(path);
     let folder = fs::metadata(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     if !found.is_file() || found.len() > FILE_BYTES_MAX {
         return Err(format!("{shown} is no plain file of at most {FILE_BYTES_MAX} bytes"));
@@ -164,7 +222,10 @@ fn read(path: &Path) -> Result<(File, i64), String> {
             return Err(format!("{shown}: others may write {what}: chmod go-w"));
         }
     }
-    let text = fs::read_to_string(path).map_err(|error| format!("{shown}: {error}"))?;
+    let text = fs::read_to_string(path).map_err(|error| {
+        let (owner, must) = (user_name(found.uid()), user_name(folder.uid()));
+        format!("{shown} belongs to {owner} and must be readable for {must}: {error}")
+    })?;
     let file = toml::from_str(&text).map_err(|error| format!("{shown}: {}", error.message()))?;
     Ok((file, found.mtime().saturating_mul(1_000_000_000).saturating_add(found.mtime_nsec())))
 }

@@ -11,12 +11,14 @@ use std::time::Duration;
 
 use selvedge_core::border::{NewReading, StreamHandle};
 use selvedge_core::reading::{Quality, Value};
-use selvedge_core::stream::{Decimal, Descriptor};
+use selvedge_core::scaled::scaled;
+use selvedge_core::stream::Decimal;
 use serde::Serialize;
 use serde_json::json as literal;
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
+use super::unscaled::{number, unscaled};
 use super::{Arming, WriteRequest, Written};
 use crate::adapter::{Bounds, StreamSpec};
 use crate::clock::Clock;
@@ -27,8 +29,6 @@ use crate::status_code;
 const WRITE_WITHIN: Duration = Duration::from_secs(30);
 /// Longest name of who asks, in bytes.
 pub const BY_BYTES_MAX: usize = 256;
-/// A raw value within this part of a whole number is that whole number: what dividing by a decimal scale leaves.
-const WHOLE_WITHIN: f64 = 1e-9;
 
 /// Takes what is to be written. Clones are the same desk.
 #[derive(Debug, Clone)]
@@ -59,7 +59,7 @@ pub(crate) struct Door {
 #[derive(Debug, Clone, PartialEq, Error)]
 pub enum Refusal {
     /// There is no such stream, or it has no `write` table.
-    #[error("{stream:?} may not be written; those that may: {allowed}")]
+    #[error("{stream:?} may not be written, so nothing was sent; those that may: {allowed}")]
     NotAllowed {
         /// What was asked for.
         stream: String,
@@ -67,7 +67,7 @@ pub enum Refusal {
         allowed: String,
     },
     /// The value is not within the bounds of the stream.
-    #[error("{stream:?}: {value} is not allowed; its `write` table allows {allowed}")]
+    #[error("{stream:?}: {value} is not allowed, so nothing was sent; its `write` table allows {allowed}")]
     OutOfBounds {
         /// The stream.
         stream: String,
@@ -80,7 +80,7 @@ pub enum Refusal {
     #[error(transparent)]
     NotArmed(#[from] super::NotArmed),
     /// The device has too many writes waiting.
-    #[error("{0:?}: too many writes wait for this device already")]
+    #[error("{0:?}: too many writes wait for this device already, so nothing was sent")]
     Busy(String),
     /// The attempt could not be recorded, so it was not made.
     #[error("{0:?}: the attempt could not be recorded, so nothing was written")]
@@ -122,7 +122,7 @@ impl Desk {
         })
     }
 
-    /// Writes a scaled value to a stream, on behalf of `by` (a name for the record, at most [`BY_BYTES_MAX`] bytes), and
+    /// Writes a scaled value to a stream, or what the configuration calls it, on behalf of `by` (a name for the record, at most [`BY_BYTES_MAX`] bytes), and
     /// waits until it is known what became of it, thirty seconds at most.
     ///
     /// # Errors
@@ -130,6 +130,7 @@ impl Desk {
     pub async fn write(&self, stream: &str, value: Value, by: &str) -> Result<Attempt, Refusal> {
         let door = &*self.door(stream)?;
         let _attempt = door.attempt.read().await;
+        let value = meant(&door.spec, value);
         let by: String = by.chars().take(BY_BYTES_MAX / 4).collect();
         let record = Record { door, by: &by, value: &value, clock: &*self.0.clock };
         match self.send(door, &value, &record).await {
@@ -154,14 +155,15 @@ impl Desk {
         let descriptor = &door.spec.descriptor;
         let name = || descriptor.name.clone();
         let bounds = door.spec.write.clone().unwrap_or_default();
-        let raw = raw(descriptor, value).filter(|_| allows(&bounds, value));
+        let raw = unscaled(descriptor, value).filter(|_| allows(&bounds, value));
         let Some(raw) = raw else {
-            let (value, allowed) = (json(value).to_string(), words(&bounds));
+            let (value, allowed) = (json(value).to_string(), words(&door.spec, &bounds));
             return Err(Refusal::OutOfBounds { stream: name(), value, allowed });
         };
         let unarmed = || super::NotArmed {
             device: descriptor.device.clone(),
             why: "this gateway cannot be armed".into(),
+            advice: String::new(),
         };
         let permit = self.0.arming.as_ref().ok_or_else(unarmed)?.permit(&descriptor.device)?;
         let room = door.writes.try_reserve().map_err(|_| Refusal::Busy(name()))?;
@@ -278,27 +280,21 @@ impl Record<'_> {
     }
 }
 
-/// The raw value that stands for a scaled one; `None` where there is none.
-fn raw(descriptor: &Descriptor, scaled: &Value) -> Option<Value> {
-    let (scale, offset) = (descriptor.scale.to_f64(), descriptor.offset.to_f64());
-    let is_plain = descriptor.scale == Decimal::ONE && descriptor.offset == Decimal::ZERO;
-    if is_plain {
-        return Some(scaled.clone());
-    }
-    let raw = (number(scaled)? - offset) / scale;
-    let whole = raw.round();
-    // Beyond 2^53 not every whole number is a float, and nothing that exact is asked for with a scale.
-    let is_whole = (raw - whole).abs() <= WHOLE_WITHIN * whole.abs().max(1.0) && whole.abs() < 9.0e15;
-    raw.is_finite().then_some(if is_whole { Value::Int(whole as i64) } else { Value::Float(raw) })
-}
-
-fn number(value: &Value) -> Option<f64> {
-    match value {
-        Value::Int(integer) => Some(*integer as f64),
-        Value::Unsigned(integer) => Some(*integer as f64),
-        Value::Float(float) => Some(*float).filter(|float| float.is_finite()),
+/// A word that the configuration has for a value (`values`) means that value; everything else means itself.
+fn meant(spec: &StreamSpec, asked: Value) -> Value {
+    let number = match (&asked, &spec.words) {
+        (Value::Text(word), Some(words)) => words.number(word),
         _ => None,
-    }
+    };
+    let raw = number.and_then(|number| {
+        i64::try_from(number).map(Value::Int).or_else(|_| u64::try_from(number).map(Value::Unsigned)).ok()
+    });
+    let shown = raw.and_then(|raw| scaled(&raw, &spec.descriptor));
+    let number = shown.and_then(|shown| {
+        let whole = shown.parse().map(Value::Int).or_else(|_| shown.parse().map(Value::Unsigned));
+        whole.ok().or_else(|| shown.parse().map(Value::Float).ok())
+    });
+    number.unwrap_or(asked)
 }
 
 fn allows(bounds: &Bounds, value: &Value) -> bool {
@@ -317,14 +313,18 @@ fn allows(bounds: &Bounds, value: &Value) -> bool {
     (min.to_f64()..=max.to_f64()).contains(&asked)
 }
 
-fn words(bounds: &Bounds) -> String {
+fn words(spec: &StreamSpec, bounds: &Bounds) -> String {
     let mut words = String::new();
     if bounds.one_of.is_empty() {
         let shown = |decimal: Option<Decimal>| decimal.map_or(f64::NAN, Decimal::to_f64);
         // Writing into a text does not fail.
         let _ = write!(words, "{} to {}", shown(bounds.min), shown(bounds.max));
     } else {
-        let all: Vec<String> = bounds.one_of.iter().map(|value| json(value).to_string()).collect();
+        let one = |value: &Value| {
+            let word = unscaled(&spec.descriptor, value).and_then(|raw| spec.word(&raw));
+            json(value).to_string() + &word.map_or_else(String::new, |word| format!(" ({word})"))
+        };
+        let all: Vec<String> = bounds.one_of.iter().map(one).collect();
         let _ = write!(words, "one of {}", all.join(", "));
     }
     words

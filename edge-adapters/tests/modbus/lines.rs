@@ -70,14 +70,15 @@ async fn every_type_is_read_over_tls_and_only_with_the_right_certificates() {
     for (lines, why) in [
         (tls(wrong, Some(right), "device.plant"), "invalid peer certificate"),
         (tls(right, Some(right), "another.plant"), "not valid for"),
-        // The device closes on a gateway that it does not know; TLS 1.3 says so only after the handshake.
-        (tls(right, Some(wrong), "device.plant"), ""),
-        (tls(right, None, "device.plant"), ""),
+        // The device closes on a gateway that it does not know; TLS 1.3 says so only after the handshake, when the first
+        // question is under way. "The device closed the connection" once was all that a person was told of it.
+        (tls(right, Some(wrong), "device.plant"), "does not trust this"),
+        (tls(right, None, "device.plant"), "wants"),
     ] {
         let mut plant = Plant::start(&registers("a", &lines, &[2]), None);
         plant.until("a refusal", |plant| plant.device("a").state == DeviceState::Down).await;
         let error = plant.device("a").error.expect("a reason");
-        assert!(error.contains(why), "{why}: {error}");
+        assert!(error.contains(why) && error.contains("certificate"), "{why}: {error}");
         assert_eq!(plant.good("a/2"), 0);
     }
 }
@@ -109,8 +110,12 @@ async fn dead_units_on_a_serial_line_do_not_slow_the_living() {
     let allowed = 3 + started.elapsed().as_millis() / 5_400;
     assert!(u128::from(attempts) <= allowed, "{attempts} attempts in {:?}", started.elapsed());
     for unit in living {
-        assert_eq!(plant.device(unit).state, DeviceState::Up, "{unit}");
-        assert_eq!(plant.device(unit).errors.timeout, 0, "{unit}");
+        let living = plant.device(unit);
+        assert_eq!((living.state, living.errors.timeout), (DeviceState::Up, 0), "{unit}");
+        // An attempt takes the line for six of their intervals. With both of the dead tried between any two of their polls,
+        // eleven would be left out for each that is made; now it is one for each few, on a machine that has nothing else to do.
+        let (made, left_out) = (living.polls, living.polls_skipped_late);
+        assert!(left_out <= 4 * made, "{unit}: {left_out} polls left out, {made} made");
     }
     let values = |unit: &str| {
         let of = plant.readings.iter().filter(move |(name, _)| name.starts_with(unit));

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use edge_adapters::Words;
 use selvedge_core::batch::ClosedBatch;
 use selvedge_core::hash::Hash;
 use selvedge_core::reading::{FLAG_POSSIBLY_REPEATED, FLAG_UNSYNCHRONISED, Quality, Reading};
@@ -47,6 +48,9 @@ pub struct ReadingAnswer {
     pub receive_time: Time,
     /// The scaled value.
     pub value: Scalar,
+    /// What it is called, if the stream's description has words for its values.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub word: Option<String>,
     /// The raw value, as the device gave it.
     pub raw: Scalar,
     /// Unit of the scaled value, as UCUM text; empty for none.
@@ -96,6 +100,7 @@ impl ReadingAnswer {
             source_time: Time(reading.source_time_ns),
             receive_time: Time(reading.receive_time_ns),
             value: Scalar::scaled(&reading.value, descriptor),
+            word: Words::of_type(&descriptor.source_type).word(&reading.value).map(str::to_owned),
             raw: Scalar::raw(&reading.value),
             unit: descriptor.unit.clone(),
             quality: reading.quality.name().to_owned(),

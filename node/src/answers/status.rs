@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use edge_adapters::health::{ErrorCounts, Spans};
-use edge_adapters::{DeviceSnapshot, DeviceState, MessageFigures};
+use edge_adapters::{DeviceSnapshot, DeviceState, MessageFigures, SubscriptionFigures};
 use selvedge_core::border::Silence;
 use selvedge_core::codec;
 use selvedge_core::journal::JournalRecord;
@@ -168,6 +168,9 @@ pub struct DeviceAnswer {
     /// Figures of a broker, since the start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub messages: Option<MessageFigures>,
+    /// Figures of a subscription (OPC-UA), since the start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subscription: Option<SubscriptionFigures>,
 }
 
 /// The last good reading of a device.
@@ -177,6 +180,9 @@ pub struct LastGood {
     pub stream: String,
     /// The scaled value.
     pub value: Scalar,
+    /// What it is called, if the stream's description has words for its values.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub word: Option<String>,
     /// Its unit, as UCUM text.
     pub unit: String,
     /// When the source says it was taken.
@@ -389,6 +395,7 @@ fn devices(live: Option<&Live>, streams: &[StreamAnswer]) -> Vec<DeviceAnswer> {
         last_good.get(device).map(|(reading, stream)| LastGood {
             stream: stream.name.clone(),
             value: reading.value.clone(),
+            word: reading.word.clone(),
             unit: reading.unit.clone(),
             source_time: reading.source_time,
             receive_time: reading.receive_time,
@@ -412,13 +419,14 @@ fn devices(live: Option<&Live>, streams: &[StreamAnswer]) -> Vec<DeviceAnswer> {
                 dropped: None,
                 figures: None,
                 messages: None,
+                subscription: None,
             })
             .collect();
     };
     live.devices.iter().map(|device| running_device(device, shown(&device.device))).collect()
 }
 
-fn running_device(device: &DeviceSnapshot, last_good: Option<LastGood>) -> DeviceAnswer {
+pub(super) fn running_device(device: &DeviceSnapshot, last_good: Option<LastGood>) -> DeviceAnswer {
     DeviceAnswer {
         name: device.device.clone(),
         protocol: Some(device.protocol.to_owned()),
@@ -442,6 +450,7 @@ fn running_device(device: &DeviceSnapshot, last_good: Option<LastGood>) -> Devic
             lateness: device.lateness,
         }),
         messages: device.messages.clone(),
+        subscription: device.subscription.clone(),
     }
 }
 

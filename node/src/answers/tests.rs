@@ -2,6 +2,7 @@
 
 use selvedge_core::border::Silence;
 use selvedge_core::reading::{Quality, Value};
+use selvedge_core::stream::Descriptor;
 use selvedge_proof::{Outcome, Trust};
 
 use super::prove::ProofQuery;
@@ -186,6 +187,88 @@ fn a_stream_described_anew_within_a_batch_is_proven_with_what_it_meant_then() {
         let verifier = selvedge_crypto::default_verifier();
         let verdict = selvedge_proof::verify(&answer.bytes, trust, verifier.as_ref()).unwrap();
         assert_eq!(verdict.reading.value.as_deref(), Some(value));
+    }
+}
+
+/// The documentation promised that "people are shown the word", and only `adapter test` kept it: whoever asked the gateway
+/// at night what mode a machine is in was told 54321.
+#[test]
+fn a_value_with_a_word_is_shown_with_its_word() {
+    let mut bench = Bench::new(1);
+    let mode = Descriptor {
+        source_type: "u16 AB {0=off, 7=warm, not ready, 54321=auto}".into(),
+        unit: String::new(),
+        scale: "1".parse().unwrap(),
+        ..temperature("filler/mode")
+    };
+    bench.describe(0, mode);
+    for value in [54_321, 7, 8] {
+        let reading = bench.reading(0, Value::Unsigned(value));
+        bench.submit(vec![reading]);
+    }
+    let answers = bench.answers();
+    let readings = all(&answers, &of("filler/mode"));
+    let words: Vec<Option<&str>> = readings.iter().map(|r| r.word.as_deref()).collect();
+    assert_eq!(words, [Some("auto"), Some("warm, not ready"), None]);
+    let json = serde_json::to_value(&readings).unwrap();
+    assert_eq!((&json[0]["value"], &json[0]["word"]), (&54_321.into(), &"auto".into()), "programs get both");
+    assert!(json[2].get("word").is_none());
+    let line = super::words::reading_words(&readings[0]);
+    assert!(line.contains("54321 (auto)  good"), "{line}");
+
+    let reading = bench.reading(0, Value::Unsigned(54_321));
+    bench.submit(vec![reading]);
+    let streams = bench.answers().streams(bench.now()).unwrap();
+    assert_eq!(streams.streams[0].last.as_ref().unwrap().word.as_deref(), Some("auto"));
+    let mut words = Vec::new();
+    streams.write_words(&mut words).unwrap();
+    let words = String::from_utf8(words).unwrap();
+    assert!(words.contains("54321 (auto)"), "{words}");
+    let status = bench.answers().status(bench.now()).unwrap();
+    let mut words = Vec::new();
+    status.write_words(&mut words).unwrap();
+    let words = String::from_utf8(words).unwrap();
+    assert!(words.contains("last good: filler/mode = 54321 (auto)"), "{words}");
+}
+
+/// A server that drops values because its queue is full, and refuses a node, looked healthy: what the subscription counts
+/// was on the page of metrics only, which a gateway without a collector has nobody to read.
+#[test]
+fn what_a_subscription_counts_is_in_status() {
+    use edge_adapters::{Health, SystemClock};
+
+    let health =
+        Health::new("filler", "opcua", "opc.tcp://10.0.0.7".into(), std::sync::Arc::new(SystemClock));
+    let shown = |health: &Health| super::status::running_device(&health.figures(), None);
+    assert_eq!(shown(&health).subscription, None, "a device without one");
+    health.subscription(|figures| {
+        (figures.items, figures.items_refused, figures.overflows) = (7, 1, 1_234);
+        (figures.notifications_lost, figures.republished, figures.resumed) = (2, 3, 4);
+        (figures.recreated, figures.deaf) = (5, 6);
+    });
+    let device = shown(&health);
+    let json = serde_json::to_value(&device).unwrap();
+    for (key, expected) in [
+        ("items", 7),
+        ("items_refused", 1),
+        ("overflows", 1_234),
+        ("notifications_lost", 2),
+        ("republished", 3),
+        ("resumed", 4),
+        ("recreated", 5),
+        ("deaf", 6),
+    ] {
+        assert_eq!(json["subscription"][key], expected, "{key}");
+    }
+    assert_eq!(serde_json::from_value::<super::status::DeviceAnswer>(json).unwrap(), device);
+    let words = super::words::device_words(&device, Time(0));
+    for expected in [
+        "1 of its nodes refused by the server",
+        "1,234 times its queue was full",
+        "2 notifications lost",
+        "6 nodes of which the server said nothing",
+    ] {
+        assert!(words.contains(expected), "{expected}: {words}");
     }
 }
 

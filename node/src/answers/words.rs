@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use edge_adapters::MessageFigures;
+use edge_adapters::{MessageFigures, SubscriptionFigures};
 use selvedge_proof::unit_text;
 
 use super::readings::ReadingAnswer;
@@ -25,6 +25,12 @@ pub fn value_words(value: &Scalar, unit: &str) -> String {
         _ if unit.is_empty() => value.words(),
         _ => format!("{} {}", value.words(), unit_text(unit)),
     }
+}
+
+/// The same with the word for it: `1 (running)`.
+fn named_words(value: &Scalar, word: Option<&str>, unit: &str) -> String {
+    let word = word.map_or_else(String::new, |word| format!(" ({})", plain(word)));
+    value_words(value, unit) + &word
 }
 
 /// Columns as wide as their longest cell; the last one is not padded.
@@ -183,7 +189,7 @@ fn disk_words(disk: &DiskAnswer) -> String {
     )
 }
 
-fn device_words(device: &DeviceAnswer, asked: Time) -> String {
+pub(super) fn device_words(device: &DeviceAnswer, asked: Time) -> String {
     let mut words = vec![device.name.clone()];
     if let Some(state) = &device.state {
         words.push(format!("  {state}"));
@@ -196,7 +202,7 @@ fn device_words(device: &DeviceAnswer, asked: Time) -> String {
         Some(good) => format!(
             "  last good: {} = {}, {}",
             good.stream,
-            value_words(&good.value, &good.unit),
+            named_words(&good.value, good.word.as_deref(), &good.unit),
             age_words(good.receive_time, asked)
         ),
         None => "  no good reading yet".to_owned(),
@@ -205,6 +211,7 @@ fn device_words(device: &DeviceAnswer, asked: Time) -> String {
         words.push(format!("  {} dropped: the node was too slow", count_words(dropped)));
     }
     words.extend(device.messages.as_ref().map(message_words));
+    words.extend(device.subscription.as_ref().map(subscription_words));
     words.concat()
 }
 
@@ -212,17 +219,28 @@ fn device_words(device: &DeviceAnswer, asked: Time) -> String {
 fn message_words(figures: &MessageFigures) -> String {
     let last = figures.unmatched_topics.last();
     let last = last.map_or_else(String::new, |topic| format!(" (the last {})", plain(topic)));
-    [
+    counted([
         (figures.unmatched, "on topics without a stream", last.as_str()),
         (figures.undecodable, "bad: not what the configuration says", ""),
         (figures.possibly_repeated, "possibly repeated", ""),
         (figures.sessions_lost, "times the broker lost the session", ""),
-    ]
-    .into_iter()
-    .filter(|(count, ..)| *count > 0)
-    .map(|(count, what, more)| format!("  {} {what}{more}", count_words(count)))
-    .collect::<Vec<_>>()
-    .concat()
+    ])
+}
+
+/// What a person should know of a server's subscription, beyond that values come.
+fn subscription_words(figures: &SubscriptionFigures) -> String {
+    counted([
+        (figures.items_refused, "of its nodes refused by the server", ""),
+        (figures.overflows, "times its queue was full and the server dropped values", ""),
+        (figures.notifications_lost, "notifications lost", ""),
+        (figures.deaf, "nodes of which the server said nothing, watched anew", ""),
+    ])
+}
+
+/// What there is any of.
+fn counted<const N: usize>(figures: [(u64, &str, &str); N]) -> String {
+    let there = figures.into_iter().filter(|(count, ..)| *count > 0);
+    there.map(|(count, what, more)| format!("  {} {what}{more}", count_words(count))).collect()
 }
 
 impl StreamsAnswer {
@@ -244,7 +262,7 @@ impl StreamsAnswer {
                 plain(&stream.source_type),
                 unit_text(&stream.unit),
                 count_words(stream.readings),
-                last.map_or_else(|| "none yet".into(), |r| value_words(&r.value, &r.unit)),
+                last.map_or_else(|| "none yet".into(), |r| named_words(&r.value, r.word.as_deref(), &r.unit)),
                 last.map_or_else(String::new, |r| r.quality.clone()),
                 last.map_or_else(String::new, |r| age_words(r.receive_time, self.asked)),
             ]);
@@ -264,7 +282,11 @@ fn is_same(raw: &Scalar, value: &Scalar) -> bool {
 
 /// One reading as a line.
 pub fn reading_words(reading: &ReadingAnswer) -> String {
-    let mut words = vec![format!("{}  {}", reading.source_time, value_words(&reading.value, &reading.unit))];
+    let mut words = vec![format!(
+        "{}  {}",
+        reading.source_time,
+        named_words(&reading.value, reading.word.as_deref(), &reading.unit)
+    )];
     if !is_same(&reading.raw, &reading.value) {
         words.push(format!(" (raw {})", reading.raw.words()));
     }
@@ -345,6 +367,7 @@ mod tests {
             source_time: Time(1_777_636_800_250_000_000),
             receive_time: Time(1_777_636_800_300_000_000),
             value: Scalar::Number("21.4".into()),
+            word: None,
             raw: Scalar::Number("214".into()),
             unit: "Cel".into(),
             quality: "good".into(),
@@ -376,6 +399,18 @@ mod tests {
             reading_words(&stale),
             "2026-05-01T12:00:00.25Z  21.4 °C  stale (status 0x80000001)  #7  journaled  \
              received 2026-05-01T12:00:05Z  unsynchronised"
+        );
+        let named = ReadingAnswer {
+            value: Scalar::Number("1".into()),
+            word: Some("run\u{1b}ning".into()),
+            raw: Scalar::Number("1".into()),
+            unit: String::new(),
+            ..reading()
+        };
+        assert!(
+            reading_words(&named).starts_with("2026-05-01T12:00:00.25Z  1 (run\\u{1b}ning)  good  #7"),
+            "{}",
+            reading_words(&named)
         );
         let forged = ReadingAnswer {
             value: Scalar::Text("on\n2026".into()),

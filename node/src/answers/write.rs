@@ -16,7 +16,7 @@ pub struct WriteAnswer {
     pub value: Json,
     /// The raw value that was sent.
     pub raw: Json,
-    /// `confirmed`, `not confirmed` or `refused` (by the device).
+    /// `confirmed`, `not confirmed` or `refused` (by the device, or because it does not take such a value).
     pub outcome: String,
     /// The raw value that was read back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -30,6 +30,11 @@ impl WriteAnswer {
     /// Does the device hold the value, as far as is known?
     pub fn is_confirmed(&self) -> bool {
         self.outcome == "confirmed"
+    }
+
+    /// Was it refused, by the device or before anything was sent? Then the device does not hold it.
+    pub fn is_refused(&self) -> bool {
+        self.outcome == "refused"
     }
 }
 

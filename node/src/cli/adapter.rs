@@ -1,4 +1,5 @@
-//! `selvedge adapter`: what a device says and what is on it, before anything is signed. No gateway needs to run.
+//! `selvedge adapter`: what a device says and what is on it, before anything is signed, for which no gateway needs to run;
+//! and writing to it through the one that runs.
 
 mod arm;
 mod browse;
@@ -24,7 +25,7 @@ pub struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Action {
-    /// Print decoded readings of the configured devices.
+    /// Print decoded readings of the configured devices. No gateway needs to run.
     #[command(after_help = test::AFTER_HELP)]
     Test(test::Args),
     /// Find out what is at an address, and write a configuration for it.
@@ -33,10 +34,10 @@ enum Action {
     Browse(browse::Args),
     /// Find out what a broker has, and write a configuration for it.
     Listen(listen::Args),
-    /// Let devices be written to for a while.
+    /// Let the gateway of a data folder write to devices, for a while.
     #[command(after_help = arm::ARM_HELP)]
     Arm(arm::ArmArgs),
-    /// Let no device be written to.
+    /// Let it write to none.
     Disarm,
     /// Write a value to a machine, through the running gateway.
     #[command(after_help = arm::WRITE_HELP)]

@@ -12,7 +12,7 @@ Examples:
   selvedge check --data ./g1
   selvedge check other.toml
 
-Exit codes: 0 right; 1 something is wrong with it (each line names file, line, key, and what was expected);
+Exit codes: 0 right; 1 something is wrong with it (each line names file, line, key, and what was expected); \
 2 it cannot be read.";
 
 /// Arguments.

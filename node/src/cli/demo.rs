@@ -22,23 +22,23 @@ Examples:
   selvedge demo --mqtt mqtt://127.0.0.1:1883            sensors by way of a broker
   selvedge demo --json | tail -n 1
 
-It needs nothing: the plant is simulated and answers on free ports of this machine, its filler over Modbus TCP and its
-conveyor over OPC-UA; with --mqtt its thermometer and flow meter publish through a broker of yours. The gateways speak over
-QUIC on the loopback, and the data folders are temporary ones unless --keep names a folder (--data is not used). Ctrl-C
+It needs nothing: the plant is simulated and answers on free ports of this machine, its filler over Modbus TCP and its \
+conveyor over OPC-UA; with --mqtt its thermometer and flow meter publish through a broker of yours. The gateways speak over \
+QUIC on the loopback, and the data folders are temporary ones unless --keep names a folder (--data is not used). Ctrl-C \
 ends the polling early; the proof still comes.
 
-With --keep, plant.jsonl beside the data folders holds what the plant's instruments showed, fifty times a second, for a
+With --keep, plant.jsonl beside the data folders holds what the plant's instruments showed, fifty times a second, for a \
 comparison with what the gateways recorded.
 
-Then the gateways come to rest, for which they get 30 s, and stop; their folders are opened again and compared. With
+Then the gateways come to rest, for which they get 30 s, and stop; their folders are opened again and compared. With \
 --json the last line of standard output is one object; what is said for people goes to standard error. In it
   witnessed_all           each transaction with a payload, of the whole run, lies in the past cone of a transaction of
                           every other gateway
   ledgers_equal           the same ids were read back from all closed data folders
 Both are false where nothing was compared, as with one gateway, and with a cable that was out at the end.
 
-Exit codes: 0 all of it held: the proof was verified, both forgeries were refused, and both of the above are true, unless
-there is one gateway or a cable was out at the end; 1 something of it did not hold, or a gateway failed, or no reading
+Exit codes: 0 all of it held: the proof was verified, both forgeries were refused, and both of the above are true, unless \
+there is one gateway or a cable was out at the end; 1 something of it did not hold, or a gateway failed, or no reading \
 came; 2 wrong use, or it could not start.";
 
 /// Arguments.

@@ -14,8 +14,8 @@ Examples:
   selvedge evidence --out ./forks --data ./g1        files for whoever is to check them
   selvedge evidence --json | jq '.forks[] | {issuer_name, sequence, proven}'
 
-Two transactions of one issuer at one sequence are a fork: its key is used by two machines, or it cheats. Both signatures
-are checked each time. What --out writes can be checked by anybody with any implementation of ML-DSA (FIPS 204); a
+Two transactions of one issuer at one sequence are a fork: its key is used by two machines, or it cheats. Both signatures \
+are checked each time. What --out writes can be checked by anybody with any implementation of ML-DSA (FIPS 204); a \
 README.txt beside them says how. It works with and without a running node.
 
 Exit codes: 0 no fork is known; 1 there are forks; 2 there is no answer, or the files cannot be written.";

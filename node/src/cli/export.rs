@@ -29,10 +29,10 @@ Examples:
   selvedge export --stream filler/tank/level --from 2026-05-01T00:00:00Z --to 2026-05-02T00:00:00Z --zone Europe/Berlin
   selvedge export --segment 12 -o batch-12.segment       a whole batch, for a partner who wants to prove from it
 
-Columns: stream, counter, source_time, receive_time, value, unit, raw, quality, flags, status, state, batch,
-transaction. Times are RFC 3339, in UTC or with the offset of --zone; value is scaled and in unit, raw is what the
-device sent. --from and --to go by the time at which the gateway received a reading. Of one stream the readings come
-by its counter, which has no gaps; with --all batch by batch, in each batch stream by stream. A file is whole or not
+Columns: stream, counter, source_time, receive_time, value, unit, raw, quality, flags, status, state, batch, \
+transaction. Times are RFC 3339, in UTC or with the offset of --zone; value is scaled and in unit, raw is what the \
+device sent. --from and --to go by the time at which the gateway received a reading. Of one stream the readings come \
+by its counter, which has no gaps; with --all batch by batch, in each batch stream by stream. A file is whole or not \
 there: it gets its name at the end.
 
 Exit codes: 0 done, if with no reading; 1 no such stream; 2 wrong use, or the export could not be finished.";
@@ -297,6 +297,7 @@ mod tests {
             source_time: Time(1_777_636_800_250_000_000),
             receive_time: Time(1_777_636_801_000_000_000),
             value,
+            word: None,
             raw,
             unit: "Cel".into(),
             quality: "good".into(),

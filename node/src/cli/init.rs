@@ -24,7 +24,7 @@ Examples:
   selvedge init --data ./g1 --network works --organisation Acme --name g1
   selvedge init --data /var/lib/selvedge --network works --organisation Acme --name g1 --passphrase-file pass
 
-Join a network that exists: with a line that `selvedge invite` printed on a member, or without a network by a file
+Join a network that exists: with a line that `selvedge invite` printed on a member, or without a network by a file \
 that `selvedge admit` wrote there:
   selvedge init --join svinvite1... --name \"Press 7\" --data ./g2
   selvedge init --await-credential --name \"Press 7\" --data ./g2
@@ -35,8 +35,8 @@ Found a network together: each partner introduces its keys, one makes the genesi
   selvedge init --network \"Line 4\" --organisation \"Owner AG\" --name Edge --with press/introduction --data ./edge
   selvedge init --genesis edge/genesis.bin --data ./press
 
-The folder then holds selvedge.toml (put your devices in), the keys (mode 0600: back them up with
-`selvedge key backup`), and the genesis. The network id that is printed is what an auditor pins, and what partners
+The folder then holds selvedge.toml (put your devices in), the keys (mode 0600: back them up with \
+`selvedge key backup`), and the genesis. The network id that is printed is what an auditor pins, and what partners \
 compare. A command that was interrupted can be given again; it goes on with the same keys.";
 
 /// Arguments.

@@ -20,7 +20,7 @@ Examples:
   selvedge invite --data ./g1
   selvedge invite --name \"Press 7\" --for 2h --address 192.0.2.7:7440 --data ./g1
 
-The line lets one gateway join, once: whoever has it can be that gateway, so send it where only the right people
+The line lets one gateway join, once: whoever has it can be that gateway, so send it where only the right people \
 read. It works while this gateway runs, also when it is started later:
   selvedge init --join svinvite1... --data ./g2
 

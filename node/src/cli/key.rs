@@ -31,9 +31,9 @@ Examples:
   selvedge key backup g1.backup --backup-passphrase-file pass --data ./g1
   selvedge key restore g1.backup --backup-passphrase-file pass --data ./g1
 
-A backup holds the genesis, the credential and all keys, sealed with its own passphrase: make a new one after each
-rotation. Restored into the folder that holds the
-chain, the gateway goes on. Restored into an empty folder, it journals readings and issues nothing: without its
+A backup holds the genesis, the credential and all keys, sealed with its own passphrase: make a new one after each \
+rotation. Restored into the folder that holds the \
+chain, the gateway goes on. Restored into an empty folder, it journals readings and issues nothing: without its \
 chain it could contradict what it signed before.";
 
 /// Arguments.

@@ -12,11 +12,11 @@ Examples:
   selvedge peers --data ./g1
   selvedge peers --json | jq '.peers[] | {name, address, behind, round_trip_us}'
 
-DIR: out, when this node dialled. LAG: transactions that the peer holds and this node lacks (ahead), or lacked when it
-last said what it holds (behind). BUDGET: useless bytes that it may still send before it is sent away, and transactions
+DIR: out, when this node dialled. LAG: transactions that the peer holds and this node lacks (ahead), or lacked when it \
+last said what it holds (behind). BUDGET: useless bytes that it may still send before it is sent away, and transactions \
 that it may ask for at once. LINK: eager links get whole transactions, lazy ones their names.
 
-Exit codes: 0 at least one peer is connected, or the configuration has no network; 1 none is; 3 no node runs; 2 there
+Exit codes: 0 at least one peer is connected, or the configuration has no network; 1 none is; 3 no node runs; 2 there \
 is no answer.";
 
 /// Arguments.

@@ -27,11 +27,11 @@ Examples:
   selvedge prove filler/tank/level -10m
   selvedge prove press/force latest --segment batch-12.segment     a partner's reading
 
-TIME means the newest reading that the gateway had received by then and that is in a transaction. The file holds
-everything that `selvedge verify` needs but the network's id, and discloses this one reading only. It is verified
+TIME means the newest reading that the gateway had received by then and that is in a transaction. The file holds \
+everything that `selvedge verify` needs but the network's id, and discloses this one reading only. It is verified \
 before this command says that it is done.
 
-Readings lie only with the gateway that read them. To prove one of another gateway, have it hand over the archive
+Readings lie only with the gateway that read them. To prove one of another gateway, have it hand over the archive \
 segment (`selvedge export --segment BATCH` there); which of the transactions here names it is found by its hash.
 
 Exit codes: 0 written and verified; 1 nothing to prove there yet, or no such stream; 2 wrong use, or there is no answer.";

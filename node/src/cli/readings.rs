@@ -19,10 +19,11 @@ Examples:
   selvedge readings filler/tank/level --from 2026-05-01T12:00:00Z --to 2026-05-01T14:00:00+02:00
   selvedge readings filler/tank/level --last 1 --json
 
-Everything shown is durable: `journaled` in this gateway's journal, `attached` in a signed transaction of its ledger.
-Times shown are those of the source; --from and --to go by the time at which the gateway received a reading (shown
-too when it is more than a second later). #N is the stream's own counter: it has no gaps. With --json one object a
-line: stream, counter, source_time, receive_time, value, raw, unit, quality, flags, status, state, batch, transaction.
+Everything shown is durable: `journaled` in this gateway's journal, `attached` in a signed transaction of its ledger. \
+Times shown are those of the source; --from and --to go by the time at which the gateway received a reading (shown \
+too when it is more than a second later). #N is the stream's own counter: it has no gaps. With --json one object a \
+line: stream, counter, source_time, receive_time, value, word (where the configuration has words for values), raw, unit, \
+quality, flags, status, state, batch, transaction.
 
 Exit codes: 0 done, if with no reading; 1 no such stream; 2 wrong use, or there is no answer.";
 

@@ -19,10 +19,10 @@ Examples:
   RUST_LOG=debug selvedge run --data ./g1
   selvedge run --alone --data ./g1
 
-It logs to standard error (the journal under systemd). SIGTERM or Ctrl-C stops it: readings are kept, the open
+It logs to standard error (the journal under systemd). SIGTERM or Ctrl-C stops it: readings are kept, the open \
 batch is signed, and the store is closed; a second signal ends it at once, which loses nothing acknowledged either.
 
-With peers, a start first asks them how far they hold this gateway's chain (`start_wait` under [network]): a restored
+With peers, a start first asks them how far they hold this gateway's chain (`start_wait` under [network]): a restored \
 image would otherwise contradict what it signed before. Readings are kept meanwhile.
 
 Exit codes: 0 stopped on request; 1 the store or the key failed while it ran; 2 it could not start.";

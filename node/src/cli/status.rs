@@ -14,7 +14,7 @@ Examples:
 
 A running node answers over its socket. With none running the store is opened and says what it holds.
 
-Exit codes: 0 the node runs and nothing needs attention; 1 it runs, and something does (it stands at the end, with
+Exit codes: 0 the node runs and nothing needs attention; 1 it runs, and something does (it stands at the end, with \
 what to do); 3 no node runs; 2 there is no answer.";
 
 /// Arguments.

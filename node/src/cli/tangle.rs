@@ -12,8 +12,8 @@ Examples:
   selvedge tangle --dot | dot -Tsvg > tangle.svg           a picture, by Graphviz
   selvedge tangle --json | jq -r '.newest[].id'
 
-Each transaction approves two others, or one twice when there is no second. AGE goes by the issuer's own claim.
-`witnessed k/n`: k of the n members of the committee have it in their past; only a running node knows, and only of
+Each transaction approves two others, or one twice when there is no second. AGE goes by the issuer's own claim. \
+`witnessed k/n`: k of the n members of the committee have it in their past; only a running node knows, and only of \
 its newest transactions.
 
 Exit codes: 0 done; 2 wrong use, or there is no answer.";

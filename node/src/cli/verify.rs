@@ -19,10 +19,10 @@ Examples:
   selvedge verify level.proof --genesis genesis.bin
   selvedge verify level.proof                              says which network it names, trusts none
 
-Take the network's id from somebody whom you trust, not from whoever gave you the file: anybody can invent a whole
+Take the network's id from somebody whom you trust, not from whoever gave you the file: anybody can invent a whole \
 network with the same names.
 
-Exit codes: 0 verified; 1 refused, with the link that does not hold; 2 wrong use, or the file cannot be read;
+Exit codes: 0 verified; 1 refused, with the link that does not hold; 2 wrong use, or the file cannot be read; \
 3 consistent, but nobody said which network to trust.";
 
 /// Arguments.

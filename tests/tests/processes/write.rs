@@ -108,8 +108,8 @@ fn nothing_reaches_a_machine_that_is_not_armed_and_what_is_armed_is_written_and_
         ("100.1", "filler/setpoint", "0 to 100"),
         ("-1", "filler/setpoint", "0 to 100"),
         ("full", "filler/setpoint", "0 to 100"),
-        ("5", "filler/level", "may not be written; those that may: filler/setpoint"),
-        ("5", "filler/setpont", "may not be written; those that may: filler/setpoint"),
+        ("5", "filler/level", "may not be written, so nothing was sent; those that may: filler/setpoint"),
+        ("5", "filler/setpont", "may not be written, so nothing was sent; those that may: filler/setpoint"),
     ] {
         site.ask(&["adapter", "write", stream, value]).expect(1).says(&[why]);
     }

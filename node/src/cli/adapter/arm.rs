@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use edge_adapters::write::Arming;
+use edge_adapters::write::{Arming, user_name};
 use edge_adapters::{Clock, SystemClock};
 
+use crate::answers::write::WriteAnswer;
 use crate::api::ask::Ask;
 use crate::cli::{Failed, Globals};
 use crate::config;
@@ -16,9 +17,10 @@ use crate::folder::Folder;
 pub(super) const ARM_HELP: &str = "\
 Examples:
   selvedge adapter arm filler-plc --for 10min --data ./g1
+  sudo -u selvedge selvedge adapter arm filler-plc --data /var/lib/selvedge    as root, or as the gateway's own user
   selvedge adapter disarm --data ./g1
 
-Nothing is written to a machine unless three things hold: the stream has a [device.stream.write] table, the value lies
+Nothing is written to a machine unless three things hold: the stream has a [device.stream.write] table, the value lies \
 within its bounds, and the device is armed here, by a file in the data folder. Arming replaces what was armed before.
 
 Exit codes: 0 armed; 2 no such device, or nothing of it may be written.";
@@ -26,11 +28,12 @@ Exit codes: 0 armed; 2 no such device, or nothing of it may be written.";
 pub(super) const WRITE_HELP: &str = "\
 Examples:
   selvedge adapter write filler/setpoint 12.5 --data ./g1
-  selvedge adapter write filler/mode '\"auto\"' --data ./g1
+  selvedge adapter write filler/mode automatic --data ./g1     a value that `values` has a word for, by its word
+  selvedge adapter write filler/mode 1 --data ./g1             or by its number
   selvedge adapter write filler/pump true --json
 
-The value is JSON: a number, true, false, or a text in quotes; a word that is neither is taken as a text. It is the
-scaled value, as `readings` shows it. The running gateway writes it, reads it back, and records the attempt and what
+The value is JSON: a number, true, false, or a text in quotes; a word that is neither is taken as a text. It is the \
+scaled value, as `readings` shows it, or the word that stands beside it there. The running gateway writes it, reads it back, and records the attempt and what \
 became of it in the stream NAME/write.
 
 Exit codes: 0 written and read back; 1 refused, or not confirmed; 2 wrong arguments.";
@@ -51,10 +54,10 @@ pub(super) struct ArmArgs {
 pub(super) struct WriteArgs {
     /// The stream.
     stream: String,
-    /// The scaled value, as JSON.
+    /// The scaled value, as JSON, or the configuration's word for it.
     #[arg(allow_hyphen_values = true)]
     value: String,
-    /// Who asks, for the record; the user of this process if not given.
+    /// Who asks, for the record; the user who types this if not given.
     #[arg(long)]
     by: Option<String>,
 }
@@ -94,8 +97,9 @@ pub(super) fn write(args: &WriteArgs, globals: &Globals) -> anyhow::Result<ExitC
         Ok(value) => value.to_string(),
         Err(_) => serde_json::Value::from(args.value.as_str()).to_string(),
     };
-    let user = || std::env::var("USER").unwrap_or_else(|_| "unknown".into());
-    let by = args.by.clone().unwrap_or_else(user);
+    let by = args.by.clone().unwrap_or_else(|| {
+        asker(std::env::var("USER").ok(), || user_name(rustix::process::geteuid().as_raw()))
+    });
     // Asked once only: a node that goes away half-way may have written already.
     let answer = Ask::open(&globals.data)?.write(&args.stream, &value, &by)?;
     if globals.json {
@@ -106,10 +110,59 @@ pub(super) fn write(args: &WriteArgs, globals: &Globals) -> anyhow::Result<ExitC
     if answer.is_confirmed() {
         return Ok(ExitCode::SUCCESS);
     }
-    Err(Failed(format!("{} was not written, or nobody knows whether it was", args.stream)).into())
+    Err(Failed(outcome_words(&answer)).into())
+}
+
+/// Who asks, for a record that stays: never nobody. A service has no `USER`, but it has a user.
+fn asker(user: Option<String>, of_process: impl FnOnce() -> String) -> String {
+    user.filter(|user| !user.is_empty()).unwrap_or_else(of_process)
+}
+
+/// What to think of a value that was not confirmed.
+fn outcome_words(answer: &WriteAnswer) -> String {
+    let stream = &answer.stream;
+    if answer.is_refused() {
+        format!("{stream} was not written")
+    } else {
+        format!("nobody knows whether {stream} was written; look at the machine")
+    }
 }
 
 fn arming(folder: &Folder) -> Arming {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     Arming::new(folder.arming_path(), clock)
+}
+
+#[cfg(test)]
+mod tests {
+    use edge_adapters::write::{Attempt, Written};
+    use selvedge_core::reading::Value;
+
+    use super::*;
+
+    /// A value for a coil that does not fit was refused by the gateway itself; and whoever asked was told that "nobody knows
+    /// whether it was" written, and went to look.
+    #[test]
+    fn a_refusal_is_no_doubt() {
+        let words = |written| {
+            let attempt =
+                Attempt { stream: "pump".into(), value: Value::Int(1), raw: Value::Int(1), written };
+            outcome_words(&attempt.into())
+        };
+        let why = "1 is nothing that a bool holds".to_owned();
+        assert_eq!(words(Written::Refused { status: 0, why: why.clone() }), "pump was not written");
+        assert!(
+            words(Written::NotConfirmed { read_back: None, why }).starts_with("nobody knows whether pump")
+        );
+    }
+
+    /// A cron job and a systemd unit have no USER: the record that stays said "unknown".
+    #[test]
+    fn the_record_names_somebody() {
+        assert_eq!(asker(Some("pi".into()), || unreachable!()), "pi");
+        for none in [None, Some(String::new())] {
+            let of_process = asker(none, || user_name(rustix::process::geteuid().as_raw()));
+            assert!(!of_process.is_empty() && of_process != "unknown", "{of_process}");
+        }
+    }
 }

@@ -27,10 +27,10 @@ Examples:
   selvedge adapter browse opcua 10.0.0.7 --security Basic256Sha256/SignAndEncrypt --user gateway --password-file pw --pki pki
   selvedge adapter browse opcua 10.0.0.7 --path 'Objects/Server/ServerStatus/**'     what the server says of itself
 
-In a path, * stands for any characters of one name, ? for one, ** for any number of names; a / * ? or \\ that belongs to a
+In a path, * stands for any characters of one name, ? for one, ** for any number of names; a / * ? or \\ that belongs to a \
 name is written with \\ before it. Paths and node ids can be copied from what is shown. Nothing is written to the server.
 
-The first secured connection makes a key and a certificate in the folder --pki, and fails: the server must trust that
+The first secured connection makes a key and a certificate in the folder --pki, and fails: the server must trust that \
 certificate (own/cert.der), and you the server's (move it from rejected/ to trusted/, or pin its thumbprint).
 
 Exit codes: 0 variables were found; 1 none, or there is no connection; 2 wrong use, or the file cannot be written.";

@@ -20,16 +20,16 @@ Examples:
   selvedge adapter test --config broker.toml                         the configuration is used as it is
   selvedge adapter listen mqtt mqtts://broker.local --ca ca.pem --user eva --password-file eva.secret
 
-It only listens, as a client of its own and without acknowledging anything: what a running gateway waits for still
-reaches it. With --rebirth it says one thing: edge nodes of Sparkplug B that talk, and whose births did not come, are asked
+It only listens, as a client of its own and without acknowledging anything: what a running gateway waits for still \
+reaches it. With --rebirth it says one thing: edge nodes of Sparkplug B that talk, and whose births did not come, are asked \
 for them once. Only births name metrics and types, and no broker keeps them.
 
 The broker sends what it has kept first, so there is something to see at once; rates come from the rest.
 
-While a gateway is away, a broker keeps a limited number of messages for it and drops the rest without a word: mosquitto
+While a gateway is away, a broker keeps a limited number of messages for it and drops the rest without a word: mosquitto \
 1,000, unless its configuration says `max_queued_messages 0`; others have a like limit.
 
-Exit codes: 0 something came; 1 nothing did, nothing of it could be written into --out, or there is no connection;
+Exit codes: 0 something came; 1 nothing did, nothing of it could be written into --out, or there is no connection; \
 2 wrong use, or the file cannot be written.";
 
 /// What of a topic's fields is shown without --json.

@@ -22,8 +22,8 @@ Examples:
   selvedge adapter scan modbus gateway.local:1502 --unit 1-10,247 --timeout 5s
   selvedge adapter scan modbus 192.168.1.40 --unit 1 --json
 
-It only reads: one connection, one question at a time, with pauses where nothing answers. Units with SunSpec models
-(solar inverters, meters, batteries) say what their registers mean, with units and scale factors. Others do not: of
+It only reads: one connection, one question at a time, with pauses where nothing answers. Units with SunSpec models \
+(solar inverters, meters, batteries) say what their registers mean, with units and scale factors. Others do not: of \
 them it finds out which registers can be read, and the manual must say the rest.
 
 Exit codes: 0 something answered; 1 nothing did; 2 wrong use, or the file cannot be written.";

@@ -20,11 +20,12 @@ Examples:
   selvedge adapter test filler-plc --for 3s --data ./g1
   selvedge adapter test --config other.toml --json
 
-It connects, reads, decodes and prints. Nothing is signed, stored or written to a device, and no gateway needs to run.
-A Sparkplug host also asks edge nodes for their births, unless the table says rebirth = false.
+It connects, reads, decodes and prints. Nothing is signed, stored or written to a device, and no gateway needs to run. \
+A Sparkplug host also asks edge nodes for their births, unless the table says rebirth = false. \
 With a broker (mqtt) it looks on as a client of its own: what a running gateway waits for still reaches it.
 
-Exit codes: 0 every device answered; 1 one did not; 2 the configuration is wrong or cannot be read.";
+Exit codes: 0 every device gave a good reading; 1 one gave none: it did not answer, or all that it said was uncertain, \
+stale, bad or not available (such as retained messages without a time); 2 the configuration is wrong or cannot be read.";
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
@@ -46,11 +47,27 @@ pub(super) fn run(args: Args, globals: &Globals) -> anyhow::Result<ExitCode> {
     let settings = config::load(&path)?;
     let devices = chosen(settings.devices, args.device.as_deref())?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let silent = runtime.block_on(read_all(devices, args.duration, globals.json))?;
-    if silent.is_empty() {
+    let without = runtime.block_on(read_all(devices, args.duration, globals.json))?;
+    if without.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }
-    Err(Failed(format!("no good reading from {}", silent.join(", "))).into())
+    Err(Failed(without_words(&without)).into())
+}
+
+/// Which devices gave no good reading, and whether they gave any.
+fn without_words(without: &[DeviceSnapshot]) -> String {
+    let (some, none): (Vec<_>, Vec<_>) = without.iter().partition(|device| device.readings > 0);
+    let names = |devices: &[&DeviceSnapshot]| {
+        devices.iter().map(|device| device.device.as_str()).collect::<Vec<_>>().join(", ")
+    };
+    let mut words = Vec::new();
+    if !none.is_empty() {
+        words.push(format!("no good reading from {}, nor any other", names(&none)));
+    }
+    if !some.is_empty() {
+        words.push(format!("no good reading from {}, only others", names(&some)));
+    }
+    words.join("; ")
 }
 
 fn chosen(devices: Vec<Arc<dyn Source>>, only: Option<&str>) -> anyhow::Result<Vec<Arc<dyn Source>>> {
@@ -67,7 +84,7 @@ async fn read_all(
     devices: Vec<Arc<dyn Source>>,
     duration: Duration,
     json: bool,
-) -> anyhow::Result<Vec<String>> {
+) -> anyhow::Result<Vec<DeviceSnapshot>> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let (lines, mut printed) = tokio::sync::mpsc::channel(64);
     let mut tasks = Vec::new();
@@ -84,17 +101,18 @@ async fn read_all(
             break;
         }
     }
-    let mut silent = Vec::new();
+    let mut without = Vec::new();
     for task in tasks {
-        let (name, is_good) = task.await.context("a device's task failed")?;
-        if !is_good {
-            silent.push(name);
+        let device = task.await.context("a device's task failed")?;
+        if device.last_good_ns.is_none() {
+            without.push(device);
         }
     }
-    Ok(silent)
+    Ok(without)
 }
 
-async fn read_one(mut trial: Trial, json: bool, lines: &tokio::sync::mpsc::Sender<String>) -> (String, bool) {
+/// How the device is at the end.
+async fn read_one(mut trial: Trial, json: bool, lines: &tokio::sync::mpsc::Sender<String>) -> DeviceSnapshot {
     while let Some(event) = trial.next().await {
         let device = trial.snapshot().device;
         let line = match &event {
@@ -106,10 +124,9 @@ async fn read_one(mut trial: Trial, json: bool, lines: &tokio::sync::mpsc::Sende
         }
     }
     let snapshot = trial.snapshot();
-    let is_good = snapshot.last_good_ns.is_some();
     // Nobody may be reading any more.
     let _ = lines.send(summary_line(&snapshot, json)).await;
-    (snapshot.device, is_good)
+    snapshot
 }
 
 fn device_line(device: &DeviceSnapshot, json: bool) -> String {
@@ -167,4 +184,30 @@ fn summary_line(device: &DeviceSnapshot, json: bool) -> String {
         device.readings,
         device.round_trip.mean_us as f64 / 1_000.0
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use edge_adapters::Health;
+
+    use super::*;
+
+    /// A broker that was up, with one retained message without a time, ended with 1 and "no good reading": a script took the
+    /// broker for dead. What ends with 1 is said, and whether anything came.
+    #[test]
+    fn what_was_missing_is_said() {
+        let device = |name: &str, readings| {
+            let health = Health::new(name, "mqtt", "b:1883".into(), Arc::new(SystemClock));
+            DeviceSnapshot { readings, ..health.figures() }
+        };
+        assert_eq!(
+            without_words(&[device("a", 0), device("b", 0)]),
+            "no good reading from a, b, nor any other"
+        );
+        assert_eq!(
+            without_words(&[device("a", 3), device("b", 0)]),
+            "no good reading from b, nor any other; no good reading from a, only others"
+        );
+        assert!(AFTER_HELP.contains("0 every device gave a good reading; 1 one gave none"));
+    }
 }
