@@ -1,6 +1,7 @@
 //! Everything that a run depends on, drawn from its seed.
 
 use selvedge_core::border::{BatchPolicy, TipPolicy, TipSelection};
+use selvedge_core::limits;
 
 pub use faults::Faults;
 
@@ -13,6 +14,11 @@ const MS: u64 = 1_000;
 const SECOND: u64 = 1_000_000;
 /// Longest delay of an approval, however many gateways there are: all must be approved a minute after the last fault.
 const APPROVE_DELAY_MAX_US: u64 = 20 * SECOND;
+
+/// Bytes that wait in the two lanes of the shipped network (`node/src/net/limits.rs`).
+const QUEUE_BYTES: [u64; 2] = [1024 * 1024, 512 * 1024];
+/// The least with which the longest frame still finds room in an empty queue: short of that a core would say it for ever.
+const QUEUE_BYTES_LEAST: u64 = limits::FRAME_BYTES_MAX as u64;
 
 /// A fault built into the harness on purpose, to show that the checks see it. Never part of a seeded run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +73,9 @@ pub struct Plan {
     pub is_ordered: bool,
     /// Frames of one lane that may be on their way; further ones are dropped, and the core is told.
     pub queue_frames: u64,
+    /// Bytes of them, in the lane of what is new and in that of answers. What is read from the log for a peer waits for room
+    /// and takes none of it.
+    pub queue_bytes: [u64; 2],
     /// How long the start check waits for a peer, microseconds; 0: there is none.
     pub start_wait_us: u64,
     /// For how long readings come in and faults happen, microseconds.
@@ -125,6 +134,7 @@ impl Plan {
             topology: Topology::Full,
             is_ordered: true,
             queue_frames: 4_096,
+            queue_bytes: QUEUE_BYTES,
             start_wait_us: 0,
             load_us,
             faults: Faults::none(),
@@ -192,7 +202,11 @@ impl Plan {
     pub fn faulty_of(seed: u64, gateways: usize) -> Self {
         let drawn = Self::drawn(seed, gateways, &mut Dice::new(seed, "plan of many"));
         let share = (gateways as u64).div_ceil(7);
+        // Nobody has more connections than that, hostile members included: around a hub, the others would be cut off for good.
+        let around_hub = gateways + drawn.joiners - 1 + drawn.hostile_members;
+        let is_too_large = drawn.topology == Topology::Star && around_hub > limits::PEERS_MAX;
         Self {
+            topology: if is_too_large { Topology::Random(2) } else { drawn.topology },
             submit_every_us: drawn.submit_every_us * share,
             issue_every_us: drawn.issue_every_us * share,
             approve_delay_max_us: (drawn.approve_delay_max_us * share).min(APPROVE_DELAY_MAX_US),
@@ -228,6 +242,8 @@ impl Plan {
             },
             is_ordered: dice.chance(500),
             queue_frames: dice.pick(&[8, 64, 4_096]),
+            // From dice of its own: kept seeds were drawn before there was such a bound.
+            queue_bytes: Dice::new(seed, "queue bytes").pick(&[QUEUE_BYTES, [QUEUE_BYTES_LEAST; 2]]),
             start_wait_us: dice.pick(&[0, 2 * SECOND, 10 * SECOND]),
             load_us: dice.between(5, 20) * SECOND,
             faults: Faults::drawn(dice),

@@ -7,6 +7,7 @@
 //! - `links`: frames, connections and partitions
 //! - `life`: clients, clocks, crashes and starts
 //! - `finish`: faults off, and what must then come true
+//! - `patience`: how long that may take
 
 mod begin;
 mod effects;
@@ -14,6 +15,7 @@ mod finish;
 mod gateway;
 mod life;
 mod links;
+mod patience;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
@@ -34,6 +36,7 @@ use crate::signatures::Keyring;
 use crate::tally::Tally;
 use crate::trace::Trace;
 use gateway::Gateway;
+use patience::Patience;
 
 /// Longest time in which a gateway may be woken too late, microseconds.
 const WAKE_LATE_MAX_US: u64 = 20_000;
@@ -58,7 +61,7 @@ enum Event {
     LoadBatch { at: usize, start: u64, ticket: Ticket, batch: u64 },
     Seal { at: usize, start: u64, ticket: Ticket, batch: Arc<ClosedBatch> },
     Overhear { from: usize, frame: Arc<[u8]> },
-    Arrive { from: usize, link: PeerId, lane: Lane, bytes: Arc<[u8]> },
+    Arrive { from: usize, link: PeerId, lane: Lane, bytes: Arc<[u8]>, queued: u64 },
     Serve { at: usize, start: u64, ticket: Ticket, peer: PeerId, what: Serve },
     Gone { at: usize, start: u64, link: PeerId },
     Connect { one: Peer, other: usize },
@@ -156,6 +159,7 @@ pub struct World {
     attached_at_check: Vec<usize>,
     /// Which gateways know each other's address, the smaller place first.
     links: BTreeSet<(usize, usize)>,
+    patience: Patience,
     /// Frames and bytes sent when the quiet hour began.
     quiet_since: Option<(u64, u64)>,
     quiet_bytes: u64,
@@ -224,7 +228,9 @@ impl World {
                 self.overhear(from, &frame);
                 Ok(())
             }
-            Event::Arrive { from, link, lane, bytes } => self.arrive(from, link, lane, bytes),
+            Event::Arrive { from, link, lane, bytes, queued } => {
+                self.arrive(from, link, (lane, queued), bytes)
+            }
             Event::Serve { at, start, ticket, peer, what } => self.serve(at, start, ticket, peer, &what),
             Event::Gone { at, start, link } => self.gone(at, start, link),
             Event::Connect { one, other } => self.connect(one, other),

@@ -2,6 +2,7 @@
 
 use selvedge_core::border::BatchPolicy;
 use selvedge_sim::plan::Topology;
+use selvedge_sim::tally::Happened;
 use selvedge_sim::{Plan, Report, run};
 
 const MS: u64 = 1_000;
@@ -94,4 +95,18 @@ fn at_rest_next_to_nothing_is_said() {
     let report = steady(9, 4, Topology::Full);
     assert!(report.quiet_bytes_per_link < 25_000, "{} bytes", report.quiet_bytes_per_link);
     assert!(report.quiet_bytes_per_link > 0, "not even a digest was said: nothing was measured");
+}
+
+/// A queue is full of frames or of bytes, as the shipped one is. It once had no bound in bytes here: a few long frames never
+/// kept a short one out.
+#[test]
+fn a_queue_that_is_full_of_bytes_drops_and_all_of_it_arrives_in_the_end() {
+    let dropped = |queue_bytes: u64| {
+        let plan = Plan { queue_bytes: [queue_bytes; 2], ..Plan::calm(5, 4, 20 * SECOND) };
+        let report = run(&plan).unwrap_or_else(|failure| panic!("{failure}"));
+        report.happened.of(Happened::FrameCongested)
+    };
+    assert_eq!(dropped(1024 * 1024), 0, "4,096 frames are never on their way");
+    let few = dropped(8 * 1024);
+    assert!(few > 0, "more than two transactions were on their way at a time");
 }

@@ -10,6 +10,7 @@ use selvedge_core::scheme::credential_message;
 use selvedge_core::{Network, Scheme, codec, limits};
 
 use super::gateway::{Clock, Gateway, Stream};
+use super::patience::Patience;
 use super::{Event, Figures, World};
 use crate::dice::Dice;
 use crate::hostile::{Hostile, Keys};
@@ -25,11 +26,7 @@ use crate::trace::Trace;
 
 /// 2026-01-01 00:00 UTC, ns since 1970.
 const WALL_BEGIN_NS: i64 = 1_767_225_600_000_000_000;
-/// From faults off to equal ledgers, microseconds.
-const LEDGERS_WITHIN_US: u64 = 60_000_000;
-/// From equal ledgers until a reading that came in then is attached everywhere, microseconds.
-const FRESH_WITHIN_US: u64 = 10_000_000;
-/// From there until whatever is hopeless was given up.
+/// From equal ledgers until whatever is hopeless was given up.
 const REST_WITHIN_US: u64 = 900_000_000;
 
 /// From faults off until nothing but digests is said.
@@ -84,11 +81,13 @@ impl World {
             };
             gateways.push(gateway(place, config, key, &mut dice));
         }
+        let links = links_of(&plan, &mut dice);
         let mut world = Self {
+            patience: Patience::of(&plan, &links),
             trace: Trace::new(plan.print_trace),
             clients: Dice::new(plan.seed, "clients"),
             faults: plan.faults,
-            links: links_of(&plan, &mut dice),
+            links,
             quiet_since: None,
             quiet_bytes: 0,
             plan,
@@ -169,11 +168,13 @@ impl World {
             self.at(after_us, Event::Act);
         }
         self.at(load_us, Event::Heal);
-        self.at(load_us + LEDGERS_WITHIN_US - AGAIN_WITHIN_US, Event::NoteAwaited);
-        self.at(load_us + LEDGERS_WITHIN_US, Event::CheckLedgers);
-        self.at(load_us + LEDGERS_WITHIN_US + FRESH_WITHIN_US, Event::CheckFresh);
-        self.at(load_us + 2 * LEDGERS_WITHIN_US + FRESH_WITHIN_US, Event::CheckAgain);
-        self.at(load_us + LEDGERS_WITHIN_US + REST_WITHIN_US, Event::CheckRest);
+        let equal_us = load_us + self.patience.ledgers_us;
+        let fresh_us = equal_us + self.patience.fresh_us;
+        self.at(equal_us - AGAIN_WITHIN_US, Event::NoteAwaited);
+        self.at(equal_us, Event::CheckLedgers);
+        self.at(fresh_us, Event::CheckFresh);
+        self.at(fresh_us + self.patience.ledgers_us, Event::CheckAgain);
+        self.at(equal_us + REST_WITHIN_US, Event::CheckRest);
         self.at(load_us + QUIET_AFTER_US, Event::CheckQuiet { ends: false });
         self.at(load_us + QUIET_AFTER_US + HOUR_US, Event::CheckQuiet { ends: true });
     }
@@ -197,7 +198,7 @@ fn enrolment_of(ring: &mut Keyring, network: &Network, organisation: &Key, key: 
     Enrol { key: (*key.public).clone(), name, roles, credential }
 }
 
-fn links_of(plan: &Plan, dice: &mut Dice) -> BTreeSet<(usize, usize)> {
+pub(super) fn links_of(plan: &Plan, dice: &mut Dice) -> BTreeSet<(usize, usize)> {
     let count = plan.gateways + plan.joiners;
     let pairs = || (0..count).flat_map(|one| (one + 1..count).map(move |other| (one, other)));
     match plan.topology {

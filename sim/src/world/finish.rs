@@ -37,7 +37,7 @@ impl World {
         }
     }
 
-    /// A minute later: the same transactions everywhere, nothing left to do, everything witnessed by all. Then every
+    /// A minute later, or as long as [`Patience`](super::patience::Patience) says: the same transactions everywhere, nothing left to do, everything witnessed by all. Then every
     /// gateway gets one reading more.
     pub(super) fn check_ledgers(&mut self) -> Checked {
         self.check_equal()?;
@@ -49,20 +49,22 @@ impl World {
         Ok(())
     }
 
-    /// Ten seconds later: each of these readings is in a batch that everybody has attached.
+    /// Ten seconds later, or longer in a large world: each of these readings is in a batch that everybody has attached.
     pub(super) fn check_fresh(&mut self) -> Checked {
         for at in 0..self.gateways.len() {
             let gateway = &self.gateways[at];
             let backlog = gateway.node.as_ref().map(|node| node.status().backlog_readings);
             if backlog != Some(0) || gateway.oracle.unanswered() > 0 {
+                let seconds = self.patience.fresh_us / 1_000_000;
                 return Err(Invariant::Ledgers
-                    .broken(format!("gateway {at}: a reading of ten seconds ago is in no transaction yet")));
+                    .broken(format!("gateway {at}: a reading of {seconds} s ago is in no transaction yet")));
             }
             let lacking = (0..self.gateways.len())
                 .find(|g| gateway.store.batches().iter().any(|(id, _)| !self.is_held(*g, id)));
             if let Some(lacking) = lacking {
+                let seconds = self.patience.fresh_us / 1_000_000;
                 return Err(Invariant::Ledgers.broken(format!(
-                    "gateway {lacking} lacks a batch of gateway {at}, ten seconds after its reading"
+                    "gateway {lacking} lacks a batch of gateway {at}, {seconds} s after its reading"
                 )));
             }
         }

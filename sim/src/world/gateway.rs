@@ -62,11 +62,13 @@ pub(super) struct Remote {
     pub(super) arrives_us: [u64; 2],
     /// Frames of each lane that are on their way.
     pub(super) in_flight: [u64; 2],
+    /// Bytes of them that the core sent; what is read from the log for it waits for room.
+    pub(super) in_flight_bytes: [u64; 2],
 }
 
 impl Remote {
     pub(super) const fn new(peer: Peer, other_end: Option<PeerId>) -> Self {
-        Self { peer, other_end, arrives_us: [0; 2], in_flight: [0; 2] }
+        Self { peer, other_end, arrives_us: [0; 2], in_flight: [0; 2], in_flight_bytes: [0; 2] }
     }
 }
 

@@ -37,16 +37,19 @@ impl World {
     /// A core sends a frame. Beyond what a queue holds it is dropped, and the core is told.
     pub(super) fn send(&mut self, at: usize, peer: PeerId, lane: Lane, frame: &Arc<[u8]>) {
         let Some(remote) = self.gateways[at].peers.get(&peer) else { return };
-        if remote.in_flight[lane as usize] >= self.plan.queue_frames {
+        let bytes = frame.len() as u64;
+        let is_full = remote.in_flight[lane as usize] >= self.plan.queue_frames
+            || remote.in_flight_bytes[lane as usize] + bytes > self.plan.queue_bytes[lane as usize];
+        if is_full {
             let start = self.gateways[at].start;
             self.tally.add(Happened::FrameCongested);
             return self.at(1, Event::Input { to: at, start, input: Input::Congested { peer } });
         }
-        self.carry(at, peer, lane, frame);
+        self.carry(at, peer, lane, frame, bytes);
     }
 
-    /// A frame on its way, over the connection of this moment.
-    fn carry(&mut self, at: usize, peer: PeerId, lane: Lane, frame: &Arc<[u8]>) {
+    /// A frame on its way, over the connection of this moment; `queued` bytes of the lane's queue are its.
+    fn carry(&mut self, at: usize, peer: PeerId, lane: Lane, frame: &Arc<[u8]>, queued: u64) {
         let Some(remote) = self.gateways[at].peers.get(&peer) else { return };
         let (to, is_hello) = (remote.peer, frame.first() == Some(&0));
         self.figures.frames += 1;
@@ -86,16 +89,25 @@ impl World {
                 *order = arrives_us;
             }
             remote.in_flight[lane as usize] += 1;
+            remote.in_flight_bytes[lane as usize] += queued;
             let bytes = frame.clone();
-            self.at(arrives_us - time_us, Event::Arrive { from: at, link: peer, lane, bytes });
+            self.at(arrives_us - time_us, Event::Arrive { from: at, link: peer, lane, bytes, queued });
         }
     }
 
     /// A frame has come to the other end.
-    pub(super) fn arrive(&mut self, from: usize, link: PeerId, lane: Lane, bytes: Arc<[u8]>) -> Checked {
+    pub(super) fn arrive(
+        &mut self,
+        from: usize,
+        link: PeerId,
+        (lane, queued): (Lane, u64),
+        bytes: Arc<[u8]>,
+    ) -> Checked {
         let Some(remote) = self.gateways[from].peers.get_mut(&link) else { return Ok(()) };
         let in_flight = &mut remote.in_flight[lane as usize];
         *in_flight = in_flight.saturating_sub(1);
+        let in_flight_bytes = &mut remote.in_flight_bytes[lane as usize];
+        *in_flight_bytes = in_flight_bytes.saturating_sub(queued);
         let (Peer::Gateway(to), Some(peer)) = (remote.peer, remote.other_end) else { return Ok(()) };
         if !self.gateways[to].peers.contains_key(&peer) {
             return Ok(());
@@ -138,17 +150,17 @@ impl World {
             let each = envelope.len() + 4;
             if bytes + each + 16 > limits::FRAME_BYTES_MAX || part.len() >= limits::TRANSACTIONS_PER_FRAME_MAX
             {
-                self.carry(at, peer, Lane::Bulk, &wire::transactions(&std::mem::take(&mut part)));
+                self.carry(at, peer, Lane::Bulk, &wire::transactions(&std::mem::take(&mut part)), 0);
                 bytes = 0;
             }
             bytes += each;
             part.push(envelope);
         }
         if !part.is_empty() {
-            self.carry(at, peer, Lane::Bulk, &wire::transactions(&part));
+            self.carry(at, peer, Lane::Bulk, &wire::transactions(&part), 0);
         }
         if let Some(more) = more {
-            self.carry(at, peer, Lane::Bulk, &wire::fetch_end(more));
+            self.carry(at, peer, Lane::Bulk, &wire::fetch_end(more), 0);
         }
         self.step_of(at, start, Input::Served { ticket })
     }

@@ -69,6 +69,54 @@ async fn a_frame_that_is_too_long_or_empty_ends_the_connection_with_words() {
     assert!(why.contains("its streams begin with") && why.contains("expected 0 and 1"), "{why}");
 }
 
+/// The core was told of the first drop only, until the queue was half empty again. It said what matters a quarter of a second
+/// later once more, that was dropped too, without a word, and it believed for ever that the peer knew. It is told of each:
+/// whatever it is not told of arrives.
+#[tokio::test]
+async fn what_the_core_is_not_told_of_arrives_however_often_the_queue_is_full() {
+    let mut one = Start::new(1, &[2]).run();
+    let raw = raw::connect(2, one.at()).await.expect("a member");
+    let mut lanes = raw.lanes().await;
+    let peer = one.up(2).await;
+    let handle = one.net.handle();
+    let (mut number, mut told, mut read) = (0, 0, 0);
+    let mut taken = Vec::new();
+    for round in 0..4 {
+        // A peer that reads a little each time: the queue has room for some and is never half empty.
+        if round > 0 {
+            for _ in 0..10 {
+                let mut bytes = vec![0; 10_004];
+                within("a frame", lanes.from[0].read_exact(&mut bytes)).await.expect("read");
+                assert_eq!(bytes, on_stream(&frame(taken[read], 10_000)));
+                read += 1;
+            }
+            until("room", || one.link(peer).fresh.bytes + 10_000 <= FRESH_BYTES_MAX).await;
+            assert!(one.link(peer).fresh.bytes > FRESH_BYTES_MAX / 2, "it is half empty");
+        }
+        // Until it stays full: QUIC takes some, up to its bounds.
+        let (mut in_a_row, end) = (0, Instant::now() + PATIENCE);
+        while in_a_row < 1_000 {
+            assert!(Instant::now() < end, "{told} of {number} told, and it never stays full");
+            match handle.send(peer, Lane::Fresh, frame(number, 10_000)) {
+                Sent::Queued => {
+                    taken.push(number);
+                    in_a_row = 0;
+                }
+                Sent::Congested => (told, in_a_row) = (told + 1, in_a_row + 1),
+                Sent::Gone => panic!("it is gone"),
+            }
+            number += 1;
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(told, one.link(peer).fresh.dropped, "in round {round}");
+    }
+    for number in &taken[read..] {
+        let mut bytes = vec![0; 10_004];
+        within("a frame", lanes.from[0].read_exact(&mut bytes)).await.expect("read");
+        assert_eq!(bytes, on_stream(&frame(*number, 10_000)));
+    }
+}
+
 #[tokio::test]
 async fn a_peer_that_does_not_read_costs_a_bounded_amount_and_the_core_hears_of_each_drop() {
     let mut one = Start::new(1, &[2]).run();
