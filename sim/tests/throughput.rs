@@ -97,8 +97,7 @@ fn the_curve_has_no_step_of_its_own_making() {
         thin(&mut search.params, "400kbit/s");
         (search.precision_percent, search.params.load) = (20, Span::from_s(30));
     });
-    let heaviest =
-        outcome.steps.iter().filter(|step| step.saturated.is_none()).next_back().expect("one is carried");
+    let heaviest = outcome.steps.iter().rfind(|step| step.saturated.is_none()).expect("one is carried");
     for step in &outcome.steps {
         let share = step.attached_per_s / step.offered_per_s;
         assert!(step.saturated.is_some() || (0.85..1.15).contains(&share), "{share}: {outcome}");
