@@ -4,7 +4,6 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::support::Log;
-use super::support::Log;
 use crate::adapter::Source as _;
 use crate::config::{ConfigError, sources};
 use crate::opcua::items::{Filter, say_unfiltered};
