@@ -176,7 +176,8 @@ impl Node {
             let all = self.gossip.peers().iter().all(|p| p.claim.is_some());
             let is_enough = all || since + limits::START_GRACE_US <= now_us;
             let until_us = (since + limits::RESTORED_GRACE_US).min(until_us.unwrap_or(u64::MAX));
-            let waits = now_us < until_us && self.is_answer_missing(answers);
+            let may_be_known = now_us < since + limits::STRANGERS_GRACE_US && self.is_stranger_silent();
+            let waits = now_us < until_us && (self.is_answer_missing(answers) || may_be_known);
             if is_enough && !waits && !self.is_coming_back(now_us) {
                 self.end_check(true, out);
             }
@@ -189,12 +190,18 @@ impl Node {
     }
 
     /// Is the answer of somebody awaited who is likely to know more? That is whoever gives something back; where the store is
-    /// marked, each member of the committee and nobody else: what a member holds as pending the quorum need not have seen,
-    /// and a stranger who gives back and never answers would cost all of that minute.
+    /// marked, each member of the committee: what a member holds as pending the quorum need not have seen. Strangers have less
+    /// time ([`Self::is_stranger_silent`]): one that gives back and never answers would cost all of that minute.
     fn is_answer_missing(&self, answers: usize) -> bool {
         let is_giving = |p: &Peer| p.gave_back.is_some() && p.claim.is_none();
         let others = self.issuers.committee().iter().filter(|m| **m != self.config.issuer).count();
         if self.own_chain.strict { answers < others } else { self.gossip.greeted().any(is_giving) }
+    }
+
+    /// Is somebody connected who has not said how far it holds the chain? What was lost may wait there alone (simulator: seed
+    /// 176347428454), with one who is no member. Whoever never answers delays a restored gateway for a while, once a start.
+    fn is_stranger_silent(&self) -> bool {
+        self.own_chain.strict && self.gossip.greeted().any(|p| p.claim.is_none())
     }
 
     fn end_check(&mut self, answered: bool, out: &mut Vec<Effect>) {
