@@ -136,9 +136,9 @@ fn opcua_value(data: &[u8]) {
 fn sparkplug_host(data: &[u8]) {
     use std::time::Duration;
 
-    use crate::mqtt::sparkplug::host::{Host, Out, Policy, Target};
+    use crate::mqtt::sparkplug::ALIASES_MAX;
+    use crate::mqtt::sparkplug::host::{Came, Host, Out, Policy, Target};
     use crate::mqtt::sparkplug::payload::Payload;
-    use crate::mqtt::sparkplug::scope::ALIASES_MAX;
     use crate::mqtt::sparkplug::topic::{Place, Verb};
     let place = |at: u8| Place {
         node: if at & 1 == 0 { "n" } else { "m" }.to_owned(),
@@ -168,7 +168,7 @@ fn sparkplug_host(data: &[u8]) {
         }
         now = later;
         let verb = [Verb::Birth, Verb::Data, Verb::Death][usize::from(whose >> 2) % 3];
-        host.message(verb, &place(*whose), Payload::read(bytes), now, &mut out);
+        host.message(verb, &place(*whose), Payload::read(bytes), Came { at: now, writes: 0 }, &mut out);
         for said in out {
             let (Out::Value { stream, .. } | Out::Stale { stream, .. }) = said;
             assert!(stream < targets.len(), "a stream that exists");

@@ -17,7 +17,7 @@
 //! depends on chance, and a plant that needs luck is too full.
 //!
 //! # Search
-//! Loads are rungs of a ladder that does not depend on where the search begins, a step by [`GROWTH`] up or down until one was
+//! Loads are rungs of a ladder that does not depend on where the search begins, a step by [`ladder::GROWTH`] up or down until one was
 //! carried and a heavier one was not, then the rung half-way. At the end the rungs just below are tried as well, and one far
 //! below: where one of them is too much, the search goes on below it.
 //!

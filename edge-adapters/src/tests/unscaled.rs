@@ -22,8 +22,8 @@ fn descriptor(scale: Decimal, offset: Decimal) -> Descriptor {
     }
 }
 
-fn raw(asked: Value, scale: &str, offset: &str) -> Option<Value> {
-    unscaled(&descriptor(scale.parse().expect("a decimal"), offset.parse().expect("a decimal")), &asked)
+fn raw(asked: &Value, scale: &str, offset: &str) -> Option<Value> {
+    unscaled(&descriptor(scale.parse().expect("a decimal"), offset.parse().expect("a decimal")), asked)
 }
 
 #[test]
@@ -48,19 +48,19 @@ fn what_a_person_asks_for_is_sent_with_the_digits_that_a_person_expects() {
         (Value::Unsigned(u64::MAX), "10", "5", int(1_844_674_407_370_955_161)),
         (int(1), "1e-30", "0", float(1e30)),
     ] {
-        assert_eq!(raw(asked.clone(), scale, offset), Some(expected), "{asked:?} at {scale} and {offset}");
+        assert_eq!(raw(&asked, scale, offset), Some(expected), "{asked:?} at {scale} and {offset}");
     }
     // A program that added 0.1 and 0.2 means 0.3, and a register can hold three tenths.
-    assert_eq!(raw(float(0.1 + 0.2), "0.1", "0"), Some(int(3)));
-    assert_eq!(raw(float(40.1 + 0.2), "0.1", "40"), Some(int(3)));
+    assert_eq!(raw(&float(0.1 + 0.2), "0.1", "0"), Some(int(3)));
+    assert_eq!(raw(&float(40.1 + 0.2), "0.1", "40"), Some(int(3)));
     // Digits that somebody wrote are none of a float's noise.
-    assert_eq!(raw(float(0.300_000_000_000_01), "0.1", "0"), Some(float(3.000_000_000_000_1)));
+    assert_eq!(raw(&float(0.300_000_000_000_01), "0.1", "0"), Some(float(3.000_000_000_000_1)));
     for nonsense in [Value::None, Value::Bool(true), Value::Text("12".into()), float(f64::NAN)] {
-        assert_eq!(raw(nonsense, "0.1", "0"), None);
+        assert_eq!(raw(&nonsense, "0.1", "0"), None);
     }
-    assert_eq!(raw(float(1e300), "1e-30", "0"), None, "no float is so large");
-    assert_eq!(raw(float(1e300), "1e-3", "0.5"), Some(float(1e303)));
-    assert_eq!(raw(Value::Text("auto".into()), "1", "0"), Some(Value::Text("auto".into())));
+    assert_eq!(raw(&float(1e300), "1e-30", "0"), None, "no float is so large");
+    assert_eq!(raw(&float(1e300), "1e-3", "0.5"), Some(float(1e303)));
+    assert_eq!(raw(&Value::Text("auto".into()), "1", "0"), Some(Value::Text("auto".into())));
 }
 
 /// What is shown of a raw value, written back through the same scale and offset, is that raw value: as far as JSON carries

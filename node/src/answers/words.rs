@@ -240,7 +240,10 @@ fn subscription_words(figures: &SubscriptionFigures) -> String {
 /// What there is any of.
 fn counted<const N: usize>(figures: [(u64, &str, &str); N]) -> String {
     let there = figures.into_iter().filter(|(count, ..)| *count > 0);
-    there.map(|(count, what, more)| format!("  {} {what}{more}", count_words(count))).collect()
+    there
+        .map(|(count, what, more)| format!("  {} {what}{more}", count_words(count)))
+        .collect::<Vec<_>>()
+        .concat()
 }
 
 impl StreamsAnswer {
