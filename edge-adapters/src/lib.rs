@@ -9,7 +9,7 @@
 //! | file | what is in it |
 //! |---|---|
 //! | `adapter.rs` | the two traits: a [`Source`] is a checked configuration that builds itself, an [`Adapter`] runs |
-//! | `outlet.rs`, `outlet/held.rs` | the way out: bounded channel, full-queue policy, deadband, what becomes of a stream when its link dies; the last change of a burst |
+//! | `outlet.rs`, `outlet/` | the way out: bounded channel, full-queue policy, deadband, what becomes of a stream when its link dies (`memory.rs`: what a stream remembers of itself; `brought.rs`: readings of the present and of the past; `held.rs`: the last change of a burst) |
 //! | `health.rs`, `health/`, `metrics.rs` | figures of one device, and its log lines; the same as samples for a page of metrics |
 //! | `write.rs`, `write/` | writing: requests, arming, and the desk that records each attempt |
 //! | `fuzzing.rs` | decoders as functions of bytes (feature `fuzzing`, for `fuzz/run`) |

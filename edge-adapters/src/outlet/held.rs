@@ -14,7 +14,8 @@ use selvedge_core::limits::SUBMIT_READINGS_MAX;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
-use super::{Delivery, Memory, Outlet, Streams};
+use super::memory::Memory;
+use super::{Delivery, Outlet, Streams};
 
 /// A reading that came too soon.
 #[derive(Debug)]
