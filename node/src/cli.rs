@@ -36,7 +36,7 @@ Examples:
   selvedge prove filler/tank/level latest -o level.proof --data ./g1
   selvedge verify level.proof --network svnet1...
 
-Exit codes: 0 done; 1 refused, or failed while working; 2 wrong use, or something could not be read;
+Exit codes: 0 done; 1 refused, or failed while working; 2 wrong use, or something could not be read; \
 3 a proof is consistent, but nobody said which network to trust.";
 
 /// An edge gateway that makes what machines said provable.

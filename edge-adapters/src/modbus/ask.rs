@@ -145,7 +145,14 @@ fn fitting_read(span: Span, response: Response) -> Result<Answer, Fault> {
 
 /// Of the first question on a new connection over TLS. A device that does not let this gateway in may close so soon that its
 /// reason is lost, and only the closing arrives.
-pub(crate) fn after_handshake(fault: Fault) -> Fault {
+pub(crate) fn after_handshake(error: &Error) -> Fault {
+    let fault = match error {
+        // Without so much as the farewell of TLS.
+        Error::Transport(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            Fault::new(FaultKind::Closed, "the device closed the connection")
+        }
+        _ => transport_fault(error),
+    };
     if fault.kind != FaultKind::Closed || fault.detail.starts_with("TLS: ") {
         return fault;
     }

@@ -241,7 +241,7 @@ impl Seat {
                 return Err(Fault::new(FaultKind::Timeout, format!("no answer within {:?}", self.timeout)));
             }
             Ok(Err(error)) if is_new && transport.framing() == Framing::Tls => {
-                return Err(after_handshake(transport_fault(&error)));
+                return Err(after_handshake(&error));
             }
             Ok(Err(error)) => return Err(transport_fault(&error)),
             Ok(Ok(Err(exception))) => Answer::Refused(exception.into()),

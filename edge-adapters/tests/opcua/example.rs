@@ -31,7 +31,13 @@ async fn the_example_runs(make: Make) {
     let plant = Plant::start(make, &[]);
     every_stream_is_good(&addressed(&plant)).await;
     let polled = with_keys(&addressed(&plant), "mode = \"poll\"");
-    every_stream_is_good(&with(&polled, "publishing_interval = \"1s\"\nkeep_alive = \"10s\"\n", "")).await;
+    let of_subscriptions = [
+        "publishing_interval = \"1s\"\nkeep_alive = \"10s\"\n",
+        "sampling_interval = \"200ms\"\nqueue_size = 100\n",
+        "deadband_range_percent = 1\n",
+    ];
+    every_stream_is_good(&of_subscriptions.into_iter().fold(polled, |text, keys| with(&text, keys, "")))
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

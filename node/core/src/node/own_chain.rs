@@ -60,6 +60,8 @@ pub(super) struct OwnChain {
     adopted_late_us: Option<u64>,
     /// Has this start signed anything?
     issued: bool,
+    /// Until then whoever is no member of the committee is waited for, too; set when a quorum has answered for the first time.
+    strangers_until_us: Option<u64>,
     /// When one came back from a peer that cannot be attached yet.
     lost_since_us: Option<u64>,
     /// So many own transactions some peer has said to hold since the start.
@@ -92,6 +94,7 @@ impl OwnChain {
             adopted: 0,
             adopted_late_us: None,
             issued: false,
+            strangers_until_us: None,
             lost_since_us: None,
             shared: None,
             coming_until_us: 0,
@@ -157,6 +160,11 @@ impl Node {
         let Standing::Asking { until_us, answered_us } = self.own_chain.standing else { return };
         let now_us = now.monotonic_us;
         let own_next = self.own_next();
+        let (answers, needed) = self.answers();
+        if answers >= needed {
+            // Once a start, and while claims are looked into: strangers come and go, and so may a quorum.
+            self.own_chain.strangers_until_us.get_or_insert(now_us + limits::STRANGERS_GRACE_US);
+        }
         // Who claims more than is here has a while to bring it, and is believed once.
         let is_believed = |issuer| {
             let until = self.gossip.claim_until_us(issuer);
@@ -169,16 +177,15 @@ impl Node {
             self.own_chain.standing = Standing::Asking { until_us, answered_us: None };
             return;
         }
-        let (answers, needed) = self.answers();
         if answers >= needed {
             let since = answered_us.unwrap_or(now_us);
             self.own_chain.standing = Standing::Asking { until_us, answered_us: Some(since) };
             let all = self.gossip.peers().iter().all(|p| p.claim.is_some());
             let is_enough = all || since + limits::START_GRACE_US <= now_us;
             let until_us = (since + limits::RESTORED_GRACE_US).min(until_us.unwrap_or(u64::MAX));
-            let may_be_known = now_us < since + limits::STRANGERS_GRACE_US && self.is_stranger_silent();
-            let waits = now_us < until_us && (self.is_answer_missing(answers) || may_be_known);
-            if is_enough && !waits && !self.is_coming_back(now_us) {
+            let waits = now_us < until_us && self.is_answer_missing(answers);
+            // In this order: the time for what comes back runs while strangers are waited for.
+            if is_enough && !waits && !self.is_coming_back(now_us) && !self.is_stranger_silent(now_us) {
                 self.end_check(true, out);
             }
         } else if until_us.is_some_and(|until| until <= now_us) && !self.is_coming_back(now_us) {
@@ -200,8 +207,9 @@ impl Node {
 
     /// Is somebody connected who has not said how far it holds the chain? What was lost may wait there alone (simulator: seed
     /// 176347428454), with one who is no member. Whoever never answers delays a restored gateway for a while, once a start.
-    fn is_stranger_silent(&self) -> bool {
-        self.own_chain.strict && self.gossip.greeted().any(|p| p.claim.is_none())
+    fn is_stranger_silent(&self, now_us: u64) -> bool {
+        let has_time = self.own_chain.strangers_until_us.is_some_and(|until_us| now_us < until_us);
+        self.own_chain.strict && has_time && self.gossip.greeted().any(|p| p.claim.is_none())
     }
 
     fn end_check(&mut self, answered: bool, out: &mut Vec<Effect>) {
