@@ -237,10 +237,13 @@ impl World {
                 .node
                 .as_ref()
                 .ok_or_else(|| Invariant::Ledgers.broken(format!("gateway {at} is down")))?;
-            let (before, now) = (self.attached_at_check[at], gateway.store.log_len());
-            if now != before {
+            // A third body may be with some only, and then one that compares ledgers with them fetches it sooner or later
+            // (seed 241687654331).
+            let later = gateway.store.log().skip(self.attached_at_check[at]).map(|held| &held.record);
+            let later = later.filter(|record| !self.is_beyond_two(record)).count();
+            if later > 0 {
                 return Err(Invariant::Ledgers
-                    .broken(format!("gateway {at} is not at rest: {} transactions more", now - before)));
+                    .broken(format!("gateway {at} is not at rest: {later} transactions more")));
             }
             let status = node.status();
             if status.pending > 0 || status.wanted > 0 {
@@ -249,6 +252,7 @@ impl World {
                     .broken(format!("gateway {at} never gave up: {pending} pending, {wanted} wanted")));
             }
         }
+        self.attached_at_check = self.gateways.iter().map(|g| g.store.log_len()).collect();
         Ok(())
     }
 
