@@ -430,8 +430,7 @@ pub enum Silence {
     #[error("it waits for a peer to say how far its own chain goes")]
     Asking,
     /// The same, and its store is marked: it waits for a quorum of the committee as long as it takes, for the other members
-    /// [`RESTORED_GRACE_US`](crate::limits::RESTORED_GRACE_US) more, for others that are connected
-    /// [`STRANGERS_GRACE_US`](crate::limits::STRANGERS_GRACE_US), and for what comes back.
+    /// [`RESTORED_GRACE_US`](crate::limits::RESTORED_GRACE_US) more, and for what comes back.
     #[error(
         "its store is marked as restored: it waits until members of the committee have said how far its own chain goes (a \
          quorum for as long as it takes, all others for a minute more) and what they gave back is complete"

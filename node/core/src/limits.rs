@@ -202,8 +202,6 @@ pub const START_GRACE_US: u64 = 500_000;
 /// After a quorum has answered a restored gateway, the rest of the committee is awaited this long. Longer than an answer may
 /// take that waits for signatures: [`COMPLETION_TIMEOUT_US`].
 pub const RESTORED_GRACE_US: u64 = 60_000_000;
-/// And whoever else is connected, this long. Less, since anybody may be connected and never answer.
-pub const STRANGERS_GRACE_US: u64 = 15_000_000;
 /// Transactions that a peer lost and that wait here are given back to it, so many.
 pub const LOST_MAX: usize = 256;
 /// Of these so many bytes at once, and one more, in one frame: what waits to be sent to a peer is bounded, and of many

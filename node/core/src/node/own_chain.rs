@@ -60,8 +60,6 @@ pub(super) struct OwnChain {
     adopted_late_us: Option<u64>,
     /// Has this start signed anything?
     issued: bool,
-    /// Until then whoever is no member of the committee is waited for, too; set when a quorum has answered for the first time.
-    strangers_until_us: Option<u64>,
     /// When one came back from a peer that cannot be attached yet.
     lost_since_us: Option<u64>,
     /// So many own transactions some peer has said to hold since the start.
@@ -94,7 +92,6 @@ impl OwnChain {
             adopted: 0,
             adopted_late_us: None,
             issued: false,
-            strangers_until_us: None,
             lost_since_us: None,
             shared: None,
             coming_until_us: 0,
@@ -160,11 +157,6 @@ impl Node {
         let Standing::Asking { until_us, answered_us } = self.own_chain.standing else { return };
         let now_us = now.monotonic_us;
         let own_next = self.own_next();
-        let (answers, needed) = self.answers();
-        if answers >= needed {
-            // Once a start, and while claims are looked into: strangers come and go, and so may a quorum.
-            self.own_chain.strangers_until_us.get_or_insert(now_us + limits::STRANGERS_GRACE_US);
-        }
         // Who claims more than is here has a while to bring it, and is believed once.
         let is_believed = |issuer| {
             let until = self.gossip.claim_until_us(issuer);
@@ -177,6 +169,7 @@ impl Node {
             self.own_chain.standing = Standing::Asking { until_us, answered_us: None };
             return;
         }
+        let (answers, needed) = self.answers();
         if answers >= needed {
             let since = answered_us.unwrap_or(now_us);
             self.own_chain.standing = Standing::Asking { until_us, answered_us: Some(since) };
@@ -184,8 +177,7 @@ impl Node {
             let is_enough = all || since + limits::START_GRACE_US <= now_us;
             let until_us = (since + limits::RESTORED_GRACE_US).min(until_us.unwrap_or(u64::MAX));
             let waits = now_us < until_us && self.is_answer_missing(answers);
-            // In this order: the time for what comes back runs while strangers are waited for.
-            if is_enough && !waits && !self.is_coming_back(now_us) && !self.is_stranger_silent(now_us) {
+            if is_enough && !waits && !self.is_coming_back(now_us) {
                 self.end_check(true, out);
             }
         } else if until_us.is_some_and(|until| until <= now_us) && !self.is_coming_back(now_us) {
@@ -197,19 +189,12 @@ impl Node {
     }
 
     /// Is the answer of somebody awaited who is likely to know more? That is whoever gives something back; where the store is
-    /// marked, each member of the committee: what a member holds as pending the quorum need not have seen. Strangers have less
-    /// time ([`Self::is_stranger_silent`]): one that gives back and never answers would cost all of that minute.
+    /// marked, each member of the committee and nobody else: what a member holds as pending the quorum need not have seen,
+    /// and a stranger who gives back and never answers would cost all of that minute.
     fn is_answer_missing(&self, answers: usize) -> bool {
         let is_giving = |p: &Peer| p.gave_back.is_some() && p.claim.is_none();
         let others = self.issuers.committee().iter().filter(|m| **m != self.config.issuer).count();
         if self.own_chain.strict { answers < others } else { self.gossip.greeted().any(is_giving) }
-    }
-
-    /// Is somebody connected who has not said how far it holds the chain? What was lost may wait there alone (simulator: seed
-    /// 176347428454), with one who is no member. Whoever never answers delays a restored gateway for a while, once a start.
-    fn is_stranger_silent(&self, now_us: u64) -> bool {
-        let has_time = self.own_chain.strangers_until_us.is_some_and(|until_us| now_us < until_us);
-        self.own_chain.strict && has_time && self.gossip.greeted().any(|p| p.claim.is_none())
     }
 
     fn end_check(&mut self, answered: bool, out: &mut Vec<Effect>) {
